@@ -1,0 +1,42 @@
+// Keys and values of the tokens seen so far.
+#pragma once
+
+#include <cstdint>
+
+#include "base/tensor.h"
+#include "kernels/kernels.h"
+#include "model/config.h"
+
+namespace fptq {
+
+enum class KvType { kI8, kF32 };
+
+// `slots` sequences of up to `capacity` positions each. Positions may be written again: a sequence is rewound by writing
+// from an earlier position on. Holds no lengths: the batch says which positions are valid.
+class KvCache {
+ public:
+  // `first_layer`..: only these layers are held. Memory is touched as positions are written.
+  KvCache(const ModelConfig& config, KvType type, int64_t slots, int64_t capacity);
+
+  KvType type() const { return type_; }
+  int64_t slots() const { return slots_; }
+  int64_t capacity() const { return capacity_; }
+  int64_t Bytes() const;
+
+  KvI8 I8(int64_t slot, int64_t layer, int64_t kv_head);
+  KvF32 F32(int64_t slot, int64_t layer, int64_t kv_head);
+
+ private:
+  int64_t Index(int64_t slot, int64_t layer, int64_t kv_head) const;
+
+  KvType type_;
+  int64_t slots_, capacity_, layers_, kv_heads_;
+  int64_t stride_;        // elements of keys (or values) of one (slot, layer, KV head)
+  int64_t scale_stride_;
+  AlignedBuffer<uint8_t> keys_i8_;
+  AlignedBuffer<int8_t> values_i8_;
+  AlignedBuffer<float> key_scales_, value_scales_;
+  AlignedBuffer<float> keys_f32_, values_f32_;
+};
+
+}  // namespace fptq

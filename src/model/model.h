@@ -1,0 +1,46 @@
+// A loaded model: immutable, shared by threads.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "model/source.h"
+#include "model/transformer.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+namespace fptq {
+
+struct Model {
+  ModelSource source;  // keeps the files mapped: the embedding is read from them
+  std::vector<LayerWeights> layers;
+  std::vector<float> final_norm;  // [hidden]
+  Linear head;
+  Tokenizer tokenizer;
+  std::string chat_template_jinja;  // empty if the model has none
+
+  const ModelConfig& config() const { return source.config(); }
+  bool quantized() const { return source.quantized(); }
+  // INT8 for a quantized model, float32 for a float one.
+  KvType kv_type() const { return quantized() ? KvType::kI8 : KvType::kF32; }
+  // Bytes of the linears and lm_head as held in memory.
+  int64_t WeightBytes() const;
+};
+
+// Loads a quantized folder (W4A8, int8 lm_head) or a float source (everything in float32).
+std::shared_ptr<const Model> LoadModel(const std::filesystem::path& path, ThreadPool& pool);
+
+// Float weights in the kernels' layout; for a site, its linears one below the other.
+Linear FloatLinear(std::span<const SourceLinear> linears, ThreadPool& pool);
+LayerWeights FloatLayerWeights(const SourceLayer& layer, ThreadPool& pool);
+
+// The whole forward pass; logits are in act.logits.
+void Forward(const Model& model, const ForwardBatch& batch, KvCache& cache, ThreadPool& pool, Activations& act,
+             ActivationObserver* observer = nullptr);
+
+// Error unless every id is within the vocabulary.
+void CheckTokens(std::span<const int32_t> tokens, const ModelConfig& config);
+
+}  // namespace fptq

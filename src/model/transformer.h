@@ -1,0 +1,76 @@
+// The one forward pass: prefill, decode, evaluation and calibration all call it.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/tensor.h"
+#include "base/thread_pool.h"
+#include "model/arch/arch.h"
+#include "model/config.h"
+#include "model/kv_cache.h"
+#include "model/linear.h"
+
+namespace fptq {
+
+// Consecutive positions of one sequence: a chunk of a prompt, or one decode step.
+struct BatchChunk {
+  int64_t slot = 0;            // of the KV cache
+  int64_t first_position = 0;  // all earlier positions are in the cache
+  std::span<const int32_t> tokens;
+  int64_t logits = 0;          // how many of the last rows want logits
+};
+
+// Any mix of prefill chunks and decode steps, at most one chunk a slot. Its rows are the chunks' tokens, in order.
+struct ForwardBatch {
+  std::vector<BatchChunk> chunks;
+
+  int64_t rows() const;
+  int64_t logits_rows() const;
+};
+
+struct LayerWeights {
+  std::vector<float> attn_norm, mlp_norm;  // [hidden]
+  Linear linears[kActSites];               // by ActSite: qkv, o, gate_up, down
+
+  const Linear& at(ActSite site) const { return linears[static_cast<int>(site)]; }
+};
+
+// Sees the activations that enter each linear. Only sites whose linear is float are reported.
+class ActivationObserver {
+ public:
+  virtual ~ActivationObserver() = default;
+  // `rows` is [n_rows, k]; called from the thread that called the forward pass.
+  virtual void Observe(int64_t layer, ActSite site, std::span<const float> rows, int64_t n_rows) = 0;
+};
+
+// All scratch of the forward pass, allocated once for up to max_rows rows and max_logits_rows rows of logits.
+struct Activations {
+  Activations(const ModelConfig& config, int64_t max_rows, int64_t max_logits_rows);
+
+  int64_t max_rows, max_logits_rows;
+  AlignedBuffer<float> hidden;       // [rows, hidden]: the residual stream
+  LinearInput input;                 // what enters the next linear
+  AlignedBuffer<float> qkv;          // [rows, query_width + 2 kv_width]
+  AlignedBuffer<float> attention;    // [rows, query_width]
+  AlignedBuffer<float> gate_up;      // [rows, 2 mlp]
+  AlignedBuffer<float> logits_input; // [logits_rows, hidden]
+  AlignedBuffer<float> logits;       // [logits_rows, vocab]
+  AlignedBuffer<float> rope_cos, rope_sin;  // [rows, head_dim / 2]
+};
+
+// The steps of the forward pass. All of them allocate nothing.
+// hidden[r] = embedding row of token r.
+void EmbedTokens(const ModelConfig& config, const TensorView& embedding, const ForwardBatch& batch, ThreadPool& pool,
+                 Activations& act);
+// cos and sin of the batch's positions; once before the layers.
+void PrepareRope(const ModelConfig& config, const ForwardBatch& batch, Activations& act);
+// hidden = layer(hidden); appends to layer `layer` of the cache (of `cache_layer` there, which differs when a cache holds one layer alone).
+void ForwardLayer(const ModelConfig& config, const LayerWeights& weights, int64_t layer, const ForwardBatch& batch,
+                  KvCache& cache, int64_t cache_layer, ThreadPool& pool, Activations& act, ActivationObserver* observer);
+// logits = head(norm(hidden)) of the rows that want them, in the order of the batch.
+void ComputeLogits(const ModelConfig& config, std::span<const float> final_norm, const Linear& head,
+                   const ForwardBatch& batch, ThreadPool& pool, Activations& act);
+
+}  // namespace fptq
