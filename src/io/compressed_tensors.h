@@ -1,0 +1,93 @@
+// The layout of quantized folders: compressed-tensors' `pack-quantized` (docs/file_format.md).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <regex>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/json.h"
+#include "io/checkpoint.h"
+
+namespace fptq {
+
+enum class ActivationQuantization {
+  kNone,          // float activations
+  kDynamicToken,  // int8, scale max|x| / 127.5 of each row
+  kStaticTensor,  // int8, the scale stored in MODULE.input_scale
+};
+
+// How a linear is quantized: symmetric 4-bit weights in groups along the input dimension, w = q *
+// scale, q in -8..7, scales of either sign; and its input activations.
+struct LinearQuantization {
+  int64_t group_size = 0;  // a positive multiple of 32
+  ActivationQuantization activations = ActivationQuantization::kNone;
+
+  bool operator==(const LinearQuantization&) const = default;
+};
+
+// Which linears are quantized, and how: `quantization_config` of config.json.
+class CompressedTensorsConfig {
+ public:
+  // `where` names the file. Error naming the field for whatever we cannot run: other formats, bits,
+  // types, strategies.
+  static CompressedTensorsConfig Parse(const Json& quantization_config, std::string_view where);
+
+  // nullopt: the linear is float. As in compressed-tensors an exact name goes before a "re:..."
+  // target, and that before the class name "Linear"; whatever `ignore` matches is float.
+  std::optional<LinearQuantization> Find(std::string_view module) const;
+
+ private:
+  struct Pattern {
+    std::string text;
+    std::regex regex;  // matched at the beginning of the name, as Python's re.match does
+  };
+  struct Targets {
+    std::map<std::string, LinearQuantization, std::less<>> names;
+    std::vector<std::pair<Pattern, LinearQuantization>> patterns;  // by text
+    std::optional<LinearQuantization> linear;                      // class name "Linear"
+  };
+  static Pattern ParsePattern(const std::string& target, std::string_view where);
+  static bool Matches(const Pattern& pattern, std::string_view module);
+
+  Targets targets_;
+  std::vector<std::string> ignored_names_;
+  std::vector<Pattern> ignored_patterns_;
+  bool ignored_linear_ = false;
+};
+
+// The `quantization_config` of these linears; `ignore` are modules that stay float. Explicit names,
+// a config group for each distinct LinearQuantization in order of appearance.
+Json CompressedTensorsJson(std::span<const std::pair<std::string, LinearQuantization>> linears,
+                           std::span<const std::string> ignore);
+
+// The tensors of a quantized linear, checked against its shape.
+struct PackedLinear {
+  std::string module;
+  int64_t channels = 0;  // N
+  int64_t k = 0;
+  LinearQuantization quantization;
+  TensorView packed;      // [N, K/8] I32
+  TensorView scales;      // [N, K/group_size] F32, F16 or BF16
+  float input_scale = 0;  // of kStaticTensor; else 0
+
+  // q: [k], scales_out: [k / group_size]. Error if a scale is NaN or infinite.
+  void ReadRow(int64_t channel, std::span<int8_t> q, std::span<float> scales_out) const;
+};
+
+// Error naming the tensor if one is missing, or does not have the shape, type or value that it must
+// have.
+PackedLinear GetPackedLinear(const Checkpoint& checkpoint, std::string_view module,
+                             const LinearQuantization& quantization, int64_t channels, int64_t k);
+
+// One row: q in -8..7, [k] <-> nibbles q + 8, low nibble first, 8 in each little-endian int32, [k /
+// 8].
+void PackInt4(std::span<const int8_t> q, std::span<int32_t> packed);
+void UnpackInt4(std::span<const int32_t> packed, std::span<int8_t> q);
+
+}  // namespace fptq
