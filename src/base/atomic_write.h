@@ -8,8 +8,8 @@
 
 namespace fptq {
 
-// A file written in sequence. Errors (disk full, ...) name the path. Call Close(): it flushes and fsyncs; the
-// destructor of a file that was not closed removes it.
+// A file written in sequence. Errors (disk full, ...) name the path. Call Close(): it flushes and
+// fsyncs; the destructor of a file that was not closed removes it.
 class OutputFile {
  public:
   explicit OutputFile(const std::filesystem::path& path);
@@ -26,9 +26,10 @@ class OutputFile {
   int fd_ = -1;
 };
 
-// A folder that appears at `path` as a whole on Commit(). Until then its files are in staging(), a sibling folder
-// with a temporary name; the destructor removes it if Commit() was not called. If `path` exists it is an Error at
-// construction unless `replace`; then Commit() swaps it in and removes the old one.
+// A folder that appears at `path` as a whole on Commit(). Until then its files are in staging(), a
+// sibling folder with a temporary name; the destructor removes it if Commit() was not called. If
+// `path` exists it is an Error at construction unless `replace`; then Commit() swaps it in and
+// removes the old one.
 class OutputFolder {
  public:
   OutputFolder(const std::filesystem::path& path, bool replace);

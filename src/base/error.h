@@ -1,4 +1,5 @@
-// Errors: what a file, flag or request can cause is an `Error`; what only a programmer can cause is FPTQ_CHECK.
+// Errors: what a file, flag or request can cause is an `Error`; what only a programmer can cause is
+// FPTQ_CHECK.
 #pragma once
 
 #include <fmt/format.h>

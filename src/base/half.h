@@ -1,4 +1,5 @@
-// The 16-bit float types, as bits. All conversions are exact or round to nearest even, NaN stays NaN.
+// The 16-bit float types, as bits. All conversions are exact or round to nearest even, NaN stays
+// NaN.
 #pragma once
 
 #include <cstdint>

@@ -15,15 +15,18 @@ namespace fptq {
 // Objects keep the order of their fields, so that files we write are reproducible and readable.
 using Json = nlohmann::ordered_json;
 
-// Parses `text`; `where` (a path, a flag) starts the message of the Error. Depth is bounded, so that a hostile
-// file cannot exhaust the stack. Duplicate keys: the last one counts.
-Json ParseJson(std::string_view text, std::string_view where);
+enum class DuplicateKeys { kLastCounts, kError };
+
+// Parses `text`; `where` (a path, a flag) starts the message of the Error. Depth is bounded, so
+// that a hostile file cannot exhaust the stack.
+Json ParseJson(std::string_view text, std::string_view where,
+               DuplicateKeys duplicates = DuplicateKeys::kLastCounts);
 
 // Reads and parses a whole file of at most 1 GiB.
 Json ReadJsonFile(const std::filesystem::path& path);
 
-// Typed access to the fields of an object. `where` names the object in errors, e.g. "DIR/config.json".
-// The object and the name must outlive the reader.
+// Typed access to the fields of an object. `where` names the object in errors, e.g.
+// "DIR/config.json". The object and the name must outlive the reader.
 class JsonFields {
  public:
   JsonFields(const Json& object, std::string where);

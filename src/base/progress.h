@@ -7,7 +7,8 @@
 
 namespace fptq {
 
-// Called now and then with what is going on ("calibrating", "quantizing") and how far it is. May throw to cancel.
+// Called now and then with what is going on ("calibrating", "quantizing") and how far it is. May
+// throw to cancel.
 using Progress = std::function<void(std::string_view stage, int64_t done, int64_t total)>;
 
 }  // namespace fptq

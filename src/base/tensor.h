@@ -11,10 +11,30 @@
 
 namespace fptq {
 
-// How the elements of a stored tensor are encoded. The block types (kQ...) are those of GGUF and pack a row in blocks.
+// How the elements of a stored tensor are encoded. The block types (kQ...) are those of GGUF and
+// pack a row in blocks.
 enum class DataType {
-  kF32, kF16, kBF16, kI8, kU8, kI32, kI64, kF64, kBool, kI16, kU16, kU32, kU64,
-  kQ4_0, kQ4_1, kQ5_0, kQ5_1, kQ8_0, kQ4_K, kQ5_K, kQ6_K,
+  kF32,
+  kF16,
+  kBF16,
+  kI8,
+  kU8,
+  kI32,
+  kI64,
+  kF64,
+  kBool,
+  kI16,
+  kU16,
+  kU32,
+  kU64,
+  kQ4_0,
+  kQ4_1,
+  kQ5_0,
+  kQ5_1,
+  kQ8_0,
+  kQ4_K,
+  kQ5_K,
+  kQ6_K,
 };
 
 std::string_view DataTypeName(DataType type);  // "F32", "Q4_K", ...
@@ -26,7 +46,8 @@ struct BlockSize {
 };
 BlockSize BlockSizeOf(DataType type);
 
-// a * b for sizes from files: Error naming `where` if a factor is negative or the product does not fit in int64_t.
+// a * b for sizes from files: Error naming `where` if a factor is negative or the product does not
+// fit in int64_t.
 int64_t CheckedMultiply(int64_t a, int64_t b, std::string_view where);
 
 // A tensor in a file; the bytes belong to the checkpoint that it came from.
@@ -65,8 +86,8 @@ class AlignedBuffer {
   int64_t size_ = 0;
 };
 
-// `bytes` of zeroed memory aligned to 64 bytes (to 2 MiB when large, so that the kernel can use huge pages);
-// throws std::bad_alloc.
+// `bytes` of zeroed memory aligned to 64 bytes (to 2 MiB when large, so that the kernel can use
+// huge pages); throws std::bad_alloc.
 void* AllocateAligned(int64_t bytes);
 void FreeAligned(void* p);
 

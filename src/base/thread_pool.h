@@ -15,9 +15,10 @@ template <typename Result, typename... Args>
 class FunctionRef<Result(Args...)> {
  public:
   template <typename F>
-    requires(!std::is_same_v<std::remove_cvref_t<F>, FunctionRef>)
-  FunctionRef(F&& f)  // NOLINT: implicit, so that lambdas can be passed
-      : object_(const_cast<void*>(static_cast<const void*>(&f))), call_([](void* object, Args... args) -> Result {
+  requires(!std::is_same_v<std::remove_cvref_t<F>, FunctionRef>)
+      FunctionRef(F&& f)  // NOLINT: implicit, so that lambdas can be passed
+      : object_(const_cast<void*>(static_cast<const void*>(&f))),
+        call_([](void* object, Args... args) -> Result {
           return (*static_cast<std::remove_reference_t<F>*>(object))(args...);
         }) {}
   Result operator()(Args... args) const { return call_(object_, args...); }
@@ -27,9 +28,10 @@ class FunctionRef<Result(Args...)> {
   Result (*call_)(void*, Args...);
 };
 
-// The calling thread is thread 0, so ThreadPool(1) starts no thread. Between loops the workers spin for a few dozen
-// microseconds (a decode step has hundreds of loops) and then sleep. A loop allocates nothing. One loop at a time: not
-// to be called from two threads, nor from inside a loop. An exception thrown by a body is rethrown by the call.
+// The calling thread is thread 0, so ThreadPool(1) starts no thread. Between loops the workers spin
+// for a few dozen microseconds (a decode step has hundreds of loops) and then sleep. A loop
+// allocates nothing. One loop at a time: not to be called from two threads, nor from inside a loop.
+// An exception thrown by a body is rethrown by the call.
 class ThreadPool {
  public:
   explicit ThreadPool(int threads);
@@ -39,7 +41,8 @@ class ThreadPool {
 
   int threads() const;
 
-  // Calls body(begin, end) on disjoint ranges that cover [0, count), one range a thread, as even as they can be.
+  // Calls body(begin, end) on disjoint ranges that cover [0, count), one range a thread, as even as
+  // they can be.
   void ParallelFor(int64_t count, FunctionRef<void(int64_t, int64_t)> body);
 
   // Calls body(i) once for each i in [0, count), handed out one by one to whichever thread is free.

@@ -1,0 +1,136 @@
+#include "base/tensor.h"
+
+#include <sys/mman.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "base/error.h"
+
+namespace fptq {
+
+std::string_view DataTypeName(DataType type) {
+  switch (type) {
+    case DataType::kF32:
+      return "F32";
+    case DataType::kF16:
+      return "F16";
+    case DataType::kBF16:
+      return "BF16";
+    case DataType::kI8:
+      return "I8";
+    case DataType::kU8:
+      return "U8";
+    case DataType::kI32:
+      return "I32";
+    case DataType::kI64:
+      return "I64";
+    case DataType::kF64:
+      return "F64";
+    case DataType::kBool:
+      return "BOOL";
+    case DataType::kI16:
+      return "I16";
+    case DataType::kU16:
+      return "U16";
+    case DataType::kU32:
+      return "U32";
+    case DataType::kU64:
+      return "U64";
+    case DataType::kQ4_0:
+      return "Q4_0";
+    case DataType::kQ4_1:
+      return "Q4_1";
+    case DataType::kQ5_0:
+      return "Q5_0";
+    case DataType::kQ5_1:
+      return "Q5_1";
+    case DataType::kQ8_0:
+      return "Q8_0";
+    case DataType::kQ4_K:
+      return "Q4_K";
+    case DataType::kQ5_K:
+      return "Q5_K";
+    case DataType::kQ6_K:
+      return "Q6_K";
+  }
+  FPTQ_CHECK(false);
+  return {};
+}
+
+BlockSize BlockSizeOf(DataType type) {
+  switch (type) {
+    case DataType::kI8:
+    case DataType::kU8:
+    case DataType::kBool:
+      return {1, 1};
+    case DataType::kF16:
+    case DataType::kBF16:
+    case DataType::kI16:
+    case DataType::kU16:
+      return {1, 2};
+    case DataType::kF32:
+    case DataType::kI32:
+    case DataType::kU32:
+      return {1, 4};
+    case DataType::kF64:
+    case DataType::kI64:
+    case DataType::kU64:
+      return {1, 8};
+    case DataType::kQ4_0:
+      return {32, 2 + 16};
+    case DataType::kQ4_1:
+      return {32, 4 + 16};
+    case DataType::kQ5_0:
+      return {32, 2 + 4 + 16};
+    case DataType::kQ5_1:
+      return {32, 4 + 4 + 16};
+    case DataType::kQ8_0:
+      return {32, 2 + 32};
+    case DataType::kQ4_K:
+      return {256, 4 + 12 + 128};
+    case DataType::kQ5_K:
+      return {256, 4 + 12 + 32 + 128};
+    case DataType::kQ6_K:
+      return {256, 128 + 64 + 16 + 2};
+  }
+  FPTQ_CHECK(false);
+  return {};
+}
+
+int64_t CheckedMultiply(int64_t a, int64_t b, std::string_view where) {
+  int64_t product = 0;
+  if (a < 0 || b < 0 || __builtin_mul_overflow(a, b, &product)) {
+    throw Error("{}: the size {} * {} is not valid", where, a, b);
+  }
+  return product;
+}
+
+int64_t TensorView::ElementCount() const {
+  int64_t count = 1;
+  for (const int64_t dim : shape) count = CheckedMultiply(count, dim, "tensor shape");
+  return count;
+}
+
+std::string ShapeString(std::span<const int64_t> shape) {
+  return fmt::format("[{}]", fmt::join(shape, ", "));
+}
+
+void* AllocateAligned(int64_t bytes) {
+  constexpr size_t kCacheLine = 64;
+  constexpr size_t kHugePage = size_t{2} << 20;
+  FPTQ_CHECK(bytes >= 0);
+  const size_t alignment = bytes >= int64_t{4} << 20 ? kHugePage : kCacheLine;
+  const size_t size = (static_cast<size_t>(bytes) + alignment - 1) / alignment * alignment;
+  if (size == 0) return nullptr;
+  void* p = std::aligned_alloc(alignment, size);
+  if (p == nullptr) throw std::bad_alloc();
+  if (alignment == kHugePage) madvise(p, size, MADV_HUGEPAGE);  // only advice: failing is fine
+  std::memset(p, 0, size);
+  return p;
+}
+
+void FreeAligned(void* p) { std::free(p); }
+
+}  // namespace fptq
