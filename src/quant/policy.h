@@ -1,0 +1,49 @@
+// The decision that FPTQ makes for each activation site from the range of its activations.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "model/arch/arch.h"
+#include "quant/recipe.h"
+
+namespace fptq {
+
+enum class ActScheme {
+  kStatic,     // per tensor, one scale known before running
+  kLaeStatic,  // equalized, then per tensor static
+  kDynamic,    // per token
+};
+std::string_view ActSchemeName(ActScheme scheme);  // "static", "lae_static", "dynamic"
+
+// What is decided for a site of a layer, and why.
+struct SitePolicy {
+  int64_t layer = 0;
+  ActSite site = ActSite::kAttnIn;
+  double range = 0;  // v = max|X| over the calibration tokens
+  ActScheme scheme = ActScheme::kDynamic;
+  double equalized_range = 0;  // max|X'| after LAE; v if not equalized
+  float scale = 0;             // static: as stored; 0 if dynamic
+  int64_t group_size = 0;      // of the weights of the site's linears
+  std::string reason;
+};
+
+// The paper's rule: v <= v0 static; v0 < v < v1 LAE, then static; v >= v1 dynamic. Where the rule
+// asks for LAE but there is no norm to fold it into, or equalization is switched off, the site is
+// dynamic.
+struct SchemeChoice {
+  ActScheme scheme;
+  std::string reason;
+};
+SchemeChoice ChooseScheme(const QuantRecipe& recipe, double range, bool can_equalize);
+
+// Whether the site's input comes straight from a norm that LAE can be folded into.
+bool CanEqualize(const ArchSpec& arch, ActSite site);
+
+// The scale of static int8 quantization for activations up to `range`, rounded to `dtype` as it is
+// stored: range / 127.5, since q = clamp(round(x / scale), -128, 127); 1 for a range of 0.
+float StaticScale(double range, DataType dtype);
+
+}  // namespace fptq

@@ -1,0 +1,28 @@
+// The whole of quantization: a float checkpoint in, a W4A8 folder out.
+#pragma once
+
+#include <filesystem>
+#include <vector>
+
+#include "base/progress.h"
+#include "base/thread_pool.h"
+#include "quant/policy.h"
+#include "quant/recipe.h"
+#include "quant/report.h"
+
+namespace fptq {
+
+// Calibrates, decides, equalizes and quantizes layer by layer, so that one layer is float-resident
+// at a time, and writes a complete folder: there whole or not at all. `replace`: of a folder that
+// exists. The same source and recipe give the same bytes, whatever the number of threads and the
+// CPU. `progress` may be empty.
+QuantizeReport QuantizeCheckpoint(const std::filesystem::path& source,
+                                  const std::filesystem::path& output, const QuantRecipe& recipe,
+                                  bool replace, ThreadPool& pool, const Progress& progress);
+
+// The decisions that QuantizeCheckpoint would take, by layer and site; writes nothing.
+std::vector<SitePolicy> PlanCheckpoint(const std::filesystem::path& source,
+                                       const QuantRecipe& recipe, ThreadPool& pool,
+                                       const Progress& progress);
+
+}  // namespace fptq

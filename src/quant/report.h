@@ -1,0 +1,38 @@
+// What quantization did: for the end summary and for fptq.json.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "quant/policy.h"
+
+namespace fptq {
+
+struct LinearReport {
+  std::string name;
+  int64_t group_size = 0;
+  // sqrt(sum d (w - s q)^2 / sum d w^2) with d the mean square of the input channel: the relative
+  // error of the output, taking channels as uncorrelated.
+  double weight_error = 0;
+};
+
+struct QuantizeReport {
+  double seconds = 0;
+  int64_t source_bytes = 0;    // of the tensors
+  int64_t output_bytes = 0;    // of the tensors
+  int64_t linear_weights = 0;  // number of weights quantized
+  int64_t linear_bytes = 0;    // their bytes, scales included
+  std::vector<SitePolicy> sites;
+  std::vector<LinearReport> linears;
+
+  double BitsPerWeight() const;  // of the quantized linears, scales included
+  int64_t CountSites(ActScheme scheme) const;
+};
+
+// fptq.json: the recipe, the policy of each site with its reason, the error of each linear, the
+// version.
+Json ReportToJson(const QuantizeReport& report, const QuantRecipe& recipe);
+
+}  // namespace fptq
