@@ -1,0 +1,201 @@
+#include "engine/sampler.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "base/error.h"
+
+namespace fptq {
+namespace {
+
+constexpr float kNegativeInfinity = -std::numeric_limits<float>::infinity();
+
+SamplerOptions Plain() {
+  return {.temperature = 1,
+          .top_k = 0,
+          .top_p = 1,
+          .min_p = 0,
+          .repeat_penalty = 1,
+          .repeat_window = 64,
+          .seed = 1};
+}
+
+// Logits of the given probabilities.
+std::vector<float> Logits(const std::vector<double>& probabilities) {
+  std::vector<float> logits;
+  for (const double p : probabilities) logits.push_back(static_cast<float>(std::log(p)));
+  return logits;
+}
+
+std::vector<double> Frequencies(const SamplerOptions& options, const std::vector<float>& logits,
+                                const std::vector<int32_t>& history = {}) {
+  constexpr int kDraws = 20000;
+  Sampler sampler(options, static_cast<int64_t>(logits.size()));
+  std::vector<double> frequencies(logits.size());
+  for (int i = 0; i < kDraws; ++i) {
+    frequencies[static_cast<size_t>(sampler.Sample(logits, history))] += 1.0 / kDraws;
+  }
+  return frequencies;
+}
+
+// The standard deviation of a frequency is at most 0.5 / sqrt(20000) = 0.0035; four of them are
+// allowed. What must not be drawn at all has a frequency of exactly 0.
+void ExpectFrequencies(const std::vector<double>& actual, const std::vector<double>& expected) {
+  ASSERT_EQ(actual.size(), expected.size());
+  for (size_t i = 0; i < actual.size(); ++i) {
+    if (expected[i] == 0) {
+      EXPECT_EQ(actual[i], 0) << "token " << i;
+    } else {
+      EXPECT_NEAR(actual[i], expected[i], 0.014) << "token " << i;
+    }
+  }
+}
+
+TEST(Sampler, DrawsFromTheSoftmax) {
+  ExpectFrequencies(Frequencies(Plain(), Logits({0.1, 0.2, 0.3, 0.4})), {0.1, 0.2, 0.3, 0.4});
+}
+
+TEST(Sampler, TemperatureRaisesProbabilitiesToItsInverse) {
+  SamplerOptions options = Plain();
+  options.temperature = 0.5;  // squares: 0.01, 0.04, 0.09, 0.16 of 0.30
+  ExpectFrequencies(Frequencies(options, Logits({0.1, 0.2, 0.3, 0.4})),
+                    {1 / 30.0, 4 / 30.0, 9 / 30.0, 16 / 30.0});
+}
+
+TEST(Sampler, TopKKeepsTheBest) {
+  SamplerOptions options = Plain();
+  options.top_k = 2;
+  ExpectFrequencies(Frequencies(options, Logits({0.1, 0.4, 0.2, 0.3})), {0, 4 / 7.0, 0, 3 / 7.0});
+}
+
+TEST(Sampler, TopKPrefersTheLowestIdOfEqualLogits) {
+  SamplerOptions options = Plain();
+  options.top_k = 3;
+  ExpectFrequencies(Frequencies(options, {0, 0, 1, 0, 0}),
+                    {1 / (2 + M_E), 1 / (2 + M_E), M_E / (2 + M_E), 0, 0});
+}
+
+TEST(Sampler, TopPKeepsTheFewestThatReachIt) {
+  SamplerOptions options = Plain();
+  options.top_p = 0.65;
+  ExpectFrequencies(Frequencies(options, Logits({0.1, 0.2, 0.3, 0.4})), {0, 0, 3 / 7.0, 4 / 7.0});
+  options.top_p = 0.75;
+  ExpectFrequencies(Frequencies(options, Logits({0.1, 0.2, 0.3, 0.4})),
+                    {0, 2 / 9.0, 3 / 9.0, 4 / 9.0});
+}
+
+TEST(Sampler, TopPZeroIsGreedy) {
+  SamplerOptions options = Plain();
+  options.top_p = 0;
+  ExpectFrequencies(Frequencies(options, {1, 3, 3, 2}), {0, 1, 0, 0});
+}
+
+// top-p sees what top-k has left: of {3/7, 4/7}, 0.5 is reached by the best alone.
+TEST(Sampler, TopKComesBeforeTopP) {
+  SamplerOptions options = Plain();
+  options.top_k = 2;
+  options.top_p = 0.5;
+  ExpectFrequencies(Frequencies(options, Logits({0.1, 0.2, 0.3, 0.4})), {0, 0, 0, 1});
+}
+
+TEST(Sampler, MinPIsRelativeToTheBest) {
+  SamplerOptions options = Plain();
+  options.min_p = 0.6;  // 0.24 and more
+  ExpectFrequencies(Frequencies(options, Logits({0.1, 0.2, 0.3, 0.4})), {0, 0, 3 / 7.0, 4 / 7.0});
+}
+
+// At temperature 10 the four are nearly equal, yet min-p drops by the probabilities before
+// temperature.
+TEST(Sampler, MinPComesBeforeTemperature) {
+  SamplerOptions options = Plain();
+  options.min_p = 0.6;
+  options.temperature = 1e6;
+  ExpectFrequencies(Frequencies(options, Logits({0.1, 0.2, 0.3, 0.4})), {0, 0, 0.5, 0.5});
+}
+
+TEST(Sampler, PenaltyDividesPositiveAndMultipliesNegativeLogitsOnce) {
+  SamplerOptions options = Plain();
+  options.repeat_penalty = 2;
+  const std::vector<float> logits = {2, -1, 0.5f};
+  const double a = std::exp(1.0), b = std::exp(-2.0), c = std::exp(0.5);
+  ExpectFrequencies(Frequencies(options, logits, {0, 1, 0, 0}),
+                    {a / (a + b + c), b / (a + b + c), c / (a + b + c)});
+}
+
+TEST(Sampler, PenaltyForgetsWhatIsOutsideTheWindow) {
+  SamplerOptions options = Plain();
+  options.temperature = 0;
+  options.repeat_penalty = 10;
+  options.repeat_window = 2;
+  const std::vector<float> logits = {3, 2, 1};
+  EXPECT_EQ(Sampler(options, 3).Sample(logits, std::vector<int32_t>{0, 1, 2}), 0);
+  EXPECT_EQ(Sampler(options, 3).Sample(logits, std::vector<int32_t>{1, 2, 0}), 1);
+}
+
+TEST(Sampler, GreedyTakesTheLowestIdOfTheLargest) {
+  SamplerOptions options = Plain();
+  options.temperature = 0;
+  EXPECT_EQ(Sampler(options, 4).Sample(std::vector<float>{1, 5, 5, 2}, {}), 1);
+  EXPECT_EQ(Sampler(options, 3).Sample(std::vector<float>{kNegativeInfinity, -5, -7}, {}), 1);
+}
+
+TEST(Sampler, NeverDrawsMinusInfinity) {
+  SamplerOptions options = Plain();
+  options.top_k = 3;
+  ExpectFrequencies(
+      Frequencies(options, {kNegativeInfinity, 0, kNegativeInfinity, 0, kNegativeInfinity}),
+      {0, 0.5, 0, 0.5, 0});
+}
+
+TEST(Sampler, EqualSeedsGiveEqualTokens) {
+  const std::vector<float> logits(1000, 0.0f);
+  const auto draw = [&](uint64_t seed) {
+    SamplerOptions options = Plain();
+    options.seed = seed;
+    Sampler sampler(options, 1000);
+    std::vector<int32_t> tokens;
+    for (int i = 0; i < 20; ++i) tokens.push_back(sampler.Sample(logits, {}));
+    return tokens;
+  };
+  EXPECT_EQ(draw(7), draw(7));
+  EXPECT_NE(draw(7), draw(8));
+}
+
+// The generator is specified by the C++ standard, so this draw is the same everywhere.
+TEST(Sampler, DrawIsTheSameOnEveryMachine) {
+  SamplerOptions options = Plain();
+  options.seed = 5489;  // the first number is then 14514284786278117030, 0.7868 of 2^64
+  EXPECT_EQ(Sampler(options, 1000).Sample(std::vector<float>(1000, 0.0f), {}), 786);
+}
+
+TEST(Sampler, RejectsLogitsThatAreNotNumbers) {
+  for (const double temperature : {0.0, 1.0}) {
+    SamplerOptions options = Plain();
+    options.temperature = temperature;
+    Sampler sampler(options, 3);
+    EXPECT_THROW(sampler.Sample(std::vector<float>{0, NAN, 1}, {}), Error);
+    EXPECT_THROW(sampler.Sample(std::vector<float>(3, kNegativeInfinity), {}), Error);
+    EXPECT_THROW(sampler.Sample(std::vector<float>{0, -kNegativeInfinity, 1}, {}), Error);
+  }
+}
+
+TEST(Sampler, RejectsOptionsOutOfRange) {
+  const auto with = [](auto change) {
+    SamplerOptions options = Plain();
+    change(options);
+    return options;
+  };
+  EXPECT_THROW(Validate(with([](auto& o) { o.temperature = -1; })), Error);
+  EXPECT_THROW(Validate(with([](auto& o) { o.temperature = NAN; })), Error);
+  EXPECT_THROW(Validate(with([](auto& o) { o.top_k = -1; })), Error);
+  EXPECT_THROW(Validate(with([](auto& o) { o.top_p = 1.5; })), Error);
+  EXPECT_THROW(Validate(with([](auto& o) { o.min_p = -0.1; })), Error);
+  EXPECT_THROW(Validate(with([](auto& o) { o.repeat_penalty = 0; })), Error);
+  EXPECT_NO_THROW(Validate(Plain()));
+}
+
+}  // namespace
+}  // namespace fptq
