@@ -16,16 +16,16 @@ struct ModelConfig {
   int64_t layers = 0;
   int64_t hidden = 0;
   int64_t heads = 0;
-  int64_t kv_heads = 0;            // divides heads
+  int64_t kv_heads = 0;  // divides heads
   int64_t head_dim = 0;
-  int64_t mlp = 0;                 // width of the MLP
-  int64_t vocab = 0;               // rows of the embedding
-  int64_t max_positions = 0;       // the context the model was made for
+  int64_t mlp = 0;            // width of the MLP
+  int64_t vocab = 0;          // rows of the embedding
+  int64_t max_positions = 0;  // the context the model was made for
   double norm_epsilon = 0;
   double rope_theta = 0;
-  bool tied_head = false;          // lm_head is the embedding
-  DataType dtype = DataType::kF16; // the 16-bit (or F32) type of what is not quantized, on disk
-  int32_t bos_token = -1;          // -1: none
+  bool tied_head = false;           // lm_head is the embedding
+  DataType dtype = DataType::kF16;  // the 16-bit (or F32) type of what is not quantized, on disk
+  int32_t bos_token = -1;           // -1: none
   std::vector<int32_t> eos_tokens;
 
   int64_t query_width() const { return heads * head_dim; }

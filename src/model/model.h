@@ -37,8 +37,8 @@ Linear FloatLinear(std::span<const SourceLinear> linears, ThreadPool& pool);
 LayerWeights FloatLayerWeights(const SourceLayer& layer, ThreadPool& pool);
 
 // The whole forward pass; logits are in act.logits.
-void Forward(const Model& model, const ForwardBatch& batch, KvCache& cache, ThreadPool& pool, Activations& act,
-             ActivationObserver* observer = nullptr);
+void Forward(const Model& model, const ForwardBatch& batch, KvCache& cache, ThreadPool& pool,
+             Activations& act, ActivationObserver* observer = nullptr);
 
 // Error unless every id is within the vocabulary.
 void CheckTokens(std::span<const int32_t> tokens, const ModelConfig& config);

@@ -16,8 +16,8 @@ namespace fptq {
 
 // A float linear as it stands in the source: out[n] = sum_k weight[n][k] x[k] + bias[n].
 struct SourceLinear {
-  std::string name;             // Hugging Face's module name, "model.layers.0.self_attn.q_proj"
-  int64_t channels = 0;         // N
+  std::string name;      // Hugging Face's module name, "model.layers.0.self_attn.q_proj"
+  int64_t channels = 0;  // N
   int64_t k = 0;
   AlignedBuffer<float> weight;  // [N, K]
   std::vector<float> bias;      // [N] or empty
@@ -25,8 +25,8 @@ struct SourceLinear {
 
 // One layer in float: what quantization reads, changes and drops again.
 struct SourceLayer {
-  std::vector<float> attn_norm;  // [hidden]
-  std::vector<float> mlp_norm;   // [hidden]
+  std::vector<float> attn_norm;                  // [hidden]
+  std::vector<float> mlp_norm;                   // [hidden]
   std::vector<SourceLinear> linears[kActSites];  // by ActSite
 
   std::vector<float>& norm(ActSite site);  // the norm before kAttnIn or kMlpIn
@@ -34,8 +34,8 @@ struct SourceLayer {
 
 class ModelSource {
  public:
-  // Opens the checkpoint, finds its architecture, parses and validates the config, checks that every tensor that the
-  // model needs is there with the right shape.
+  // Opens the checkpoint, finds its architecture, parses and validates the config, checks that
+  // every tensor that the model needs is there with the right shape.
   static ModelSource Open(const std::filesystem::path& path);
 
   const Checkpoint& checkpoint() const { return *checkpoint_; }
@@ -53,7 +53,7 @@ class ModelSource {
 
   // Error if a weight is NaN or infinite, naming the tensor.
   SourceLayer ReadLayer(int64_t layer) const;
-  std::vector<float> ReadVector(const TensorNames& names, int64_t layer = 0) const;
+  std::vector<float> ReadVector(const std::string& name) const;
   const TensorView& embedding() const;  // [vocab, hidden]
   const TensorView& head() const;       // [vocab, hidden]; the embedding if tied
 

@@ -19,10 +19,11 @@ struct BatchChunk {
   int64_t slot = 0;            // of the KV cache
   int64_t first_position = 0;  // all earlier positions are in the cache
   std::span<const int32_t> tokens;
-  int64_t logits = 0;          // how many of the last rows want logits
+  int64_t logits = 0;  // how many of the last rows want logits
 };
 
-// Any mix of prefill chunks and decode steps, at most one chunk a slot. Its rows are the chunks' tokens, in order.
+// Any mix of prefill chunks and decode steps, at most one chunk a slot. Its rows are the chunks'
+// tokens, in order.
 struct ForwardBatch {
   std::vector<BatchChunk> chunks;
 
@@ -42,33 +43,37 @@ class ActivationObserver {
  public:
   virtual ~ActivationObserver() = default;
   // `rows` is [n_rows, k]; called from the thread that called the forward pass.
-  virtual void Observe(int64_t layer, ActSite site, std::span<const float> rows, int64_t n_rows) = 0;
+  virtual void Observe(int64_t layer, ActSite site, std::span<const float> rows,
+                       int64_t n_rows) = 0;
 };
 
-// All scratch of the forward pass, allocated once for up to max_rows rows and max_logits_rows rows of logits.
+// All scratch of the forward pass, allocated once for up to max_rows rows and max_logits_rows rows
+// of logits.
 struct Activations {
   Activations(const ModelConfig& config, int64_t max_rows, int64_t max_logits_rows);
 
   int64_t max_rows, max_logits_rows;
-  AlignedBuffer<float> hidden;       // [rows, hidden]: the residual stream
-  LinearInput input;                 // what enters the next linear
-  AlignedBuffer<float> qkv;          // [rows, query_width + 2 kv_width]
-  AlignedBuffer<float> attention;    // [rows, query_width]
-  AlignedBuffer<float> gate_up;      // [rows, 2 mlp]
-  AlignedBuffer<float> logits_input; // [logits_rows, hidden]
-  AlignedBuffer<float> logits;       // [logits_rows, vocab]
+  AlignedBuffer<float> hidden;              // [rows, hidden]: the residual stream
+  AlignedBuffer<float> normed;              // [rows, hidden]
+  LinearInput input;                        // what enters the next linear
+  AlignedBuffer<float> qkv;                 // [rows, query_width + 2 kv_width]
+  AlignedBuffer<float> attention;           // [rows, query_width]
+  AlignedBuffer<float> gate_up;             // [rows, 2 mlp]
+  AlignedBuffer<float> logits;              // [logits_rows, vocab]
   AlignedBuffer<float> rope_cos, rope_sin;  // [rows, head_dim / 2]
 };
 
 // The steps of the forward pass. All of them allocate nothing.
 // hidden[r] = embedding row of token r.
-void EmbedTokens(const ModelConfig& config, const TensorView& embedding, const ForwardBatch& batch, ThreadPool& pool,
-                 Activations& act);
+void EmbedTokens(const ModelConfig& config, const TensorView& embedding, const ForwardBatch& batch,
+                 ThreadPool& pool, Activations& act);
 // cos and sin of the batch's positions; once before the layers.
 void PrepareRope(const ModelConfig& config, const ForwardBatch& batch, Activations& act);
-// hidden = layer(hidden); appends to layer `layer` of the cache (of `cache_layer` there, which differs when a cache holds one layer alone).
-void ForwardLayer(const ModelConfig& config, const LayerWeights& weights, int64_t layer, const ForwardBatch& batch,
-                  KvCache& cache, int64_t cache_layer, ThreadPool& pool, Activations& act, ActivationObserver* observer);
+// hidden = layer(hidden); appends the batch to layer `cache_layer` of the cache. `layer` is what
+// the observer is told: the two differ where a cache holds one layer alone.
+void ForwardLayer(const ModelConfig& config, const LayerWeights& weights, int64_t layer,
+                  const ForwardBatch& batch, KvCache& cache, int64_t cache_layer, ThreadPool& pool,
+                  Activations& act, ActivationObserver* observer = nullptr);
 // logits = head(norm(hidden)) of the rows that want them, in the order of the batch.
 void ComputeLogits(const ModelConfig& config, std::span<const float> final_norm, const Linear& head,
                    const ForwardBatch& batch, ThreadPool& pool, Activations& act);

@@ -1,0 +1,54 @@
+#include "model/config.h"
+
+#include "base/error.h"
+#include "kernels/kernels.h"
+
+namespace fptq {
+namespace {
+
+// Bounds that no real model comes near; they keep every product of two dimensions far from
+// overflow.
+constexpr int64_t kMaxLayers = 10'000;
+constexpr int64_t kMaxWidth = int64_t{1} << 24;
+
+void CheckRange(std::string_view where, std::string_view field, int64_t value, int64_t max) {
+  if (value < 1 || value > max) {
+    throw Error("{}: {}: expected 1 to {}, found {}", where, field, max, value);
+  }
+}
+
+}  // namespace
+
+void Validate(const ModelConfig& config, std::string_view where) {
+  CheckRange(where, "number of layers", config.layers, kMaxLayers);
+  CheckRange(where, "hidden size", config.hidden, kMaxWidth);
+  CheckRange(where, "number of attention heads", config.heads, kMaxWidth);
+  CheckRange(where, "number of key-value heads", config.kv_heads, config.heads);
+  CheckRange(where, "head dimension", config.head_dim, kMaxHeadDim);
+  CheckRange(where, "MLP width", config.mlp, kMaxWidth);
+  CheckRange(where, "vocabulary size", config.vocab, kMaxWidth);
+  CheckRange(where, "maximum position", config.max_positions, int64_t{1} << 31);
+  if (config.heads % config.kv_heads != 0) {
+    throw Error(
+        "{}: number of attention heads: expected a multiple of the {} key-value heads, found {}",
+        where, config.kv_heads, config.heads);
+  }
+  if (config.head_dim % 2 != 0) {
+    throw Error("{}: head dimension: expected an even number for rotary embeddings, found {}",
+                where, config.head_dim);
+  }
+  if (config.query_width() > kMaxWidth) {
+    throw Error("{}: attention heads x head dimension: expected at most {}, found {}", where,
+                kMaxWidth, config.query_width());
+  }
+  if (!(config.norm_epsilon > 0 && config.norm_epsilon < 1)) {
+    throw Error("{}: norm epsilon: expected a number between 0 and 1, found {}", where,
+                config.norm_epsilon);
+  }
+  if (!(config.rope_theta >= 1 && config.rope_theta < 1e15)) {
+    throw Error("{}: rope theta: expected a number of at least 1, found {}", where,
+                config.rope_theta);
+  }
+}
+
+}  // namespace fptq

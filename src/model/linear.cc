@@ -1,0 +1,92 @@
+#include "model/linear.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "kernels/dispatch.h"
+
+namespace fptq {
+
+int64_t Linear::channels() const {
+  return std::visit([](const auto& matrix) { return matrix.channels; }, weights);
+}
+
+int64_t Linear::k() const {
+  return std::visit([](const auto& matrix) { return matrix.k; }, weights);
+}
+
+int64_t Linear::Bytes() const {
+  return std::visit([](const auto& matrix) { return matrix.Bytes(); }, weights) + 4 * bias.size();
+}
+
+LinearInput::LinearInput(int64_t max_rows, int64_t max_k)
+    : f32_(CheckedMultiply(max_rows, max_k, "activations")),
+      q_(max_rows * max_k),
+      scales_(max_rows),
+      group_sums_(max_rows * (max_k / kMinGroupSize + 1)) {}
+
+void LinearInput::Set(const Linear& linear, int64_t row, const float* x) {
+  const auto* matrix = std::get_if<QuantizedMatrix>(&linear.weights);
+  if (matrix == nullptr) {
+    std::copy_n(x, linear.k(), f32_.data() + row * linear.k());
+    return;
+  }
+  Kernels().quantize_row(
+      {.x = x,
+       .n = matrix->k,
+       .group_size = matrix->group_size,
+       .static_scale = linear.act.static_scale,
+       .q = q_.data() + row * matrix->k,
+       .scale = scales_.data() + row,
+       .group_sums = group_sums_.data() + row * (matrix->k / matrix->group_size)});
+}
+
+std::span<const float> LinearInput::floats(int64_t rows, int64_t k) const {
+  FPTQ_CHECK(rows * k <= f32_.size());
+  return f32_.span().first(static_cast<size_t>(rows * k));
+}
+
+void Apply(const Linear& linear, const LinearInput& input, int64_t rows, ThreadPool& pool,
+           float* out, bool accumulate) {
+  const KernelTable& kernels = Kernels();
+  const float* bias = linear.bias.size() > 0 ? linear.bias.data() : nullptr;
+  if (const auto* matrix = std::get_if<QuantizedMatrix>(&linear.weights)) {
+    FPTQ_CHECK(rows * matrix->k <= input.q_.size());
+    const auto gemm = matrix->bits == 4 ? kernels.gemm_w4 : kernels.gemm_w8;
+    pool.ParallelFor(matrix->channel_tiles(), [&](int64_t begin, int64_t end) {
+      gemm({.activations = input.q_.data(),
+            .activation_scales = input.scales_.data(),
+            .group_sums = input.group_sums_.data(),
+            .rows = rows,
+            .k = matrix->k,
+            .group_size = matrix->group_size,
+            .weights = matrix->tiles.data(),
+            .weight_scales = matrix->scales.data(),
+            .bias = bias,
+            .channels = matrix->channels,
+            .tile_begin = begin,
+            .tile_end = end,
+            .out = out,
+            .out_stride = matrix->channels,
+            .accumulate = accumulate});
+    });
+    return;
+  }
+  const auto& matrix = std::get<FloatMatrix>(linear.weights);
+  FPTQ_CHECK(rows * matrix.k <= input.f32_.size());
+  pool.ParallelFor(matrix.channel_tiles(), [&](int64_t begin, int64_t end) {
+    kernels.gemm_f32({.activations = input.f32_.data(),
+                      .rows = rows,
+                      .k = matrix.k,
+                      .weights = matrix.tiles.data(),
+                      .bias = bias,
+                      .channels = matrix.channels,
+                      .tile_begin = begin,
+                      .tile_end = end,
+                      .out = out,
+                      .out_stride = matrix.channels,
+                      .accumulate = accumulate});
+  });
+}
+
+}  // namespace fptq

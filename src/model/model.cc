@@ -1,0 +1,222 @@
+#include "model/model.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "io/checkpoint.h"
+#include "io/compressed_tensors.h"
+
+namespace fptq {
+namespace {
+
+// Calls body(linear, row, channel) for all rows of linears that stand one below the other in a
+// matrix, in parallel: the 16 channels of a tile on one thread, as PackRow demands.
+template <typename Body>
+void ForEachChannel(std::span<const int64_t> linear_channels, ThreadPool& pool, Body body) {
+  int64_t channels = 0;
+  for (const int64_t count : linear_channels) channels += count;
+  pool.ParallelFor((channels + kTileChannels - 1) / kTileChannels, [&](int64_t begin, int64_t end) {
+    int64_t first = 0;  // the linear's first channel
+    for (size_t linear = 0; linear < linear_channels.size(); ++linear) {
+      const int64_t last = first + linear_channels[linear];
+      for (int64_t channel = std::max(begin * kTileChannels, first);
+           channel < std::min(end * kTileChannels, last); ++channel) {
+        body(linear, channel - first, channel);
+      }
+      first = last;
+    }
+  });
+}
+
+// The linears of a site, quantized alike as they have one input.
+std::vector<PackedLinear> GetPackedSite(const ModelSource& source,
+                                        const CompressedTensorsConfig& quantization, int64_t layer,
+                                        ActSite site) {
+  const ModelConfig& config = source.config();
+  const int64_t k = SiteInputs(config, site);
+  std::vector<PackedLinear> linears;
+  std::vector<std::string> floats;
+  for (const LinearSpec& spec : source.arch().linears) {
+    if (spec.site != site) continue;
+    const std::string name = source.Name(spec.module, layer);
+    const auto found = quantization.Find(name);
+    if (!found) {
+      floats.push_back(name);
+      continue;
+    }
+    linears.push_back(GetPackedLinear(source.checkpoint(), name, *found, spec.channels(config), k));
+  }
+  const std::string where = source.checkpoint().path().string();
+  if (!floats.empty())
+    throw Error("{}: '{}': expected a quantized linear, found a float one", where, floats[0]);
+  for (const PackedLinear& linear : linears) {
+    if (linear.quantization.activations == ActivationQuantization::kNone) {
+      throw Error("{}: '{}': expected 8-bit activations, found none", where, linear.module);
+    }
+    if (linear.quantization != linears[0].quantization ||
+        linear.input_scale != linears[0].input_scale) {
+      throw Error(
+          "{}: '{}' and '{}' have the same input: expected the same quantization and input scale",
+          where, linears[0].module, linear.module);
+    }
+  }
+  return linears;
+}
+
+Linear PackedSite(const ModelSource& source, std::span<const PackedLinear> linears,
+                  ThreadPool& pool) {
+  std::vector<int64_t> channels;
+  int64_t all_channels = 0;
+  for (const PackedLinear& linear : linears) {
+    channels.push_back(linear.channels);
+    all_channels += linear.channels;
+  }
+  const int64_t k = linears[0].k;
+  const int64_t group_size = linears[0].quantization.group_size;
+  QuantizedMatrix matrix = MakeQuantizedMatrix(/*bits=*/4, all_channels, k, group_size);
+  ForEachChannel(channels, pool, [&](size_t linear, int64_t row, int64_t channel) {
+    thread_local std::vector<int8_t> q;
+    thread_local std::vector<float> scales;
+    q.resize(static_cast<size_t>(k));
+    scales.resize(static_cast<size_t>(k / group_size));
+    linears[linear].ReadRow(row, q, scales);
+    PackRow(matrix, channel, q, scales);
+  });
+  Linear result{
+      .weights = std::move(matrix), .bias = {}, .act = {.static_scale = linears[0].input_scale}};
+  int64_t first = 0;
+  for (const PackedLinear& linear : linears) {
+    if (const std::string name = linear.module + ".bias"; source.checkpoint().Contains(name)) {
+      source.checkpoint().Get(name, std::array<int64_t, 1>{linear.channels});
+      if (result.bias.size() == 0) result.bias.Resize(all_channels);
+      std::ranges::copy(source.ReadVector(name), result.bias.data() + first);
+    }
+    first += linear.channels;
+  }
+  return result;
+}
+
+LayerWeights QuantizedLayerWeights(const ModelSource& source,
+                                   const CompressedTensorsConfig& quantization, int64_t layer,
+                                   ThreadPool& pool) {
+  LayerWeights weights;
+  weights.attn_norm = source.ReadVector(source.Name(source.arch().attn_norm, layer));
+  weights.mlp_norm = source.ReadVector(source.Name(source.arch().mlp_norm, layer));
+  for (const ActSite site : kAllActSites) {
+    weights.linears[static_cast<int>(site)] =
+        PackedSite(source, GetPackedSite(source, quantization, layer, site), pool);
+  }
+  return weights;
+}
+
+// lm_head: int8 with a dynamic scale per token beside quantized layers, float beside float ones.
+Linear Head(const ModelSource& source, ThreadPool& pool) {
+  const TensorView& tensor = source.head();
+  const int64_t channels = source.config().vocab;
+  const int64_t k = source.config().hidden;
+  const auto pack = [&](auto matrix, auto pack_row) {
+    ForEachChannel({&channels, 1}, pool, [&](size_t, int64_t row, int64_t channel) {
+      thread_local std::vector<float> values;
+      values.resize(static_cast<size_t>(k));
+      DequantizeRange(tensor, row * k, values);
+      CheckFinite(values, fmt::format("{}: lm_head", source.checkpoint().path().string()));
+      pack_row(matrix, channel, values);
+    });
+    return Linear{.weights = std::move(matrix), .bias = {}, .act = {}};
+  };
+  if (!source.quantized()) {
+    return pack(MakeFloatMatrix(channels, k),
+                [](FloatMatrix& matrix, int64_t channel, std::span<const float> row) {
+                  PackRow(matrix, channel, row);
+                });
+  }
+  return pack(MakeQuantizedMatrix(/*bits=*/8, channels, k, /*group_size=*/k), PackRowInt8);
+}
+
+}  // namespace
+
+int64_t Model::WeightBytes() const {
+  int64_t bytes = head.Bytes();
+  for (const LayerWeights& layer : layers) {
+    for (const Linear& linear : layer.linears) bytes += linear.Bytes();
+  }
+  return bytes;
+}
+
+Linear FloatLinear(std::span<const SourceLinear> linears, ThreadPool& pool) {
+  std::vector<int64_t> channels;
+  int64_t all_channels = 0;
+  bool has_bias = false;
+  for (const SourceLinear& linear : linears) {
+    channels.push_back(linear.channels);
+    all_channels += linear.channels;
+    has_bias |= !linear.bias.empty();
+  }
+  const int64_t k = linears[0].k;
+  FloatMatrix matrix = MakeFloatMatrix(all_channels, k);
+  AlignedBuffer<float> bias(has_bias ? all_channels : 0);
+  ForEachChannel(channels, pool, [&](size_t linear, int64_t row, int64_t channel) {
+    const SourceLinear& from = linears[linear];
+    PackRow(matrix, channel,
+            from.weight.span().subspan(static_cast<size_t>(row * k), static_cast<size_t>(k)));
+    if (!from.bias.empty()) bias[channel] = from.bias[static_cast<size_t>(row)];
+  });
+  return {.weights = std::move(matrix), .bias = std::move(bias), .act = {}};
+}
+
+LayerWeights FloatLayerWeights(const SourceLayer& layer, ThreadPool& pool) {
+  LayerWeights weights;
+  weights.attn_norm = layer.attn_norm;
+  weights.mlp_norm = layer.mlp_norm;
+  for (int site = 0; site < kActSites; ++site)
+    weights.linears[site] = FloatLinear(layer.linears[site], pool);
+  return weights;
+}
+
+std::shared_ptr<const Model> LoadModel(const std::filesystem::path& path, ThreadPool& pool) {
+  ModelSource source = ModelSource::Open(path);
+  TokenizerFiles files = source.LoadTokenizer();
+  std::vector<LayerWeights> layers;
+  if (source.quantized()) {
+    const auto quantization = CompressedTensorsConfig::Parse(
+        source.checkpoint().metadata()["quantization_config"], (path / "config.json").string());
+    for (int64_t layer = 0; layer < source.config().layers; ++layer) {
+      layers.push_back(QuantizedLayerWeights(source, quantization, layer, pool));
+    }
+  } else {
+    for (int64_t layer = 0; layer < source.config().layers; ++layer) {
+      layers.push_back(FloatLayerWeights(source.ReadLayer(layer), pool));
+    }
+  }
+  std::vector<float> final_norm = source.ReadVector(source.Name(source.arch().final_norm));
+  Linear head = Head(source, pool);
+  return std::make_shared<const Model>(
+      Model{.source = std::move(source),
+            .layers = std::move(layers),
+            .final_norm = std::move(final_norm),
+            .head = std::move(head),
+            .tokenizer = Tokenizer(files),
+            .chat_template_jinja = std::move(files.chat_template)});
+}
+
+void Forward(const Model& model, const ForwardBatch& batch, KvCache& cache, ThreadPool& pool,
+             Activations& act, ActivationObserver* observer) {
+  const ModelConfig& config = model.config();
+  EmbedTokens(config, model.source.embedding(), batch, pool, act);
+  PrepareRope(config, batch, act);
+  for (int64_t layer = 0; layer < config.layers; ++layer) {
+    ForwardLayer(config, model.layers[static_cast<size_t>(layer)], layer, batch, cache, layer, pool,
+                 act, observer);
+  }
+  ComputeLogits(config, model.final_norm, model.head, batch, pool, act);
+}
+
+void CheckTokens(std::span<const int32_t> tokens, const ModelConfig& config) {
+  for (const int32_t token : tokens) {
+    if (token < 0 || token >= config.vocab) {
+      throw Error("token id: expected 0 to {}, found {}", config.vocab - 1, token);
+    }
+  }
+}
+
+}  // namespace fptq

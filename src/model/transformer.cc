@@ -1,0 +1,255 @@
+#include "model/transformer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "io/checkpoint.h"
+#include "kernels/dispatch.h"
+
+namespace fptq {
+namespace {
+
+// Rows of a chunk that one attention task takes: the keys are read once for all of them.
+constexpr int64_t kAttentionRows = 16;
+
+int64_t MaxInputs(const ModelConfig& config) {
+  int64_t inputs = 0;
+  for (const ActSite site : kAllActSites) inputs = std::max(inputs, SiteInputs(config, site));
+  return inputs;
+}
+
+// Calls body(chunk, index of the row in its chunk, row of the batch) for the batch's rows [begin,
+// end).
+template <typename Body>
+void ForEachRow(const ForwardBatch& batch, int64_t begin, int64_t end, Body body) {
+  int64_t first = 0;  // the chunk's first row
+  for (const BatchChunk& chunk : batch.chunks) {
+    const int64_t count = std::ssize(chunk.tokens);
+    for (int64_t row = std::max(begin, first); row < std::min(end, first + count); ++row) {
+      body(chunk, row - first, row);
+    }
+    first += count;
+  }
+}
+
+// input = norm(hidden) for all rows. The float rows of a thread share one row of `normed`.
+void NormInput(const ModelConfig& config, std::span<const float> norm, const Linear& linear,
+               int64_t rows, ThreadPool& pool, Activations& act) {
+  pool.ParallelFor(rows, [&](int64_t begin, int64_t end) {
+    float* normed = act.normed.data() + begin * config.hidden;
+    for (int64_t row = begin; row < end; ++row) {
+      Kernels().rms_norm({.x = act.hidden.data() + row * config.hidden,
+                          .weight = norm.data(),
+                          .n = config.hidden,
+                          .epsilon = static_cast<float>(config.norm_epsilon),
+                          .out = normed});
+      act.input.Set(linear, row, normed);
+    }
+  });
+}
+
+void RotateAndAppend(const ModelConfig& config, const ForwardBatch& batch, KvCache& cache,
+                     int64_t cache_layer, ThreadPool& pool, Activations& act) {
+  const KernelTable& kernels = Kernels();
+  const int64_t width = config.query_width() + 2 * config.kv_width();
+  const auto append = [&](const BatchChunk& chunk, int64_t index, int64_t row) {
+    float* query = act.qkv.data() + row * width;
+    float* key = query + config.query_width();
+    const float* value = key + config.kv_width();
+    kernels.rope({.x = query,  // the keys follow the queries
+                  .heads = config.heads + config.kv_heads,
+                  .head_dim = config.head_dim,
+                  .rotary = config.head_dim,
+                  .cos = act.rope_cos.data() + row * (config.head_dim / 2),
+                  .sin = act.rope_sin.data() + row * (config.head_dim / 2)});
+    for (int64_t head = 0; head < config.kv_heads; ++head) {
+      const auto append_head = [&](auto kernel, auto kv) {
+        kernel({.kv = kv,
+                .position = chunk.first_position + index,
+                .head_dim = config.head_dim,
+                .key = key + head * config.head_dim,
+                .value = value + head * config.head_dim});
+      };
+      switch (cache.type()) {
+        case KvType::kI8:
+          append_head(kernels.append_kv_i8, cache.I8(chunk.slot, cache_layer, head));
+          break;
+        case KvType::kF32:
+          append_head(kernels.append_kv_f32, cache.F32(chunk.slot, cache_layer, head));
+          break;
+      }
+    }
+  };
+  pool.ParallelFor(batch.rows(),
+                   [&](int64_t begin, int64_t end) { ForEachRow(batch, begin, end, append); });
+}
+
+// A task is a KV head x up to kAttentionRows rows of a chunk.
+int64_t AttentionTasks(const BatchChunk& chunk) {
+  return (std::ssize(chunk.tokens) + kAttentionRows - 1) / kAttentionRows;
+}
+
+void Attention(const ModelConfig& config, const ForwardBatch& batch, KvCache& cache,
+               int64_t cache_layer, ThreadPool& pool, Activations& act) {
+  const KernelTable& kernels = Kernels();
+  const int64_t width = config.query_width() + 2 * config.kv_width();
+  const int64_t group = config.heads / config.kv_heads;
+  int64_t tasks = 0;
+  for (const BatchChunk& chunk : batch.chunks) tasks += AttentionTasks(chunk);
+
+  pool.ParallelEach(tasks * config.kv_heads, [&](int64_t task) {
+    const int64_t head = task % config.kv_heads;
+    int64_t tile = task / config.kv_heads;
+    int64_t row = 0;
+    const BatchChunk* chunk = batch.chunks.data();
+    for (; tile >= AttentionTasks(*chunk); ++chunk) {
+      tile -= AttentionTasks(*chunk);
+      row += std::ssize(chunk->tokens);
+    }
+    const int64_t first = tile * kAttentionRows;
+    row += first;
+    const auto attend = [&](auto kernel, auto kv) {
+      kernel({.kv = kv,
+              .first_position = chunk->first_position + first,
+              .rows = std::min(kAttentionRows, std::ssize(chunk->tokens) - first),
+              .heads = group,
+              .head_dim = config.head_dim,
+              .softmax_scale = 1.0f / std::sqrt(static_cast<float>(config.head_dim)),
+              .query = act.qkv.data() + row * width + head * group * config.head_dim,
+              .query_stride = width,
+              .out = act.attention.data() + row * config.query_width() +
+                     head * group * config.head_dim,
+              .out_stride = config.query_width()});
+    };
+    switch (cache.type()) {
+      case KvType::kI8:
+        attend(kernels.attention_i8, cache.I8(chunk->slot, cache_layer, head));
+        break;
+      case KvType::kF32:
+        attend(kernels.attention_f32, cache.F32(chunk->slot, cache_layer, head));
+        break;
+    }
+  });
+}
+
+// input = silu(gate) * up
+void GatedMlpInput(const ModelConfig& config, const Linear& down, int64_t rows, ThreadPool& pool,
+                   Activations& act) {
+  pool.ParallelFor(rows, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      float* gate = act.gate_up.data() + row * 2 * config.mlp;
+      Kernels().silu_mul({.gate = gate, .up = gate + config.mlp, .n = config.mlp, .out = gate});
+      act.input.Set(down, row, gate);
+    }
+  });
+}
+
+}  // namespace
+
+int64_t ForwardBatch::rows() const {
+  int64_t rows = 0;
+  for (const BatchChunk& chunk : chunks) rows += std::ssize(chunk.tokens);
+  return rows;
+}
+
+int64_t ForwardBatch::logits_rows() const {
+  int64_t rows = 0;
+  for (const BatchChunk& chunk : chunks) rows += chunk.logits;
+  return rows;
+}
+
+Activations::Activations(const ModelConfig& config, int64_t rows, int64_t logits_rows)
+    : max_rows(rows),
+      max_logits_rows(logits_rows),
+      hidden(rows * config.hidden),
+      normed(rows * config.hidden),
+      input(std::max(rows, logits_rows), MaxInputs(config)),
+      qkv(rows * (config.query_width() + 2 * config.kv_width())),
+      attention(rows * config.query_width()),
+      gate_up(rows * 2 * config.mlp),
+      logits(CheckedMultiply(logits_rows, config.vocab, "logits")),
+      rope_cos(rows * (config.head_dim / 2)),
+      rope_sin(rows * (config.head_dim / 2)) {}
+
+void EmbedTokens(const ModelConfig& config, const TensorView& embedding, const ForwardBatch& batch,
+                 ThreadPool& pool, Activations& act) {
+  FPTQ_CHECK(batch.rows() <= act.max_rows);
+  pool.ParallelFor(batch.rows(), [&](int64_t begin, int64_t end) {
+    ForEachRow(batch, begin, end, [&](const BatchChunk& chunk, int64_t index, int64_t row) {
+      const auto hidden = act.hidden.span().subspan(static_cast<size_t>(row * config.hidden),
+                                                    static_cast<size_t>(config.hidden));
+      DequantizeRange(embedding, chunk.tokens[static_cast<size_t>(index)] * config.hidden, hidden);
+    });
+  });
+}
+
+void PrepareRope(const ModelConfig& config, const ForwardBatch& batch, Activations& act) {
+  const int64_t half = config.head_dim / 2;
+  ForEachRow(batch, 0, batch.rows(), [&](const BatchChunk& chunk, int64_t index, int64_t row) {
+    const auto position = static_cast<float>(chunk.first_position + index);
+    for (int64_t i = 0; i < half; ++i) {
+      // In float32 like transformers, so that angles at far positions agree with it.
+      const double exponent = 2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim);
+      const auto frequency = static_cast<float>(1.0 / std::pow(config.rope_theta, exponent));
+      act.rope_cos[row * half + i] = std::cos(position * frequency);
+      act.rope_sin[row * half + i] = std::sin(position * frequency);
+    }
+  });
+}
+
+void ForwardLayer(const ModelConfig& config, const LayerWeights& weights, int64_t layer,
+                  const ForwardBatch& batch, KvCache& cache, int64_t cache_layer, ThreadPool& pool,
+                  Activations& act, ActivationObserver* observer) {
+  const int64_t rows = batch.rows();
+  const auto observe = [&](ActSite site) {
+    const Linear& linear = weights.at(site);
+    if (observer != nullptr && !linear.quantized()) {
+      observer->Observe(layer, site, act.input.floats(rows, linear.k()), rows);
+    }
+  };
+
+  const Linear& qkv = weights.at(ActSite::kAttnIn);
+  NormInput(config, weights.attn_norm, qkv, rows, pool, act);
+  observe(ActSite::kAttnIn);
+  Apply(qkv, act.input, rows, pool, act.qkv.data(), /*accumulate=*/false);
+  RotateAndAppend(config, batch, cache, cache_layer, pool, act);
+  Attention(config, batch, cache, cache_layer, pool, act);
+
+  const Linear& o = weights.at(ActSite::kAttnOut);
+  pool.ParallelFor(rows, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      act.input.Set(o, row, act.attention.data() + row * config.query_width());
+    }
+  });
+  observe(ActSite::kAttnOut);
+  Apply(o, act.input, rows, pool, act.hidden.data(), /*accumulate=*/true);
+
+  const Linear& gate_up = weights.at(ActSite::kMlpIn);
+  NormInput(config, weights.mlp_norm, gate_up, rows, pool, act);
+  observe(ActSite::kMlpIn);
+  Apply(gate_up, act.input, rows, pool, act.gate_up.data(), /*accumulate=*/false);
+
+  const Linear& down = weights.at(ActSite::kMlpMid);
+  GatedMlpInput(config, down, rows, pool, act);
+  observe(ActSite::kMlpMid);
+  Apply(down, act.input, rows, pool, act.hidden.data(), /*accumulate=*/true);
+}
+
+void ComputeLogits(const ModelConfig& config, std::span<const float> final_norm, const Linear& head,
+                   const ForwardBatch& batch, ThreadPool& pool, Activations& act) {
+  FPTQ_CHECK(batch.logits_rows() <= act.max_logits_rows);
+  int64_t wanted = 0;
+  ForEachRow(batch, 0, batch.rows(), [&](const BatchChunk& chunk, int64_t index, int64_t row) {
+    if (index < std::ssize(chunk.tokens) - chunk.logits) return;
+    Kernels().rms_norm({.x = act.hidden.data() + row * config.hidden,
+                        .weight = final_norm.data(),
+                        .n = config.hidden,
+                        .epsilon = static_cast<float>(config.norm_epsilon),
+                        .out = act.normed.data()});
+    act.input.Set(head, wanted++, act.normed.data());
+  });
+  if (wanted > 0) Apply(head, act.input, wanted, pool, act.logits.data(), /*accumulate=*/false);
+}
+
+}  // namespace fptq
