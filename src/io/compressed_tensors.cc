@@ -1,0 +1,338 @@
+#include "io/compressed_tensors.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <string_view>
+
+#include "base/error.h"
+
+namespace fptq {
+namespace {
+
+static_assert(std::endian::native == std::endian::little);
+
+constexpr std::string_view kFormat = "pack-quantized";
+constexpr std::string_view kPatternPrefix = "re:";
+constexpr std::string_view kLinearClass = "Linear";
+// Bounds what a hostile pattern can cost: std::regex backtracks.
+constexpr size_t kMaxPatternSize = 1000;
+
+void Expect(const JsonFields& fields, std::string_view name, std::string_view expected,
+            std::string_view otherwise) {
+  const std::string found = fields.StringOr(name, otherwise);
+  if (found != expected) {
+    throw Error("{}: {}: expected \"{}\", found \"{}\"", fields.where(), name, expected, found);
+  }
+}
+
+// num_bits, type and symmetric, which weights and activations have in common.
+void ExpectInteger(const JsonFields& fields, int64_t bits) {
+  const int64_t found = fields.IntOr("num_bits", 8, 1, 64);
+  if (found != bits) {
+    throw Error("{}: num_bits: expected {}, found {}", fields.where(), bits, found);
+  }
+  Expect(fields, "type", "int", "int");
+  if (!fields.BoolOr("symmetric", true)) {
+    throw Error("{}: symmetric: expected true, found false", fields.where());
+  }
+}
+
+int64_t ParseWeights(const JsonFields& fields) {
+  ExpectInteger(fields, /*bits=*/4);
+  Expect(fields, "strategy", "group", "group");
+  if (fields.BoolOr("dynamic", false)) {
+    throw Error("{}: dynamic: expected false, found true", fields.where());
+  }
+  // "group" stores the columns in another order; "weight" and "static" leave them as they are.
+  if (fields.Has("actorder")) {
+    const std::string order = fields.String("actorder");
+    if (order != "weight" && order != "static") {
+      throw Error("{}: actorder: expected \"weight\" or \"static\", found \"{}\"", fields.where(),
+                  order);
+    }
+  }
+  const int64_t group_size = fields.Int("group_size", 1, int64_t{1} << 30);
+  if (group_size % 32 != 0) {
+    throw Error("{}: group_size: expected a multiple of 32, found {}", fields.where(), group_size);
+  }
+  return group_size;
+}
+
+ActivationQuantization ParseActivations(const JsonFields& fields) {
+  ExpectInteger(fields, /*bits=*/8);
+  const std::string strategy = fields.String("strategy");
+  const bool dynamic = fields.BoolOr("dynamic", false);
+  if (strategy == "token" && dynamic) return ActivationQuantization::kDynamicToken;
+  if (strategy == "tensor" && !dynamic) return ActivationQuantization::kStaticTensor;
+  throw Error(
+      "{}: expected strategy \"token\" and dynamic, or \"tensor\" and static; found \"{}\" and {}",
+      fields.where(), strategy, dynamic ? "dynamic" : "static");
+}
+
+LinearQuantization ParseGroup(const JsonFields& fields) {
+  Expect(fields, "format", kFormat, kFormat);
+  if (fields.Has("output_activations")) {
+    throw Error("{}: output_activations: expected null, found a quantization", fields.where());
+  }
+  LinearQuantization quantization;
+  quantization.group_size =
+      ParseWeights(JsonFields(fields.Object("weights"), fields.where() + ".weights"));
+  if (fields.Has("input_activations")) {
+    quantization.activations = ParseActivations(
+        JsonFields(fields.Object("input_activations"), fields.where() + ".input_activations"));
+  }
+  return quantization;
+}
+
+std::vector<std::string> ParseStrings(const JsonFields& fields, std::string_view name) {
+  std::vector<std::string> strings;
+  for (const Json& item : fields.Array(name)) {
+    if (!item.is_string()) {
+      throw Error("{}: {}: expected strings, found {}", fields.where(), name, item.type_name());
+    }
+    strings.push_back(item.get<std::string>());
+  }
+  return strings;
+}
+
+// A class name, not the name of a module: modules of linears have a dot or are "lm_head".
+bool IsClassName(std::string_view target) {
+  return !target.empty() && target.front() >= 'A' && target.front() <= 'Z' &&
+         target.find('.') == std::string_view::npos;
+}
+
+Json WeightsJson(int64_t group_size) {
+  return {{"num_bits", 4},
+          {"type", "int"},
+          {"symmetric", true},
+          {"strategy", "group"},
+          {"group_size", group_size},
+          {"dynamic", false}};
+}
+
+Json ActivationsJson(ActivationQuantization activations) {
+  if (activations == ActivationQuantization::kNone) return nullptr;
+  const bool dynamic = activations == ActivationQuantization::kDynamicToken;
+  return {{"num_bits", 8},
+          {"type", "int"},
+          {"symmetric", true},
+          {"strategy", dynamic ? "token" : "tensor"},
+          {"dynamic", dynamic}};
+}
+
+float ReadInputScale(const Checkpoint& checkpoint, const std::string& name) {
+  const TensorView& tensor = checkpoint.Get(name);
+  if (tensor.ElementCount() != 1) {
+    throw Error("{}: tensor '{}': expected one element, found shape {}", checkpoint.path().string(),
+                name, ShapeString(tensor.shape));
+  }
+  float scale = 0;
+  DequantizeRange(tensor, 0, {&scale, 1});
+  if (!std::isfinite(scale) || scale <= 0) {
+    throw Error("{}: tensor '{}': expected a positive scale, found {}", checkpoint.path().string(),
+                name, scale);
+  }
+  return scale;
+}
+
+void CheckType(const Checkpoint& checkpoint, std::string_view name, DataType found,
+               std::initializer_list<DataType> expected) {
+  if (std::find(expected.begin(), expected.end(), found) != expected.end()) return;
+  std::string names;
+  for (const DataType type : expected) {
+    names += (names.empty() ? "" : ", ") + std::string(DataTypeName(type));
+  }
+  throw Error("{}: tensor '{}': expected type {}, found {}", checkpoint.path().string(), name,
+              names, DataTypeName(found));
+}
+
+// MODULE.weight_shape repeats [N, K]; readers need it where K is not a multiple of 8.
+void CheckWeightShape(const Checkpoint& checkpoint, const std::string& name, int64_t channels,
+                      int64_t k) {
+  const TensorView& tensor = checkpoint.Get(name, std::array<int64_t, 1>{2});
+  CheckType(checkpoint, name, tensor.type, {DataType::kI64});
+  int64_t found[2];
+  std::memcpy(found, tensor.bytes.data(), sizeof(found));
+  if (found[0] != channels || found[1] != k) {
+    throw Error("{}: tensor '{}': expected the values {}, found {}", checkpoint.path().string(),
+                name, ShapeString(std::array{channels, k}), ShapeString(found));
+  }
+}
+
+}  // namespace
+
+CompressedTensorsConfig::Pattern CompressedTensorsConfig::ParsePattern(const std::string& target,
+                                                                       std::string_view where) {
+  const std::string text = target.substr(kPatternPrefix.size());
+  if (text.size() > kMaxPatternSize) {
+    throw Error("{}: expected a pattern of at most {} characters, found {}", where, kMaxPatternSize,
+                text.size());
+  }
+  try {
+    return {text, std::regex(text)};
+  } catch (const std::regex_error& error) {
+    throw Error("{}: expected a regular expression, found \"{}\" ({})", where, text, error.what());
+  }
+}
+
+bool CompressedTensorsConfig::Matches(const Pattern& pattern, std::string_view module) {
+  try {
+    return std::regex_search(module.begin(), module.end(), pattern.regex,
+                             std::regex_constants::match_continuous);
+  } catch (const std::regex_error& error) {
+    throw Error("target \"re:{}\" cannot be matched against \"{}\": {}", pattern.text, module,
+                error.what());
+  }
+}
+
+CompressedTensorsConfig CompressedTensorsConfig::Parse(const Json& quantization_config,
+                                                       std::string_view where) {
+  const JsonFields fields(quantization_config, std::string(where) + ": quantization_config");
+  Expect(fields, "quant_method", "compressed-tensors", "");
+  Expect(fields, "format", kFormat, "");
+  Expect(fields, "quantization_status", "compressed", "compressed");
+  for (const char* name : {"kv_cache_scheme", "sparsity_config", "transform_config"}) {
+    if (fields.Has(name) && !fields.Object(name).empty()) {
+      throw Error("{}: {}: expected none, found one", fields.where(), name);
+    }
+  }
+
+  CompressedTensorsConfig config;
+  for (const auto& [name, group] : fields.Object("config_groups").items()) {
+    const JsonFields group_fields(group, fields.where() + ".config_groups." + name);
+    const LinearQuantization quantization = ParseGroup(group_fields);
+    for (const std::string& target : ParseStrings(group_fields, "targets")) {
+      if (target.starts_with(kPatternPrefix)) {
+        config.targets_.patterns.emplace_back(ParsePattern(target, group_fields.where()),
+                                              quantization);
+      } else if (target == kLinearClass) {
+        config.targets_.linear = quantization;
+      } else if (IsClassName(target)) {
+        throw Error("{}: targets: expected module names, \"re:...\" or \"Linear\", found \"{}\"",
+                    group_fields.where(), target);
+      } else {
+        config.targets_.names[target] = quantization;
+      }
+    }
+  }
+  std::stable_sort(config.targets_.patterns.begin(), config.targets_.patterns.end(),
+                   [](const auto& a, const auto& b) { return a.first.text < b.first.text; });
+
+  if (!fields.Has("ignore")) return config;
+  for (const std::string& target : ParseStrings(fields, "ignore")) {
+    if (target.starts_with(kPatternPrefix)) {
+      config.ignored_patterns_.push_back(ParsePattern(target, fields.where() + ".ignore"));
+    } else {
+      config.ignored_names_.push_back(target);
+    }
+  }
+  return config;
+}
+
+std::optional<LinearQuantization> CompressedTensorsConfig::Find(std::string_view module) const {
+  for (const std::string& name : ignored_names_) {
+    if (name == module || name == kLinearClass) return std::nullopt;
+  }
+  for (const Pattern& pattern : ignored_patterns_) {
+    if (Matches(pattern, module)) return std::nullopt;
+  }
+  const auto exact = targets_.names.find(module);
+  if (exact != targets_.names.end()) return exact->second;
+  for (const auto& [pattern, quantization] : targets_.patterns) {
+    if (Matches(pattern, module)) return quantization;
+  }
+  return targets_.linear;
+}
+
+Json CompressedTensorsJson(std::span<const std::pair<std::string, LinearQuantization>> linears,
+                           std::span<const std::string> ignore) {
+  std::vector<std::pair<LinearQuantization, Json>> groups;
+  for (const auto& [name, quantization] : linears) {
+    auto group = std::find_if(groups.begin(), groups.end(),
+                              [&](const auto& g) { return g.first == quantization; });
+    if (group == groups.end()) group = groups.emplace(groups.end(), quantization, Json::array());
+    group->second.push_back(name);
+  }
+  Json config_groups = Json::object();
+  for (size_t i = 0; i < groups.size(); ++i) {
+    const auto& [quantization, targets] = groups[i];
+    // Without a format of its own, transformers takes a group of 4-bit weights and 8-bit
+    // activations for "int-quantized".
+    config_groups["group_" + std::to_string(i)] = {
+        {"targets", targets},
+        {"weights", WeightsJson(quantization.group_size)},
+        {"input_activations", ActivationsJson(quantization.activations)},
+        {"output_activations", nullptr},
+        {"format", kFormat}};
+  }
+  return {{"quant_method", "compressed-tensors"},
+          {"format", kFormat},
+          {"quantization_status", "compressed"},
+          {"config_groups", config_groups},
+          {"ignore", ignore},
+          {"kv_cache_scheme", nullptr}};
+}
+
+PackedLinear GetPackedLinear(const Checkpoint& checkpoint, std::string_view module,
+                             const LinearQuantization& quantization, int64_t channels, int64_t k) {
+  const std::string name(module);
+  const int64_t group_size = quantization.group_size;
+  if (k % group_size != 0) {
+    throw Error("{}: {}: expected a group size that divides {} inputs, found {}",
+                checkpoint.path().string(), name, k, group_size);
+  }
+  PackedLinear linear;
+  linear.module = name;
+  linear.channels = channels;
+  linear.k = k;
+  linear.quantization = quantization;
+  linear.packed = checkpoint.Get(name + ".weight_packed", std::array{channels, k / 8});
+  CheckType(checkpoint, name + ".weight_packed", linear.packed.type, {DataType::kI32});
+  linear.scales = checkpoint.Get(name + ".weight_scale", std::array{channels, k / group_size});
+  CheckType(checkpoint, name + ".weight_scale", linear.scales.type,
+            {DataType::kF32, DataType::kF16, DataType::kBF16});
+  CheckWeightShape(checkpoint, name + ".weight_shape", channels, k);
+  if (quantization.activations == ActivationQuantization::kStaticTensor) {
+    linear.input_scale = ReadInputScale(checkpoint, name + ".input_scale");
+  }
+  return linear;
+}
+
+void PackedLinear::ReadRow(int64_t channel, std::span<int8_t> q,
+                           std::span<float> scales_out) const {
+  FPTQ_CHECK(channel >= 0 && channel < channels && std::ssize(q) == k);
+  const int64_t groups = k / quantization.group_size;
+  FPTQ_CHECK(std::ssize(scales_out) == groups);
+  // Tensors in a file need not be aligned.
+  std::vector<int32_t> words(static_cast<size_t>(k / 8));
+  std::memcpy(words.data(), packed.bytes.data() + channel * (k / 8) * 4, words.size() * 4);
+  UnpackInt4(words, q);
+  DequantizeRange(scales, channel * groups, scales_out);
+  CheckFinite(scales_out, module + ".weight_scale");
+}
+
+void PackInt4(std::span<const int8_t> q, std::span<int32_t> packed) {
+  FPTQ_CHECK(q.size() == packed.size() * 8);
+  for (size_t i = 0; i < packed.size(); ++i) {
+    uint32_t word = 0;
+    for (size_t j = 0; j < 8; ++j) {
+      word |= (static_cast<uint32_t>(q[8 * i + j] + 8) & 15u) << (4 * j);
+    }
+    packed[i] = static_cast<int32_t>(word);
+  }
+}
+
+void UnpackInt4(std::span<const int32_t> packed, std::span<int8_t> q) {
+  FPTQ_CHECK(q.size() == packed.size() * 8);
+  for (size_t i = 0; i < packed.size(); ++i) {
+    const uint32_t word = static_cast<uint32_t>(packed[i]);
+    for (size_t j = 0; j < 8; ++j) {
+      q[8 * i + j] = static_cast<int8_t>(static_cast<int>(word >> (4 * j) & 15u) - 8);
+    }
+  }
+}
+
+}  // namespace fptq

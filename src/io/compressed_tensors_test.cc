@@ -1,0 +1,216 @@
+#include "io/compressed_tensors.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <numeric>
+
+#include "base/test_util.h"
+
+namespace fptq {
+namespace {
+
+constexpr std::string_view kWhere = "DIR/config.json";
+
+Json Group(std::vector<std::string> targets) {
+  return {{"targets", targets},
+          {"weights",
+           {{"num_bits", 4},
+            {"type", "int"},
+            {"symmetric", true},
+            {"strategy", "group"},
+            {"group_size", 128},
+            {"dynamic", false}}},
+          {"input_activations",
+           {{"num_bits", 8},
+            {"type", "int"},
+            {"symmetric", true},
+            {"strategy", "token"},
+            {"dynamic", true}}},
+          {"output_activations", nullptr},
+          {"format", "pack-quantized"}};
+}
+
+Json ConfigOf(Json group, std::vector<std::string> ignore = {"lm_head"}) {
+  return {{"quant_method", "compressed-tensors"},
+          {"format", "pack-quantized"},
+          {"quantization_status", "compressed"},
+          {"config_groups", {{"group_0", group}}},
+          {"ignore", ignore}};
+}
+
+CompressedTensorsConfig Parse(const Json& json) {
+  return CompressedTensorsConfig::Parse(json, kWhere);
+}
+
+TEST(PackInt4, LowNibbleFirstWithOffset8) {
+  const std::vector<int8_t> q = {-8, -7, 0, 1, 2, 3, 6, 7};
+  std::vector<int32_t> packed(1);
+  PackInt4(q, packed);
+  EXPECT_EQ(static_cast<uint32_t>(packed[0]), 0xfeba9810u);
+}
+
+TEST(PackInt4, RoundTripsEveryValueAtEveryPlace) {
+  std::vector<int8_t> q;
+  for (int i = 0; i < 16 * 8; ++i) q.push_back(static_cast<int8_t>((i + i / 8) % 16 - 8));
+  std::vector<int32_t> packed(q.size() / 8);
+  PackInt4(q, packed);
+  std::vector<int8_t> back(q.size());
+  UnpackInt4(packed, back);
+  EXPECT_EQ(back, q);
+}
+
+TEST(CompressedTensorsConfig, ReadsWhatItWrites) {
+  const std::vector<std::pair<std::string, LinearQuantization>> linears = {
+      {"a.q_proj", {128, ActivationQuantization::kStaticTensor}},
+      {"a.o_proj", {64, ActivationQuantization::kDynamicToken}},
+      {"a.k_proj", {128, ActivationQuantization::kStaticTensor}},
+      {"a.down_proj", {64, ActivationQuantization::kNone}},
+  };
+  const std::vector<std::string> ignore = {"lm_head"};
+  const Json json = CompressedTensorsJson(linears, ignore);
+  EXPECT_EQ(json["config_groups"].size(), 3u);  // q and k share one
+  for (const Json& group : json["config_groups"]) EXPECT_EQ(group["format"], "pack-quantized");
+  const CompressedTensorsConfig config = Parse(json);
+  for (const auto& [name, quantization] : linears) EXPECT_EQ(config.Find(name), quantization);
+  EXPECT_EQ(config.Find("lm_head"), std::nullopt);
+  EXPECT_EQ(config.Find("a.v_proj"), std::nullopt);
+}
+
+// As in compressed-tensors: exact name, then pattern, then class; `ignore` before all of them.
+TEST(CompressedTensorsConfig, MostSpecificTargetWins) {
+  Json json = ConfigOf(Group({"Linear"}), {"lm_head", "re:.*\\.skipped$"});
+  const auto add = [&](const char* name, const char* target, int64_t group_size) {
+    Json group = Group({target});
+    group["weights"]["group_size"] = group_size;
+    json["config_groups"][name] = group;
+  };
+  add("group_1", "re:.*down_proj", 64);
+  add("group_2", "layers.1.down_proj", 32);
+  const CompressedTensorsConfig config = Parse(json);
+  EXPECT_EQ(config.Find("layers.0.q_proj")->group_size, 128);
+  EXPECT_EQ(config.Find("layers.0.down_proj")->group_size, 64);
+  EXPECT_EQ(config.Find("layers.0.down_proj_2")->group_size, 64);  // re.match leaves the end open
+  EXPECT_EQ(config.Find("layers.1.down_proj")->group_size, 32);
+  EXPECT_EQ(config.Find("layers.1.skipped"), std::nullopt);
+  EXPECT_EQ(config.Find("lm_head"), std::nullopt);
+}
+
+TEST(CompressedTensorsConfig, PatternsMatchFromTheBeginning) {
+  const CompressedTensorsConfig config = Parse(ConfigOf(Group({"re:down"})));
+  EXPECT_EQ(config.Find("layers.0.down_proj"), std::nullopt);
+  EXPECT_NE(config.Find("down_proj"), std::nullopt);
+}
+
+TEST(CompressedTensorsConfig, AbsentActivationsStayFloat) {
+  Json group = Group({"Linear"});
+  group["input_activations"] = nullptr;
+  EXPECT_EQ(Parse(ConfigOf(group)).Find("x")->activations, ActivationQuantization::kNone);
+}
+
+TEST(CompressedTensorsConfig, NamesWhatItCannotRun) {
+  const auto expect_error = [](const char* pointer, const Json& value, const char* part) {
+    Json json = ConfigOf(Group({"Linear"}));
+    json[Json::json_pointer(pointer)] = value;
+    EXPECT_ERROR(part, Parse(json));
+  };
+  const std::string group = "/config_groups/group_0";
+  const auto expect_group_error = [&](const char* field, const Json& value, const char* part) {
+    expect_error((group + field).c_str(), value, part);
+  };
+  expect_error("/quant_method", "gptq",
+               "quant_method: expected \"compressed-tensors\", found \"gptq\"");
+  expect_error("/format", "int-quantized", "format: expected \"pack-quantized\"");
+  expect_error("/quantization_status", "frozen", "quantization_status");
+  expect_error("/kv_cache_scheme", {{"num_bits", 8}}, "kv_cache_scheme");
+  expect_error("/config_groups", Json::array(), "'config_groups': expected an object");
+  expect_error("/ignore", {1}, "ignore: expected strings");
+  expect_group_error("/format", "marlin-24", "group_0: format");
+  expect_group_error("/targets", {"Embedding"}, "targets");
+  expect_group_error("/targets", {"re:("}, "regular expression");
+  expect_group_error("/targets", {"re:" + std::string(2000, 'a')}, "characters");
+  expect_group_error("/targets", "Linear", "'targets': expected an array");
+  expect_group_error("/output_activations", Json::object(), "output_activations");
+  expect_group_error("/weights", nullptr, "'weights' is missing");
+  expect_group_error("/weights/num_bits", 8, "num_bits: expected 4, found 8");
+  expect_group_error("/weights/type", "float", "type: expected \"int\"");
+  expect_group_error("/weights/symmetric", false, "symmetric");
+  expect_group_error("/weights/strategy", "channel", "strategy: expected \"group\"");
+  expect_group_error("/weights/group_size", -1, "'group_size'");
+  expect_group_error("/weights/group_size", 48, "group_size: expected a multiple of 32");
+  expect_group_error("/weights/actorder", "group", "actorder");
+  expect_group_error("/input_activations/num_bits", 4, "num_bits: expected 8");
+  expect_group_error("/input_activations/strategy", "tensor", "found \"tensor\" and dynamic");
+  expect_group_error("/input_activations/dynamic", "local", "'dynamic'");
+}
+
+// A checkpoint in memory, with one linear of [2, 32].
+class FakeCheckpoint : public Checkpoint {
+ public:
+  FakeCheckpoint() : Checkpoint(Format::kHuggingFace, "DIR") {
+    std::iota(words.begin(), words.end(), 0x76543210);
+    Set("m.weight_packed", DataType::kI32, {2, 4}, words);
+    Set("m.weight_scale", DataType::kF32, {2, 1}, scales);
+    Set("m.weight_shape", DataType::kI64, {2}, shape);
+    Set("m.input_scale", DataType::kF32, {1}, input_scale);
+  }
+
+  template <typename T>
+  void Set(const std::string& name, DataType type, std::vector<int64_t> dims, const T& values) {
+    tensors_[name] = {type, std::move(dims), std::as_bytes(std::span(values))};
+  }
+  void Erase(const std::string& name) { tensors_.erase(name); }
+
+  std::vector<int32_t> words = std::vector<int32_t>(8);
+  std::vector<float> scales = {0.5f, -0.25f};
+  std::vector<int64_t> shape = {2, 32};
+  std::vector<float> input_scale = {0.125f};
+};
+
+constexpr LinearQuantization kStatic32 = {32, ActivationQuantization::kStaticTensor};
+
+TEST(PackedLinear, ReadsRows) {
+  const FakeCheckpoint checkpoint;
+  const PackedLinear linear = GetPackedLinear(checkpoint, "m", kStatic32, 2, 32);
+  EXPECT_EQ(linear.input_scale, 0.125f);
+  std::vector<int8_t> q(32);
+  std::vector<float> scales(1);
+  linear.ReadRow(1, q, scales);
+  EXPECT_EQ(scales[0], -0.25f);
+  EXPECT_EQ(q[0], 4 - 8);  // the low nibble of 0x76543214
+  EXPECT_EQ(q[1], 1 - 8);
+  EXPECT_EQ(q[7], 7 - 8);
+  EXPECT_EQ(q[8], 5 - 8);
+}
+
+TEST(PackedLinear, ChecksItsTensors) {
+  const auto expect_error = [](const char* part, auto&& change) {
+    FakeCheckpoint checkpoint;
+    change(checkpoint);
+    EXPECT_ERROR(part, GetPackedLinear(checkpoint, "m", kStatic32, 2, 32));
+  };
+  expect_error("weight_packed", [](auto& c) { c.Erase("m.weight_packed"); });
+  expect_error("input_scale", [](auto& c) { c.Erase("m.input_scale"); });
+  expect_error("expected type I32, found F32", [](auto& c) {
+    c.Set("m.weight_packed", DataType::kF32, {2, 4}, c.words);
+  });
+  expect_error("weight_scale", [](auto& c) {
+    c.Set("m.weight_scale", DataType::kF32, {1, 2}, c.scales);
+  });
+  expect_error("expected the values [2, 32], found [2, 31]", [](auto& c) { c.shape[1] = 31; });
+  expect_error("expected a positive scale, found 0", [](auto& c) { c.input_scale[0] = 0; });
+  expect_error("expected a positive scale, found nan", [](auto& c) { c.input_scale[0] = NAN; });
+  EXPECT_ERROR("group size",
+               GetPackedLinear(FakeCheckpoint(), "m", {64, kStatic32.activations}, 2, 32));
+
+  FakeCheckpoint infinite;
+  infinite.scales[1] = INFINITY;
+  const PackedLinear linear = GetPackedLinear(infinite, "m", kStatic32, 2, 32);
+  std::vector<int8_t> q(32);
+  std::vector<float> scales(1);
+  linear.ReadRow(0, q, scales);
+  EXPECT_ERROR("m.weight_scale", linear.ReadRow(1, q, scales));
+}
+
+}  // namespace
+}  // namespace fptq
