@@ -239,10 +239,11 @@ def write_gguf(name, model, tokenizer, golden):
 
 
 def packed(weight, group):
-    """Symmetric 4-bit rounding and its compressed-tensors tensors."""
+    """Symmetric 4-bit rounding as compressed-tensors stores it; scales of either sign: the largest
+    weight of a group becomes -8."""
     n, k = weight.shape
     groups = weight.reshape(n, k // group, group)
-    scale = groups.abs().amax(-1) / 7
+    scale = groups.gather(-1, groups.abs().argmax(-1, keepdim=True))[..., 0] / -8
     q = torch.round(groups / scale[..., None]).clamp(-8, 7).to(torch.int64).reshape(n, k // 8, 8)
     words = ((q + 8) << torch.arange(0, 32, 4)).sum(-1)
     return {
@@ -291,6 +292,7 @@ def quantization_config(targets):
                 "strategy": "token" if dynamic else "tensor",
                 "dynamic": dynamic,
             },
+            "output_activations": None,
         }
     return {
         "quant_method": "compressed-tensors",
@@ -298,6 +300,7 @@ def quantization_config(targets):
         "quantization_status": "compressed",
         "config_groups": groups,
         "ignore": ["lm_head"],
+        "kv_cache_scheme": None,
     }
 
 
