@@ -18,6 +18,8 @@ namespace fptq {
 
 // Output channels that lie side by side in a weight tile; weights are padded to a multiple of it.
 inline constexpr int64_t kTileChannels = 16;
+// k and group_size are multiples of it.
+inline constexpr int64_t kMinGroupSize = 32;
 // Positions in a block of the KV cache; blocks are aligned to absolute positions.
 inline constexpr int64_t kKvBlock = 64;
 

@@ -28,6 +28,7 @@ struct FloatMatrix {
   AlignedBuffer<float> tiles;         // f32 layout
 
   int64_t channel_tiles() const;
+  int64_t Bytes() const;
 };
 
 // Allocates; then rows (output channels) are put in, in any order and from several threads if in different tiles.

@@ -1,0 +1,289 @@
+// AVX2 with FMA: 16 lanes are two vectors of 8.
+#include <immintrin.h>
+
+#include "kernels/kernels.h"
+
+namespace fptq {
+namespace {
+
+struct Lanes {
+  __m256 lo, hi;
+};
+struct Ints {
+  __m256i lo, hi;
+};
+using Bytes = Ints;
+
+inline __m256i FirstMask(int64_t n) {
+  const __m256i index = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int32_t>(n)), index);
+}
+
+inline Lanes Load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+inline Lanes LoadFirst(const float* p, int64_t n) {
+  return {_mm256_maskload_ps(p, FirstMask(n)), _mm256_maskload_ps(p + 8, FirstMask(n - 8))};
+}
+inline void Store(float* p, Lanes x) {
+  _mm256_storeu_ps(p, x.lo);
+  _mm256_storeu_ps(p + 8, x.hi);
+}
+inline void StoreFirst(float* p, Lanes x, int64_t n) {
+  _mm256_maskstore_ps(p, FirstMask(n), x.lo);
+  _mm256_maskstore_ps(p + 8, FirstMask(n - 8), x.hi);
+}
+inline Lanes Broadcast(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
+inline Lanes Add(Lanes a, Lanes b) {
+  return {_mm256_add_ps(a.lo, b.lo), _mm256_add_ps(a.hi, b.hi)};
+}
+inline Lanes Sub(Lanes a, Lanes b) {
+  return {_mm256_sub_ps(a.lo, b.lo), _mm256_sub_ps(a.hi, b.hi)};
+}
+inline Lanes Mul(Lanes a, Lanes b) {
+  return {_mm256_mul_ps(a.lo, b.lo), _mm256_mul_ps(a.hi, b.hi)};
+}
+inline Lanes Div(Lanes a, Lanes b) {
+  return {_mm256_div_ps(a.lo, b.lo), _mm256_div_ps(a.hi, b.hi)};
+}
+inline Lanes Max(Lanes a, Lanes b) {
+  return {_mm256_max_ps(a.lo, b.lo), _mm256_max_ps(a.hi, b.hi)};
+}
+inline Lanes Min(Lanes a, Lanes b) {
+  return {_mm256_min_ps(a.lo, b.lo), _mm256_min_ps(a.hi, b.hi)};
+}
+inline Lanes Fma(Lanes a, Lanes b, Lanes c) {
+  return {_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)};
+}
+inline Lanes Abs(Lanes a) {
+  const __m256 sign = _mm256_set1_ps(-0.0f);
+  return {_mm256_andnot_ps(sign, a.lo), _mm256_andnot_ps(sign, a.hi)};
+}
+inline Lanes SelectGreater(Lanes a, Lanes b, Lanes x, Lanes y) {
+  return {_mm256_blendv_ps(y.lo, x.lo, _mm256_cmp_ps(a.lo, b.lo, _CMP_GT_OQ)),
+          _mm256_blendv_ps(y.hi, x.hi, _mm256_cmp_ps(a.hi, b.hi, _CMP_GT_OQ))};
+}
+inline Lanes ShiftLeft23(Lanes a) {
+  return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(a.lo), 23)),
+          _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(a.hi), 23))};
+}
+// The 16 values as 16-bit integers, in order.
+inline __m256i ToInt16(Lanes x) {
+  const __m256i packed = _mm256_packs_epi32(_mm256_cvtps_epi32(x.lo), _mm256_cvtps_epi32(x.hi));
+  return _mm256_permute4x64_epi64(packed, 0b11'01'10'00);
+}
+inline void StoreI8(int8_t* p, Lanes x) {
+  const __m256i v = ToInt16(x);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
+                   _mm_packs_epi16(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1)));
+}
+inline void StoreU8(uint8_t* p, Lanes x) {
+  const __m256i v = ToInt16(x);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
+                   _mm_packus_epi16(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1)));
+}
+
+inline Bytes LoadBytes(const void* p) {
+  const __m256i* v = static_cast<const __m256i*>(p);
+  return {_mm256_loadu_si256(v), _mm256_loadu_si256(v + 1)};
+}
+inline __m256i BroadcastDword(const void* p) {
+  int32_t bytes;
+  __builtin_memcpy(&bytes, p, sizeof(bytes));
+  return _mm256_set1_epi32(bytes);
+}
+inline Bytes BroadcastBytes(const void* p) { return {BroadcastDword(p), BroadcastDword(p)}; }
+inline Ints BroadcastInts(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
+// Exact for all bytes, where maddubs would saturate: even and odd bytes as 16-bit integers.
+inline __m256i Dot(__m256i acc, __m256i u, __m256i s) {
+  const __m256i u_even = _mm256_and_si256(u, _mm256_set1_epi16(0xff));
+  const __m256i u_odd = _mm256_srli_epi16(u, 8);
+  const __m256i s_even = _mm256_srai_epi16(_mm256_slli_epi16(s, 8), 8);
+  const __m256i s_odd = _mm256_srai_epi16(s, 8);
+  acc = _mm256_add_epi32(acc, _mm256_madd_epi16(u_even, s_even));
+  return _mm256_add_epi32(acc, _mm256_madd_epi16(u_odd, s_odd));
+}
+inline Ints Dot(Ints acc, Bytes u, Bytes s) {
+  return {Dot(acc.lo, u.lo, s.lo), Dot(acc.hi, u.hi, s.hi)};
+}
+inline Lanes ToLanes(Ints a) { return {_mm256_cvtepi32_ps(a.lo), _mm256_cvtepi32_ps(a.hi)}; }
+
+#include "kernels/attention.inc"
+
+// --- GEMM
+// ----------------------------------------------------------------------------------------------------------
+
+constexpr int kMaxRows = 4;
+// Activations of the rows that go through all tiles together: they stay in the L2 cache.
+constexpr int64_t kRowBytes = 128 << 10;
+constexpr int64_t kPrefetchBytes = 2048;
+
+// Applies scale, bias and residual (kernels.h) to 16 channels.
+template <typename Args>
+inline void Finish(const Args& args, int64_t row, int64_t tile, Lanes result) {
+  const int64_t channel = tile * kTileChannels, n = args.channels - channel;
+  float* out = args.out + row * args.out_stride + channel;
+  if (args.bias != nullptr) result = Add(result, LoadUpTo(args.bias + channel, n));
+  if (args.accumulate) result = Add(LoadUpTo(out, n), result);
+  StoreUpTo(out, result, n);
+}
+
+// Adds the products of 32 k of 4-bit weights, one tile: eight products of pairs fit int16 (15 * 128
+// * 2 * 8 = 30,720).
+template <int kRows>
+inline void DotW4(const uint8_t* weights, const int8_t* activations, int64_t k, Ints* acc) {
+  const __m256i mask = _mm256_set1_epi8(0x0f), ones = _mm256_set1_epi16(1);
+  __m256i sums[kRows][2];
+#pragma GCC unroll 4
+  for (int v = 0; v < 4; ++v) {
+    const Bytes packed = LoadBytes(weights + v * 64);
+    const __m256i half[2] = {packed.lo, packed.hi};
+#pragma GCC unroll 2
+    for (int h = 0; h < 2; ++h) {
+      const __m256i low = _mm256_and_si256(half[h], mask);
+      const __m256i high = _mm256_and_si256(_mm256_srli_epi16(half[h], 4), mask);
+#pragma GCC unroll 4
+      for (int r = 0; r < kRows; ++r) {
+        const int8_t* a = activations + r * k + v * 8;
+        const __m256i products =
+            _mm256_add_epi16(_mm256_maddubs_epi16(low, BroadcastDword(a)),
+                             _mm256_maddubs_epi16(high, BroadcastDword(a + 4)));
+        sums[r][h] = v == 0 ? products : _mm256_add_epi16(sums[r][h], products);
+      }
+    }
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) {
+    acc[r].lo = _mm256_add_epi32(acc[r].lo, _mm256_madd_epi16(sums[r][0], ones));
+    acc[r].hi = _mm256_add_epi32(acc[r].hi, _mm256_madd_epi16(sums[r][1], ones));
+  }
+}
+
+// The same for 8-bit weights. The product |a| * (w with the sign of a) cannot saturate: w >= -127,
+// so that 128 * 127 * 2 = 32,512 is the largest pair.
+template <int kRows>
+inline void DotW8(const uint8_t* weights, const int8_t* activations, int64_t k, Ints* acc) {
+  const __m256i offset = _mm256_set1_epi8(-128), ones = _mm256_set1_epi16(1);
+#pragma GCC unroll 8
+  for (int v = 0; v < 8; ++v) {
+    const Bytes packed = LoadBytes(weights + v * 64);
+    const __m256i lo = _mm256_xor_si256(packed.lo, offset);
+    const __m256i hi = _mm256_xor_si256(packed.hi, offset);
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) {
+      const __m256i a = BroadcastDword(activations + r * k + v * 4);
+      const __m256i abs = _mm256_abs_epi8(a);
+      const __m256i lo_products = _mm256_maddubs_epi16(abs, _mm256_sign_epi8(lo, a));
+      const __m256i hi_products = _mm256_maddubs_epi16(abs, _mm256_sign_epi8(hi, a));
+      acc[r].lo = _mm256_add_epi32(acc[r].lo, _mm256_madd_epi16(lo_products, ones));
+      acc[r].hi = _mm256_add_epi32(acc[r].hi, _mm256_madd_epi16(hi_products, ones));
+    }
+  }
+}
+
+// kRows rows x one tile.
+template <int kBits, int kRows>
+struct QuantizedBlock {
+  static void Run(const QuantizedGemmArgs& args, int64_t row, int64_t tile) {
+    const int64_t groups = args.k / args.group_size;
+    const uint8_t* weights = args.weights + tile * kTileChannels * args.k * kBits / 8;
+    const float* scales = args.weight_scales + tile * groups * kTileChannels;
+    const int8_t* activations = args.activations + row * args.k;
+    Lanes out[kRows];
+    for (int r = 0; r < kRows; ++r) out[r] = Broadcast(0.0f);
+    for (int64_t g = 0; g < groups; ++g) {
+      Ints acc[kRows];
+      for (int r = 0; r < kRows; ++r) {
+        // 8-bit weights lose their offset before they are multiplied.
+        acc[r] = BroadcastInts(kBits == 4 ? -8 * args.group_sums[(row + r) * groups + g] : 0);
+      }
+      for (int64_t k = 0; k < args.group_size; k += 32) {
+        for (int line = 0; line < kBits; ++line) {
+          _mm_prefetch(weights + kPrefetchBytes + line * 64, _MM_HINT_T0);
+        }
+        if (kBits == 4) {
+          DotW4<kRows>(weights, activations, args.k, acc);
+        } else {
+          DotW8<kRows>(weights, activations, args.k, acc);
+        }
+        weights += 32 * kTileChannels * kBits / 8;
+        activations += 32;
+      }
+      const Lanes scale = Load(scales + g * kTileChannels);
+      for (int r = 0; r < kRows; ++r) out[r] = Fma(ToLanes(acc[r]), scale, out[r]);
+    }
+    for (int r = 0; r < kRows; ++r) {
+      const Lanes scale = Broadcast(args.activation_scales[row + r]);
+      Finish(args, row + r, tile, Mul(scale, out[r]));
+    }
+  }
+};
+
+template <int kRows>
+struct FloatBlock {
+  static void Run(const FloatGemmArgs& args, int64_t row, int64_t tile) {
+    const float* weights = args.weights + tile * args.k * kTileChannels;
+    const float* activations = args.activations + row * args.k;
+    Lanes acc[kRows];
+    for (int r = 0; r < kRows; ++r) acc[r] = Broadcast(0.0f);
+    for (int64_t k = 0; k < args.k; ++k) {
+      const Lanes w = Load(weights + k * kTileChannels);
+#pragma GCC unroll 4
+      for (int r = 0; r < kRows; ++r)
+        acc[r] = Fma(Broadcast(activations[r * args.k + k]), w, acc[r]);
+    }
+    for (int r = 0; r < kRows; ++r) Finish(args, row + r, tile, acc[r]);
+  }
+};
+
+template <typename Args>
+using BlockFunction = void (*)(const Args&, int64_t row, int64_t tile);
+
+// Entry [r] computes r rows.
+template <int kBits>
+constexpr BlockFunction<QuantizedGemmArgs> kQuantizedBlocks[kMaxRows + 1] = {
+    nullptr, QuantizedBlock<kBits, 1>::Run, QuantizedBlock<kBits, 2>::Run,
+    QuantizedBlock<kBits, 3>::Run, QuantizedBlock<kBits, 4>::Run};
+constexpr BlockFunction<FloatGemmArgs> kFloatBlocks[kMaxRows + 1] = {
+    nullptr, FloatBlock<1>::Run, FloatBlock<2>::Run, FloatBlock<3>::Run, FloatBlock<4>::Run};
+
+template <typename Args>
+inline void Gemm(const Args& args, int64_t row_bytes, const BlockFunction<Args>* blocks) {
+  int64_t chunk = kRowBytes / row_bytes / kMaxRows * kMaxRows;
+  if (chunk < 4 * kMaxRows) chunk = 4 * kMaxRows;
+  for (int64_t begin = 0; begin < args.rows; begin += chunk) {
+    const int64_t end = args.rows - begin < chunk ? args.rows : begin + chunk;
+    for (int64_t tile = args.tile_begin; tile < args.tile_end; ++tile) {
+      int64_t row = begin;
+      for (; row + kMaxRows <= end; row += kMaxRows) blocks[kMaxRows](args, row, tile);
+      if (row < end) blocks[end - row](args, row, tile);
+    }
+  }
+}
+
+template <int kBits>
+void QuantizedGemm(const QuantizedGemmArgs& args) {
+  Gemm(args, args.k, kQuantizedBlocks<kBits>);
+}
+
+void FloatGemm(const FloatGemmArgs& args) {
+  Gemm(args, args.k * static_cast<int64_t>(sizeof(float)), kFloatBlocks);
+}
+
+}  // namespace
+
+const KernelTable kAvx2Kernels = {
+    .name = "avx2",
+    .cpu_features = kCpuAvx2,
+    .gemm_w4 = QuantizedGemm<4>,
+    .gemm_w8 = QuantizedGemm<8>,
+    .gemm_f32 = FloatGemm,
+    .rms_norm = RmsNorm,
+    .silu_mul = SiluMul,
+    .quantize_row = QuantizeRow,
+    .rope = Rope,
+    .append_kv_i8 = AppendKvI8,
+    .append_kv_f32 = AppendKvF32,
+    .attention_i8 = AttentionI8,
+    .attention_f32 = AttentionF32,
+};
+
+}  // namespace fptq

@@ -1,0 +1,301 @@
+// AVX-512 with VNNI: a tile of 16 output channels is one vector; vpdpbusd multiplies 64 unsigned
+// weights with the broadcast 4 activations of a row.
+
+// GCC 12 takes the undefined operands inside its own AVX-512 intrinsics for uninitialized
+// variables.
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+
+#include <immintrin.h>
+
+#include "kernels/kernels.h"
+
+namespace fptq {
+namespace {
+
+using Lanes = __m512;
+using Ints = __m512i;
+using Bytes = __m512i;
+
+inline __mmask16 FirstMask(int64_t n) { return static_cast<__mmask16>((1u << n) - 1); }
+
+inline Lanes Load(const float* p) { return _mm512_loadu_ps(p); }
+inline Lanes LoadFirst(const float* p, int64_t n) { return _mm512_maskz_loadu_ps(FirstMask(n), p); }
+inline void Store(float* p, Lanes x) { _mm512_storeu_ps(p, x); }
+inline void StoreFirst(float* p, Lanes x, int64_t n) { _mm512_mask_storeu_ps(p, FirstMask(n), x); }
+inline Lanes Broadcast(float x) { return _mm512_set1_ps(x); }
+inline Lanes Add(Lanes a, Lanes b) { return _mm512_add_ps(a, b); }
+inline Lanes Sub(Lanes a, Lanes b) { return _mm512_sub_ps(a, b); }
+inline Lanes Mul(Lanes a, Lanes b) { return _mm512_mul_ps(a, b); }
+inline Lanes Div(Lanes a, Lanes b) { return _mm512_div_ps(a, b); }
+inline Lanes Max(Lanes a, Lanes b) { return _mm512_max_ps(a, b); }
+inline Lanes Min(Lanes a, Lanes b) { return _mm512_min_ps(a, b); }
+inline Lanes Fma(Lanes a, Lanes b, Lanes c) { return _mm512_fmadd_ps(a, b, c); }
+inline Lanes Abs(Lanes a) { return _mm512_abs_ps(a); }
+inline Lanes SelectGreater(Lanes a, Lanes b, Lanes x, Lanes y) {
+  return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), y, x);
+}
+inline Lanes ShiftLeft23(Lanes a) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(a), 23));
+}
+inline void StoreI8(int8_t* p, Lanes x) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x)));
+}
+inline void StoreU8(uint8_t* p, Lanes x) { StoreI8(reinterpret_cast<int8_t*>(p), x); }
+
+inline Bytes LoadBytes(const void* p) { return _mm512_loadu_si512(p); }
+inline Bytes BroadcastBytes(const void* p) {
+  int32_t bytes;
+  __builtin_memcpy(&bytes, p, sizeof(bytes));
+  return _mm512_set1_epi32(bytes);
+}
+inline Ints BroadcastInts(int32_t x) { return _mm512_set1_epi32(x); }
+inline Ints Dot(Ints acc, Bytes u, Bytes s) { return _mm512_dpbusd_epi32(acc, u, s); }
+inline Lanes ToLanes(Ints a) { return _mm512_cvtepi32_ps(a); }
+
+#include "kernels/attention.inc"
+
+// --- GEMM
+// ----------------------------------------------------------------------------------------------------------
+
+// Rows that share each loaded weight: with two tiles 24 accumulators, and the weights and a
+// broadcast beside them.
+constexpr int kMaxRows = 12;
+// Activations of the rows that go through all tiles together: they stay in half of the L2 cache.
+constexpr int64_t kRowBytes = 512 << 10;
+constexpr int64_t kPrefetchBytes = 2048;
+
+// Applies scale, bias and residual (kernels.h) to 16 channels.
+template <typename Args>
+inline void Finish(const Args& args, int64_t row, int64_t tile, Lanes result) {
+  const int64_t channel = tile * kTileChannels, n = args.channels - channel;
+  float* out = args.out + row * args.out_stride + channel;
+  if (args.bias != nullptr) result = Add(result, LoadUpTo(args.bias + channel, n));
+  if (args.accumulate) result = Add(LoadUpTo(out, n), result);
+  StoreUpTo(out, result, n);
+}
+
+// kRows rows x kTiles tiles. A vector of 4-bit weights gives two of bytes, low and high nibbles.
+template <int kBits, int kRows, int kTiles>
+struct QuantizedBlock {
+  static constexpr int kParts = 8 / kBits;
+  // Independent sums per output: enough to hide the latency of vpdpbusd.
+  static constexpr int kChains = kRows * kTiles >= 4 ? 1 : (kRows * kTiles >= 2 ? 2 : 4);
+  static constexpr int kUnroll = kChains > kParts ? kChains / kParts : 1;
+
+  Ints acc[kChains][kRows][kTiles];
+
+  static void Run(const QuantizedGemmArgs& args, int64_t row, int64_t tile) {
+    const int64_t groups = args.k / args.group_size;
+    const int64_t tile_bytes = kTileChannels * args.k / kParts;
+    const int64_t group_bytes = kTileChannels * args.group_size / kParts;
+    const uint8_t* weights = args.weights + tile * tile_bytes;
+    const float* scales = args.weight_scales + tile * groups * kTileChannels;
+    const int8_t* activations = args.activations + row * args.k;
+    const int32_t* sums = args.group_sums + row * groups;
+    float out[kRows][kTiles][kLanes] = {};
+    for (int64_t g = 0; g < groups; ++g) {
+      QuantizedBlock block;
+      block.Start(sums + g, groups);
+      for (int64_t v = 0; v < group_bytes; v += kUnroll * 64) {
+#pragma GCC unroll 4
+        for (int u = 0; u < kUnroll; ++u) {
+          block.Step(weights + v + u * 64, tile_bytes,
+                     activations + v / 16 * kParts + 4 * kParts * u, args.k, u * kParts);
+        }
+      }
+      weights += group_bytes;
+      activations += args.group_size;
+      block.AddGroup(scales + g * kTileChannels, groups * kTileChannels, out);
+    }
+    for (int r = 0; r < kRows; ++r) {
+      const Lanes scale = Broadcast(args.activation_scales[row + r]);
+      for (int t = 0; t < kTiles; ++t) {
+        Finish(args, row + r, tile + t, Mul(scale, Load(out[r][t])));
+      }
+    }
+  }
+
+  inline void Start(const int32_t* sums, int64_t stride) {
+#pragma GCC unroll 12
+    for (int r = 0; r < kRows; ++r) {
+      const Ints offset = BroadcastInts(-(1 << (kBits - 1)) * sums[r * stride]);
+#pragma GCC unroll 4
+      for (int t = 0; t < kTiles; ++t) {
+        acc[0][r][t] = offset;
+#pragma GCC unroll 4
+        for (int c = 1; c < kChains; ++c) acc[c][r][t] = BroadcastInts(0);
+      }
+    }
+  }
+
+  // One vector of weights of each tile; the first goes to chain `chain`.
+  inline void Step(const uint8_t* weights, int64_t tile_bytes, const int8_t* activations, int64_t k,
+                   int chain) {
+    Bytes w[kParts][kTiles];
+#pragma GCC unroll 4
+    for (int t = 0; t < kTiles; ++t) {
+      const Bytes packed = LoadBytes(weights + t * tile_bytes);
+      if (kRows < 4) _mm_prefetch(weights + t * tile_bytes + kPrefetchBytes, _MM_HINT_T0);
+      if (kBits == 8) {
+        w[0][t] = packed;
+      } else {
+        const Bytes mask = _mm512_set1_epi8(0x0f);
+        w[0][t] = _mm512_and_si512(packed, mask);
+        w[kParts - 1][t] = _mm512_and_si512(_mm512_srli_epi16(packed, 4), mask);
+      }
+    }
+#pragma GCC unroll 2
+    for (int p = 0; p < kParts; ++p) {
+#pragma GCC unroll 12
+      for (int r = 0; r < kRows; ++r) {
+        const Bytes a = BroadcastBytes(activations + r * k + 4 * p);
+#pragma GCC unroll 4
+        for (int t = 0; t < kTiles; ++t) {
+          Ints& sum = acc[(chain + p) % kChains][r][t];
+          sum = Dot(sum, w[p][t], a);
+        }
+      }
+    }
+  }
+
+  inline void AddGroup(const float* scales, int64_t stride, float (*out)[kTiles][kLanes]) {
+#pragma GCC unroll 4
+    for (int t = 0; t < kTiles; ++t) {
+      const Lanes scale = Load(scales + t * stride);
+#pragma GCC unroll 12
+      for (int r = 0; r < kRows; ++r) {
+        Ints sum = acc[0][r][t];
+#pragma GCC unroll 4
+        for (int c = 1; c < kChains; ++c) sum = _mm512_add_epi32(sum, acc[c][r][t]);
+        Store(out[r][t], Fma(ToLanes(sum), scale, Load(out[r][t])));
+      }
+    }
+  }
+};
+
+// kRows rows x kTiles tiles; a float sum has one chain, so few rows need many tiles.
+template <int kRows, int kTiles>
+struct FloatBlock {
+  static void Run(const FloatGemmArgs& args, int64_t row, int64_t tile) {
+    const int64_t stride = args.k * kTileChannels;
+    const float* weights = args.weights + tile * stride;
+    const float* activations = args.activations + row * args.k;
+    Lanes acc[kRows][kTiles];
+    for (int r = 0; r < kRows; ++r) {
+      for (int t = 0; t < kTiles; ++t) acc[r][t] = Broadcast(0.0f);
+    }
+    for (int64_t k = 0; k < args.k; ++k) {
+      Lanes w[kTiles];
+#pragma GCC unroll 4
+      for (int t = 0; t < kTiles; ++t) {
+        w[t] = Load(weights + t * stride + k * kTileChannels);
+        if (kRows < 4) {
+          _mm_prefetch(weights + t * stride + k * kTileChannels + kPrefetchBytes / 4, _MM_HINT_T0);
+        }
+      }
+#pragma GCC unroll 12
+      for (int r = 0; r < kRows; ++r) {
+        const Lanes a = Broadcast(activations[r * args.k + k]);
+#pragma GCC unroll 4
+        for (int t = 0; t < kTiles; ++t) acc[r][t] = Fma(a, w[t], acc[r][t]);
+      }
+    }
+    for (int r = 0; r < kRows; ++r) {
+      for (int t = 0; t < kTiles; ++t) Finish(args, row + r, tile + t, acc[r][t]);
+    }
+  }
+};
+
+template <typename Args>
+using BlockFunction = void (*)(const Args&, int64_t row, int64_t tile);
+
+// Entry [r] computes r rows.
+template <int kBits, int kTiles>
+constexpr BlockFunction<QuantizedGemmArgs> kQuantizedBlocks[kMaxRows + 1] = {
+    nullptr,
+    QuantizedBlock<kBits, 1, kTiles>::Run,
+    QuantizedBlock<kBits, 2, kTiles>::Run,
+    QuantizedBlock<kBits, 3, kTiles>::Run,
+    QuantizedBlock<kBits, 4, kTiles>::Run,
+    QuantizedBlock<kBits, 5, kTiles>::Run,
+    QuantizedBlock<kBits, 6, kTiles>::Run,
+    QuantizedBlock<kBits, 7, kTiles>::Run,
+    QuantizedBlock<kBits, 8, kTiles>::Run,
+    QuantizedBlock<kBits, 9, kTiles>::Run,
+    QuantizedBlock<kBits, 10, kTiles>::Run,
+    QuantizedBlock<kBits, 11, kTiles>::Run,
+    QuantizedBlock<kBits, 12, kTiles>::Run,
+};
+template <int kTiles>
+constexpr BlockFunction<FloatGemmArgs> kFloatBlocks[kMaxRows + 1] = {
+    nullptr,
+    FloatBlock<1, kTiles>::Run,
+    FloatBlock<2, kTiles>::Run,
+    FloatBlock<3, kTiles>::Run,
+    FloatBlock<4, kTiles>::Run,
+    FloatBlock<5, kTiles>::Run,
+    FloatBlock<6, kTiles>::Run,
+    FloatBlock<7, kTiles>::Run,
+    FloatBlock<8, kTiles>::Run,
+    FloatBlock<9, kTiles>::Run,
+    FloatBlock<10, kTiles>::Run,
+    FloatBlock<11, kTiles>::Run,
+    FloatBlock<12, kTiles>::Run,
+};
+
+// Rows [row, row + rows) in blocks of nearly equal size, so that none is too small to hide
+// latencies.
+template <typename Args>
+inline void RunRows(const Args& args, int64_t row, int64_t rows, int64_t tile,
+                    const BlockFunction<Args>* blocks) {
+  const int64_t count = (rows + kMaxRows - 1) / kMaxRows;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t begin = rows * i / count, end = rows * (i + 1) / count;
+    blocks[end - begin](args, row + begin, tile);
+  }
+}
+
+template <typename Args>
+inline void Gemm(const Args& args, int64_t row_bytes, int64_t tiles,
+                 const BlockFunction<Args>* wide, const BlockFunction<Args>* narrow) {
+  int64_t chunk = kRowBytes / row_bytes / kMaxRows * kMaxRows;
+  if (chunk < 4 * kMaxRows) chunk = 4 * kMaxRows;
+  for (int64_t row = 0; row < args.rows; row += chunk) {
+    const int64_t rows = args.rows - row < chunk ? args.rows - row : chunk;
+    int64_t tile = args.tile_begin;
+    for (; tile + tiles <= args.tile_end; tile += tiles) RunRows(args, row, rows, tile, wide);
+    for (; tile < args.tile_end; ++tile) RunRows(args, row, rows, tile, narrow);
+  }
+}
+
+template <int kBits>
+void QuantizedGemm(const QuantizedGemmArgs& args) {
+  const BlockFunction<QuantizedGemmArgs>* narrow = kQuantizedBlocks<kBits, 1>;
+  const bool few = args.rows < 4;  // one stream of weights is best for memory
+  Gemm(args, args.k, few ? 1 : 2, few ? narrow : kQuantizedBlocks<kBits, 2>, narrow);
+}
+
+void FloatGemm(const FloatGemmArgs& args) {
+  const int64_t row_bytes = args.k * static_cast<int64_t>(sizeof(float));
+  Gemm(args, row_bytes, 2, kFloatBlocks<2>, kFloatBlocks<1>);
+}
+
+}  // namespace
+
+const KernelTable kAvx512VnniKernels = {
+    .name = "avx512vnni",
+    .cpu_features = kCpuAvx2 | kCpuAvx512Vnni,
+    .gemm_w4 = QuantizedGemm<4>,
+    .gemm_w8 = QuantizedGemm<8>,
+    .gemm_f32 = FloatGemm,
+    .rms_norm = RmsNorm,
+    .silu_mul = SiluMul,
+    .quantize_row = QuantizeRow,
+    .rope = Rope,
+    .append_kv_i8 = AppendKvI8,
+    .append_kv_f32 = AppendKvF32,
+    .attention_i8 = AttentionI8,
+    .attention_f32 = AttentionF32,
+};
+
+}  // namespace fptq

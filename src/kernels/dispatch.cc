@@ -1,0 +1,103 @@
+#include "kernels/dispatch.h"
+
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+
+namespace fptq {
+namespace {
+
+constexpr const KernelTable* kTables[] = {
+// best first; scalar is the last
+#if defined(__x86_64__)
+    &kAvx512VnniKernels,
+    &kAvx2Kernels,
+#endif
+    &kScalarKernels,
+};
+
+uint32_t CpuFeatures() {
+  uint32_t features = 0;
+#if defined(__x86_64__)
+  __builtin_cpu_init();  // also checks that the operating system saves the registers
+  const auto has = [](int supported) { return supported != 0; };
+  if (has(__builtin_cpu_supports("avx2")) && has(__builtin_cpu_supports("fma")) &&
+      has(__builtin_cpu_supports("f16c"))) {
+    features |= kCpuAvx2;
+  }
+  if (has(__builtin_cpu_supports("avx512f")) && has(__builtin_cpu_supports("avx512bw")) &&
+      has(__builtin_cpu_supports("avx512dq")) && has(__builtin_cpu_supports("avx512vl")) &&
+      has(__builtin_cpu_supports("avx512vnni"))) {
+    features |= kCpuAvx512Vnni;
+  }
+#endif
+  return features;
+}
+
+bool Supported(const KernelTable& table) {
+  static const uint32_t features = CpuFeatures();
+  return (table.cpu_features & ~features) == 0;
+}
+
+template <typename Entry>
+void Inherit(Entry& entry, Entry from) {
+  if (entry == nullptr) entry = from;
+}
+
+void InheritAll(KernelTable& table, const KernelTable& next) {
+  Inherit(table.gemm_w4, next.gemm_w4);
+  Inherit(table.gemm_w8, next.gemm_w8);
+  Inherit(table.gemm_f32, next.gemm_f32);
+  Inherit(table.rms_norm, next.rms_norm);
+  Inherit(table.silu_mul, next.silu_mul);
+  Inherit(table.quantize_row, next.quantize_row);
+  Inherit(table.rope, next.rope);
+  Inherit(table.append_kv_i8, next.append_kv_i8);
+  Inherit(table.append_kv_f32, next.append_kv_f32);
+  Inherit(table.attention_i8, next.attention_i8);
+  Inherit(table.attention_f32, next.attention_f32);
+}
+
+std::vector<KernelTable> CompleteTables() {
+  std::vector<KernelTable> tables;
+  for (const KernelTable* table : kTables) {
+    if (Supported(*table)) tables.push_back(*table);
+  }
+  for (size_t i = tables.size() - 1; i > 0; --i) InheritAll(tables[i - 1], tables[i]);
+  return tables;
+}
+
+}  // namespace
+
+std::span<const KernelTable> SupportedKernels() {
+  static const std::vector<KernelTable> tables = CompleteTables();
+  return tables;
+}
+
+const KernelTable& ChooseKernels(std::string_view forced) {
+  if (forced.empty()) return SupportedKernels().front();
+  for (const KernelTable& table : SupportedKernels()) {
+    if (table.name == forced) return table;
+  }
+  std::string names;
+  for (const KernelTable* table : kTables) {
+    if (table->name == forced) {
+      throw Error("FPTQ_ISA: expected kernels that this CPU can run, found '{}'", forced);
+    }
+    names += names.empty() ? "" : ", ";
+    names += table->name;
+  }
+  throw Error("FPTQ_ISA: expected one of {}, found '{}'", names, forced);
+}
+
+const KernelTable& Kernels() {
+  static const KernelTable& table = [&]() -> const KernelTable& {
+    const char* forced = std::getenv("FPTQ_ISA");
+    return ChooseKernels(forced == nullptr ? "" : forced);
+  }();
+  return table;
+}
+
+}  // namespace fptq

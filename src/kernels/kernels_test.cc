@@ -1,0 +1,316 @@
+// Every table gives the bits of scalar.cc, and scalar.cc agrees with formulas in double precision.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "kernels/dispatch.h"
+#include "kernels/weights.h"
+
+namespace fptq {
+namespace {
+
+const KernelTable& Scalar() { return SupportedKernels().back(); }
+
+size_t Size(int64_t n) { return static_cast<size_t>(n); }
+
+// Equal bits, so that signs of zero and NaN payloads count too.
+template <typename T>
+void ExpectSameBits(const std::vector<T>& expected, const std::vector<T>& found,
+                    const std::string& what) {
+  ASSERT_EQ(expected.size(), found.size()) << what;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    ASSERT_EQ(std::memcmp(&expected[i], &found[i], sizeof(T)), 0)
+        << what << " at " << i << ": expected " << +expected[i] << ", found " << +found[i];
+  }
+}
+
+std::vector<float> Normal(std::mt19937& rng, int64_t n, float scale = 1) {
+  std::normal_distribution<float> distribution(0, scale);
+  std::vector<float> out(Size(n));
+  for (float& x : out) x = distribution(rng);
+  return out;
+}
+
+int RandomInt(std::mt19937& rng, int low, int high) {
+  return std::uniform_int_distribution<int>(low, high)(rng);
+}
+
+// A quantized GEMM and all that it points to.
+struct QuantizedCase {
+  QuantizedMatrix matrix;
+  std::vector<int8_t> activations;
+  std::vector<float> activation_scales, bias, initial;
+  std::vector<int32_t> group_sums;
+  int64_t rows, stride;
+
+  QuantizedCase(std::mt19937& rng, int bits, int64_t rows_in, int64_t channels, int64_t k,
+                int64_t group)
+      : matrix(MakeQuantizedMatrix(bits, channels, k, group)), rows(rows_in), stride(channels + 3) {
+    std::vector<int8_t> q(Size(k));
+    for (int64_t n = 0; n < channels; ++n) {
+      const int low = bits == 4 ? -8 : -127, high = bits == 4 ? 7 : 127;
+      const int kind = RandomInt(rng, 0, 4);
+      for (int8_t& x : q) {
+        x = static_cast<int8_t>(kind == 0 ? low : kind == 1 ? high : RandomInt(rng, low, high));
+      }
+      std::vector<float> scales = Normal(rng, k / group, 0.01f);
+      if (kind == 2) scales[0] = 1e-41f;  // a denormal
+      PackRow(matrix, n, q, scales);
+    }
+    activations.resize(Size(rows * k));
+    for (int64_t r = 0; r < rows; ++r) {
+      const int kind = RandomInt(rng, 0, 5);
+      for (int64_t i = 0; i < k; ++i) {
+        const int value = kind == 0   ? 127
+                          : kind == 1 ? -128
+                          : kind == 2 ? 0
+                                      : RandomInt(rng, -128, 127);
+        activations[Size(r * k + i)] = static_cast<int8_t>(value);
+      }
+    }
+    group_sums.resize(Size(rows * (k / group)));
+    for (size_t i = 0; i < activations.size(); ++i) {
+      group_sums[i / Size(group)] += activations[i];
+    }
+    activation_scales = Normal(rng, rows, 0.05f);
+    bias = Normal(rng, channels);
+    initial = Normal(rng, rows * stride);
+  }
+
+  QuantizedGemmArgs Args(std::vector<float>& out, bool with_bias, bool accumulate) const {
+    return {.activations = activations.data(),
+            .activation_scales = activation_scales.data(),
+            .group_sums = group_sums.data(),
+            .rows = rows,
+            .k = matrix.k,
+            .group_size = matrix.group_size,
+            .weights = matrix.tiles.data(),
+            .weight_scales = matrix.scales.data(),
+            .bias = with_bias ? bias.data() : nullptr,
+            .channels = matrix.channels,
+            .tile_begin = 0,
+            .tile_end = matrix.channel_tiles(),
+            .out = out.data(),
+            .out_stride = stride,
+            .accumulate = accumulate};
+  }
+};
+
+void RunQuantized(const KernelTable& table, int bits, const QuantizedGemmArgs& args) {
+  (bits == 4 ? table.gemm_w4 : table.gemm_w8)(args);
+}
+
+class QuantizedGemm : public testing::TestWithParam<int> {};
+INSTANTIATE_TEST_SUITE_P(Bits, QuantizedGemm, testing::Values(4, 8));
+
+TEST_P(QuantizedGemm, AllTablesGiveTheBitsOfScalar) {
+  std::mt19937 rng(1);
+  const int bits = GetParam();
+  for (int64_t group : {32, 64, 128}) {
+    for (int64_t groups = 1; groups <= 5; ++groups) {
+      for (int64_t rows = 1; rows <= 17; ++rows) {
+        const int64_t channels = RandomInt(rng, 1, 70);
+        const QuantizedCase c(rng, bits, rows, channels, groups * group, group);
+        const bool with_bias = rows % 2 == 0, accumulate = rows % 3 == 0;
+        std::vector<float> expected = c.initial;
+        RunQuantized(Scalar(), bits, c.Args(expected, with_bias, accumulate));
+        for (const KernelTable& table : SupportedKernels()) {
+          std::vector<float> found = c.initial;
+          QuantizedGemmArgs args = c.Args(found, with_bias, accumulate);
+          const int64_t split = RandomInt(rng, 0, static_cast<int>(args.tile_end));
+          args.tile_end = split;
+          RunQuantized(table, bits, args);
+          args.tile_begin = split;
+          args.tile_end = c.matrix.channel_tiles();
+          RunQuantized(table, bits, args);
+          ExpectSameBits(expected, found,
+                         std::string(table.name) + " rows " + std::to_string(rows) + " channels " +
+                             std::to_string(channels) + " groups " + std::to_string(groups) +
+                             " x " + std::to_string(group));
+        }
+      }
+    }
+  }
+}
+
+TEST_P(QuantizedGemm, ManyRowsCrossTheBlocksOfRows) {
+  std::mt19937 rng(2);
+  const int bits = GetParam();
+  const QuantizedCase c(rng, bits, 150, 40, 8192, 128);
+  std::vector<float> expected = c.initial;
+  RunQuantized(Scalar(), bits, c.Args(expected, true, true));
+  for (const KernelTable& table : SupportedKernels()) {
+    std::vector<float> found = c.initial;
+    RunQuantized(table, bits, c.Args(found, true, true));
+    ExpectSameBits(expected, found, table.name);
+  }
+}
+
+TEST_P(QuantizedGemm, RowAloneEqualsRowInBatch) {
+  std::mt19937 rng(3);
+  const int bits = GetParam();
+  const QuantizedCase c(rng, bits, 29, 33, 256, 64);
+  for (const KernelTable& table : SupportedKernels()) {
+    std::vector<float> batch = c.initial, alone = c.initial;
+    RunQuantized(table, bits, c.Args(batch, true, true));
+    for (int64_t r = 0; r < c.rows; ++r) {
+      QuantizedGemmArgs args = c.Args(alone, true, true);
+      args.rows = 1;
+      args.activations += r * args.k;
+      args.activation_scales += r;
+      args.group_sums += r * (args.k / args.group_size);
+      args.out += r * args.out_stride;
+      RunQuantized(table, bits, args);
+    }
+    ExpectSameBits(batch, alone, table.name);
+  }
+}
+
+TEST_P(QuantizedGemm, ScalarIsTheFormula) {
+  std::mt19937 rng(4);
+  const int bits = GetParam();
+  const int64_t k = 384, group = 128, channels = 21;
+  const QuantizedCase c(rng, bits, 5, channels, k, group);
+  std::vector<float> found = c.initial;
+  RunQuantized(Scalar(), bits, c.Args(found, true, true));
+  std::vector<int8_t> q(Size(k));
+  std::vector<float> scales(Size(k / group));
+  for (int64_t n = 0; n < channels; ++n) {
+    UnpackRow(c.matrix, n, q, scales);
+    for (int64_t r = 0; r < c.rows; ++r) {
+      double sum = 0, magnitude = 0;
+      for (int64_t i = 0; i < k; ++i) {
+        const double term = static_cast<double>(c.activations[Size(r * k + i)]) * q[Size(i)] *
+                            scales[Size(i / group)] * c.activation_scales[Size(r)];
+        sum += term;
+        magnitude += std::fabs(term);
+      }
+      const size_t at = Size(r * c.stride + n);
+      sum += c.bias[Size(n)] + c.initial[at];
+      magnitude += std::fabs(c.bias[Size(n)]) + std::fabs(c.initial[at]);
+      // Six roundings (three groups, scale, bias, residual), each of at most half an ulp of the
+      // magnitude.
+      EXPECT_NEAR(found[at], sum, 6 * 0x1p-24 * magnitude) << "row " << r << " channel " << n;
+    }
+  }
+}
+
+struct FloatCase {
+  FloatMatrix matrix;
+  std::vector<float> activations, bias, initial;
+  int64_t rows, stride;
+
+  FloatCase(std::mt19937& rng, int64_t rows_in, int64_t channels, int64_t k)
+      : matrix(MakeFloatMatrix(channels, k)), rows(rows_in), stride(channels + 1) {
+    for (int64_t n = 0; n < channels; ++n) PackRow(matrix, n, Normal(rng, k));
+    activations = Normal(rng, rows * k);
+    activations[0] = 1e-42f;
+    bias = Normal(rng, channels);
+    initial = Normal(rng, rows * stride);
+  }
+
+  FloatGemmArgs Args(std::vector<float>& out, bool with_bias, bool accumulate) const {
+    return {.activations = activations.data(),
+            .rows = rows,
+            .k = matrix.k,
+            .weights = matrix.tiles.data(),
+            .bias = with_bias ? bias.data() : nullptr,
+            .channels = matrix.channels,
+            .tile_begin = 0,
+            .tile_end = matrix.channel_tiles(),
+            .out = out.data(),
+            .out_stride = stride,
+            .accumulate = accumulate};
+  }
+};
+
+TEST(FloatGemm, AllTablesGiveTheBitsOfScalar) {
+  std::mt19937 rng(5);
+  for (int64_t k : {1, 7, 64, 131, 4000}) {
+    for (int64_t rows : {1, 2, 3, 4, 5, 8, 11, 12, 13, 17, 60}) {
+      const int64_t channels = RandomInt(rng, 1, 100);
+      const FloatCase c(rng, rows, channels, k);
+      const bool with_bias = rows % 2 == 0, accumulate = rows % 3 == 0;
+      std::vector<float> expected = c.initial;
+      Scalar().gemm_f32(c.Args(expected, with_bias, accumulate));
+      for (const KernelTable& table : SupportedKernels()) {
+        std::vector<float> found = c.initial;
+        FloatGemmArgs args = c.Args(found, with_bias, accumulate);
+        args.tile_end = args.tile_end / 2;
+        table.gemm_f32(args);
+        args.tile_begin = args.tile_end;
+        args.tile_end = c.matrix.channel_tiles();
+        table.gemm_f32(args);
+        ExpectSameBits(expected, found,
+                       std::string(table.name) + " rows " + std::to_string(rows) + " channels " +
+                           std::to_string(channels) + " k " + std::to_string(k));
+      }
+    }
+  }
+}
+
+TEST(FloatGemm, ScalarIsTheFormula) {
+  std::mt19937 rng(6);
+  const int64_t k = 100, channels = 19;
+  const FloatCase c(rng, 3, channels, k);
+  std::vector<float> found = c.initial, row(Size(k));
+  Scalar().gemm_f32(c.Args(found, true, true));
+  for (int64_t n = 0; n < channels; ++n) {
+    UnpackRow(c.matrix, n, row);
+    for (int64_t r = 0; r < c.rows; ++r) {
+      const size_t at = Size(r * c.stride + n);
+      double sum = c.bias[Size(n)] + static_cast<double>(c.initial[at]);
+      double magnitude = std::fabs(c.bias[Size(n)]) + std::fabs(c.initial[at]);
+      for (int64_t i = 0; i < k; ++i) {
+        const double term = static_cast<double>(c.activations[Size(r * k + i)]) * row[Size(i)];
+        sum += term;
+        magnitude += std::fabs(term);
+      }
+      // k + 2 roundings of at most half an ulp of the magnitude.
+      EXPECT_NEAR(found[at], sum, (k + 2) * 0x1p-24 * magnitude);
+    }
+  }
+}
+
+TEST(Dispatch, TheBestIsFirstAndScalarLast) {
+  EXPECT_EQ(&ChooseKernels(""), &SupportedKernels().front());
+  EXPECT_STREQ(SupportedKernels().back().name, "scalar");
+}
+
+TEST(Dispatch, NamesForceTheirTable) {
+  for (const KernelTable& table : SupportedKernels()) {
+    EXPECT_EQ(&ChooseKernels(table.name), &table);
+    EXPECT_NE(table.attention_f32, nullptr);
+  }
+}
+
+TEST(Dispatch, UnknownNameIsAnError) {
+  try {
+    ChooseKernels("mmx");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("scalar, found 'mmx'"), std::string::npos)
+        << error.what();
+  }
+}
+
+TEST(Dispatch, EnvironmentForcesTheTable) {
+  // Kernels() decides once, so a fresh process has to do it.
+  ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+  EXPECT_EXIT(
+      {
+        setenv("FPTQ_ISA", "scalar", 1);
+        std::exit(std::string(Kernels().name) == "scalar" ? 0 : 1);
+      },
+      testing::ExitedWithCode(0), "");
+}
+
+}  // namespace
+}  // namespace fptq
