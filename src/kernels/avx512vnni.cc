@@ -59,7 +59,7 @@ inline Lanes ToLanes(Ints a) { return _mm512_cvtepi32_ps(a); }
 
 // Rows that share each loaded weight: with two tiles 24 accumulators, and the weights and a
 // broadcast beside them.
-constexpr int kMaxRows = 12;
+constexpr int kMaxRows = 8;
 // Activations of the rows that go through all tiles together: they stay in half of the L2 cache.
 constexpr int64_t kRowBytes = 512 << 10;
 constexpr int64_t kPrefetchBytes = 2048;
@@ -116,7 +116,7 @@ struct QuantizedBlock {
   }
 
   inline void Start(const int32_t* sums, int64_t stride) {
-#pragma GCC unroll 12
+#pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
       const Ints offset = BroadcastInts(-(1 << (kBits - 1)) * sums[r * stride]);
 #pragma GCC unroll 4
@@ -146,7 +146,7 @@ struct QuantizedBlock {
     }
 #pragma GCC unroll 2
     for (int p = 0; p < kParts; ++p) {
-#pragma GCC unroll 12
+#pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) {
         const Bytes a = BroadcastBytes(activations + r * k + 4 * p);
 #pragma GCC unroll 4
@@ -162,7 +162,7 @@ struct QuantizedBlock {
 #pragma GCC unroll 4
     for (int t = 0; t < kTiles; ++t) {
       const Lanes scale = Load(scales + t * stride);
-#pragma GCC unroll 12
+#pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) {
         Ints sum = acc[0][r][t];
 #pragma GCC unroll 4
@@ -193,7 +193,7 @@ struct FloatBlock {
           _mm_prefetch(weights + t * stride + k * kTileChannels + kPrefetchBytes / 4, _MM_HINT_T0);
         }
       }
-#pragma GCC unroll 12
+#pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) {
         const Lanes a = Broadcast(activations[r * args.k + k]);
 #pragma GCC unroll 4
@@ -221,10 +221,6 @@ constexpr BlockFunction<QuantizedGemmArgs> kQuantizedBlocks[kMaxRows + 1] = {
     QuantizedBlock<kBits, 6, kTiles>::Run,
     QuantizedBlock<kBits, 7, kTiles>::Run,
     QuantizedBlock<kBits, 8, kTiles>::Run,
-    QuantizedBlock<kBits, 9, kTiles>::Run,
-    QuantizedBlock<kBits, 10, kTiles>::Run,
-    QuantizedBlock<kBits, 11, kTiles>::Run,
-    QuantizedBlock<kBits, 12, kTiles>::Run,
 };
 template <int kTiles>
 constexpr BlockFunction<FloatGemmArgs> kFloatBlocks[kMaxRows + 1] = {
@@ -237,10 +233,6 @@ constexpr BlockFunction<FloatGemmArgs> kFloatBlocks[kMaxRows + 1] = {
     FloatBlock<6, kTiles>::Run,
     FloatBlock<7, kTiles>::Run,
     FloatBlock<8, kTiles>::Run,
-    FloatBlock<9, kTiles>::Run,
-    FloatBlock<10, kTiles>::Run,
-    FloatBlock<11, kTiles>::Run,
-    FloatBlock<12, kTiles>::Run,
 };
 
 // Rows [row, row + rows) in blocks of nearly equal size, so that none is too small to hide
