@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""Checks the include rules of docs/design.md in src/.
+
+  - A folder includes itself and folders of lower layers; folders of one layer never each other.
+  - A quoted include names a file of src/ by its path from there.
+  - Intrinsics headers appear in src/kernels alone.
+  - An ISA file (it defines a KernelTable) and the .inc files it is made of include nothing but
+    <cstdint>, <cstddef>, intrinsics headers, kernels/kernels.h and .inc files of src/kernels.
+
+  scripts/check_layers.py [--self-test]
+"""
+
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+LAYERS = [
+    ["base"],
+    ["kernels", "io", "text"],
+    ["model"],
+    ["quant", "engine"],
+    ["eval", "server"],
+    ["cli"],
+]
+LAYER = {folder: i for i, folders in enumerate(LAYERS) for folder in folders}
+INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>)', re.MULTILINE)
+INTRINSICS = re.compile(r"(\w*intrin|x86gprintrin|arm_\w+)\.h")
+DEFINES_TABLE = re.compile(r"^(?:extern )?const KernelTable \w+ *(?:=|\{)", re.MULTILINE)
+ISA_HEADERS = {"cstdint", "cstddef"}
+
+
+def check_isa_include(quoted, system):
+    if system:
+        return system in ISA_HEADERS or INTRINSICS.fullmatch(system)
+    return quoted == "kernels/kernels.h" or re.fullmatch(r"kernels/\w+\.inc", quoted)
+
+
+def check_file(src, path):
+    """Yields a message for each include that breaks a rule."""
+    name = path.relative_to(src)
+    folder = name.parts[0]
+    if folder not in LAYER:
+        yield f"{name}: folder '{folder}' has no layer in {Path(__file__).name}"
+        return
+    text = path.read_text()
+    is_isa = folder == "kernels" and (path.suffix == ".inc" or DEFINES_TABLE.search(text))
+    for match in INCLUDE.finditer(text):
+        quoted, system = match.groups()
+        where = f"{name}:{text.count(chr(10), 0, match.start(quoted and 1 or 2)) + 1}"
+        if system and INTRINSICS.fullmatch(system) and folder != "kernels":
+            yield f"{where}: <{system}> belongs into src/kernels alone"
+        if is_isa and not check_isa_include(quoted, system):
+            yield f"{where}: an ISA file may not include {quoted or system}"
+        if not quoted:
+            continue
+        target = quoted.split("/")[0]
+        if not (src / quoted).is_file():
+            yield f'{where}: "{quoted}" is not a file of src/'
+        elif target != folder and LAYER.get(target, len(LAYERS)) >= LAYER[folder]:
+            yield f"{where}: {folder} may not include {target}"
+
+
+def check_tree(src):
+    files = sorted(p for p in src.rglob("*") if p.suffix in {".h", ".cc", ".inc"})
+    return len(files), [message for path in files for message in check_file(src, path)]
+
+
+def self_test():
+    """Each rule must reject its violation, and the rest must pass."""
+    good = {
+        "base/error.h": "#include <string>\n",
+        "io/gguf.cc": '#include "base/error.h"\n',
+        "kernels/kernels.h": "#include <cstdint>\n",
+        "kernels/row_ops.inc": "",
+        "kernels/avx2.cc": "#include <immintrin.h>\n"
+        '#include "kernels/kernels.h"\n#include "kernels/row_ops.inc"\n'
+        "const KernelTable kAvx2Kernels = {};\n",
+        "kernels/dispatch.cc": '#include <string>\n#include "base/error.h"\n',
+        "eval/task.cc": '#include "io/gguf.cc"\n',
+    }
+    table = "const KernelTable kScalarKernels = {};\n"
+    bad = {
+        "base/up.cc": '#include "io/gguf.cc"\n',
+        "io/sibling.cc": '#include "kernels/kernels.h"\n',
+        "io/absent.cc": '#include "io/absent.h"\n',
+        "io/relative.cc": '#include "gguf.cc"\n',
+        "io/intrinsics.cc": "#include <immintrin.h>\n",
+        "kernels/scalar.cc": "#include <vector>\n" + table,
+        "kernels/neon.cc": '#include "base/error.h"\n' + table,
+        "kernels/tile.inc": "#include <algorithm>\n",
+        "novel/file.cc": "",
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        src = Path(folder)
+
+        def write(files):
+            for name, text in files.items():
+                (src / name).parent.mkdir(exist_ok=True)
+                (src / name).write_text(text)
+
+        write(good)
+        assert check_tree(src)[1] == [], check_tree(src)[1]
+        write(bad)
+        messages = check_tree(src)[1]
+    for name in bad:
+        assert sum(m.startswith(name) for m in messages) == 1, (name, messages)
+    assert len(messages) == len(bad), messages
+    print("check_layers: self-test passed")
+
+
+def main():
+    if sys.argv[1:] == ["--self-test"]:
+        return self_test()
+    count, messages = check_tree(Path(__file__).resolve().parent.parent / "src")
+    for message in messages:
+        print(f"src/{message}")
+    if messages or count == 0:
+        sys.exit(f"check_layers: {len(messages)} wrong includes in {count} files")
+    print(f"check_layers: {count} files follow the layers")
+
+
+if __name__ == "__main__":
+    main()
