@@ -13,19 +13,22 @@
 
 namespace fptq {
 
-// Read-only and mmapped: opening reads headers only. Everything about the file's structure is validated at opening,
-// so a TensorView always lies within its file and has as many bytes as its shape and type need.
+// Read-only and mmapped: opening reads headers only. Everything about the file's structure is
+// validated at opening, so a TensorView always lies within its file and has as many bytes as its
+// shape and type need.
 class Checkpoint {
  public:
   enum class Format { kHuggingFace, kGguf };
 
-  // `path`: a Hugging Face folder (config.json and model.safetensors, or shards with their index) or a GGUF file.
+  // `path`: a Hugging Face folder (config.json and model.safetensors, or shards with their index)
+  // or a GGUF file.
   static std::unique_ptr<Checkpoint> Open(const std::filesystem::path& path);
   virtual ~Checkpoint() = default;
 
   Format format() const { return format_; }
   const std::filesystem::path& path() const { return path_; }
-  // config.json of a folder; all key-value pairs of a GGUF file as one flat object ("llama.block_count": 30, ...).
+  // config.json of a folder; all key-value pairs of a GGUF file as one flat object
+  // ("llama.block_count": 30, ...).
   const Json& metadata() const { return metadata_; }
   const std::map<std::string, TensorView, std::less<>>& tensors() const { return tensors_; }
 
@@ -47,9 +50,10 @@ class Checkpoint {
   std::map<std::string, TensorView, std::less<>> tensors_;
 };
 
-// Elements [first, first + out.size()) of the flattened tensor as float, dequantized by the definition of its type
-// (bit for bit what the `gguf` Python package gives). For block types both ends must lie on block boundaries.
-// The type must be a float or block type; Error otherwise. Does not look for NaN: see CheckFinite.
+// Elements [first, first + out.size()) of the flattened tensor as float, dequantized by the
+// definition of its type (bit for bit what the `gguf` Python package gives). For block types both
+// ends must lie on block boundaries. The type must be a float or block type; Error otherwise. Does
+// not look for NaN: see CheckFinite.
 void DequantizeRange(const TensorView& tensor, int64_t first, std::span<float> out);
 
 // Error naming `where` and the index of the first NaN or infinity.

@@ -1,0 +1,164 @@
+#include "io/checkpoint.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/mapped_file.h"
+#include "io/dequantize.h"
+#include "io/gguf.h"
+#include "io/safetensors.h"
+
+namespace fptq {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kConfig = "config.json";
+constexpr std::string_view kSingleFile = "model.safetensors";
+constexpr std::string_view kIndex = "model.safetensors.index.json";
+
+// A file name without a folder: an index must not lead out of its own.
+bool IsPlainFileName(std::string_view name) {
+  return !name.empty() && name != "." && name != ".." &&
+         name.find_first_of(std::string_view("/\\\0", 3)) == name.npos;
+}
+
+// A file of `folder` with this extension; empty if there is none.
+fs::path FindByExtension(const fs::path& folder, std::string_view extension) {
+  std::error_code ignored;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, ignored)) {
+    if (entry.path().extension() == extension) return entry.path();
+  }
+  return {};
+}
+
+class HuggingFaceCheckpoint : public Checkpoint {
+ public:
+  explicit HuggingFaceCheckpoint(const fs::path& folder)
+      : Checkpoint(Format::kHuggingFace, folder) {
+    ReadConfig();
+    if (fs::exists(folder / kSingleFile)) {
+      tensors_ = OpenShard(folder / kSingleFile);
+    } else if (fs::exists(folder / kIndex)) {
+      ReadShards();
+    } else if (const fs::path bin = FindByExtension(folder, ".bin"); !bin.empty()) {
+      throw Error("{}: is a PyTorch checkpoint; only safetensors and GGUF are read", bin.string());
+    } else {
+      throw Error("{}: there is neither {} nor {}", folder.string(), kSingleFile, kIndex);
+    }
+  }
+
+ private:
+  void ReadConfig() {
+    if (!fs::exists(path_ / kConfig)) {
+      const fs::path gguf = FindByExtension(path_, ".gguf");
+      if (gguf.empty()) throw Error("{}: there is no {}", path_.string(), kConfig);
+      throw Error("{}: there is no {}; for a GGUF model name the file itself: {}", path_.string(),
+                  kConfig, gguf.string());
+    }
+    metadata_ = ReadJsonFile(path_ / kConfig);
+    if (!metadata_.is_object()) {
+      throw Error("{}: expected an object, found {}", (path_ / kConfig).string(),
+                  metadata_.type_name());
+    }
+  }
+
+  std::map<std::string, TensorView, std::less<>> OpenShard(const fs::path& path) {
+    files_.emplace_back(path);
+    return ParseSafetensors(files_.back().bytes(), path.string());
+  }
+
+  // Takes the tensors that the index names, each from the shard that it names.
+  void ReadShards() {
+    const std::string where = (path_ / kIndex).string();
+    const Json index = ReadJsonFile(where);
+    std::map<std::string, std::map<std::string, TensorView, std::less<>>> shards;
+    for (const auto& [name, file] : JsonFields(index, where).Object("weight_map").items()) {
+      if (!file.is_string() || !IsPlainFileName(file.get_ref<const std::string&>())) {
+        throw Error("{}: tensor '{}': expected the name of a file in the same folder, found {}",
+                    where, name, file.dump());
+      }
+      const std::string& shard_name = file.get_ref<const std::string&>();
+      auto shard = shards.find(shard_name);
+      if (shard == shards.end()) {
+        shard = shards.emplace(shard_name, OpenShard(path_ / shard_name)).first;
+      }
+      const auto tensor = shard->second.find(name);
+      if (tensor == shard->second.end()) {
+        throw Error("{}: tensor '{}' is not in {}", where, name, shard_name);
+      }
+      tensors_.insert(*tensor);
+    }
+  }
+
+  std::vector<MappedFile> files_;
+};
+
+class GgufCheckpoint : public Checkpoint {
+ public:
+  explicit GgufCheckpoint(const fs::path& path) : Checkpoint(Format::kGguf, path), file_(path) {
+    if (!IsGguf(file_.bytes())) {
+      throw Error("{}: expected a GGUF file or a folder with {}, found another kind of file",
+                  path.string(), kConfig);
+    }
+    GgufContents contents = ParseGguf(file_.bytes(), path.string());
+    metadata_ = std::move(contents.metadata);
+    tensors_ = std::move(contents.tensors);
+  }
+
+ private:
+  MappedFile file_;
+};
+
+}  // namespace
+
+std::unique_ptr<Checkpoint> Checkpoint::Open(const fs::path& path) {
+  std::error_code error;
+  if (fs::is_directory(path, error)) return std::make_unique<HuggingFaceCheckpoint>(path);
+  return std::make_unique<GgufCheckpoint>(path);
+}
+
+const TensorView& Checkpoint::Get(std::string_view name) const {
+  const auto it = tensors_.find(name);
+  if (it == tensors_.end()) throw Error("{}: tensor '{}' is missing", path_.string(), name);
+  return it->second;
+}
+
+const TensorView& Checkpoint::Get(std::string_view name, std::span<const int64_t> shape) const {
+  const TensorView& view = Get(name);
+  if (!std::ranges::equal(view.shape, shape)) {
+    throw Error("{}: tensor '{}': expected shape {}, found {}", path_.string(), name,
+                ShapeString(shape), ShapeString(view.shape));
+  }
+  return view;
+}
+
+int64_t Checkpoint::TensorBytes() const {
+  int64_t bytes = 0;
+  for (const auto& [name, view] : tensors_) bytes += static_cast<int64_t>(view.bytes.size());
+  return bytes;
+}
+
+void DequantizeRange(const TensorView& tensor, int64_t first, std::span<float> out) {
+  const BlockSize block = BlockSizeOf(tensor.type);
+  const int64_t count = static_cast<int64_t>(out.size());
+  FPTQ_CHECK(first >= 0 && first <= tensor.ElementCount() - count);
+  FPTQ_CHECK(first % block.elements == 0 && count % block.elements == 0);
+  const auto bytes = [&](int64_t elements) {
+    return static_cast<size_t>(elements / block.elements * block.bytes);
+  };
+  Dequantize(tensor.type, tensor.bytes.subspan(bytes(first), bytes(count)), out);
+}
+
+void CheckFinite(std::span<const float> values, std::string_view where) {
+  const auto bad = std::ranges::find_if_not(values, [](float x) { return std::isfinite(x); });
+  if (bad != values.end()) {
+    throw Error("{}: expected finite values, found {} at index {}", where, *bad,
+                bad - values.begin());
+  }
+}
+
+}  // namespace fptq
