@@ -228,10 +228,9 @@ TensorInfo ReadTensorInfo(Reader& reader, uint64_t index) {
     reader.Fail("{}: expected rows of a multiple of {} elements for {}, found {}", what,
                 block.elements, DataTypeName(info.view.type), ShapeString(info.view.shape));
   }
-  int64_t bytes = block.bytes;
-  for (const int64_t dim : info.view.shape) {
-    const bool innermost = &dim == &info.view.shape.back();
-    bytes = CheckedMultiply(bytes, innermost ? dim / block.elements : dim, what);
+  int64_t bytes = CheckedMultiply(info.view.shape.back() / block.elements, block.bytes, what);
+  for (const int64_t dim : std::span(info.view.shape).first(dims - 1)) {
+    bytes = CheckedMultiply(bytes, dim, what);
   }
   info.bytes = static_cast<uint64_t>(bytes);
   info.offset = reader.Number<uint64_t>(what);

@@ -1,0 +1,110 @@
+#include "io/checkpoint.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "base/test_util.h"
+#include "io/safetensors.h"
+
+namespace fptq {
+namespace {
+
+void WriteShard(const std::filesystem::path& path, const std::vector<std::string>& names) {
+  std::vector<SafetensorsWriter::Tensor> tensors;
+  for (const std::string& name : names) tensors.push_back({name, DataType::kF32, {1, 2}});
+  SafetensorsWriter writer(path, tensors);
+  const std::vector<float> values = {1.5f, -2.0f};
+  for (const std::string& name : names) writer.Write(name, std::as_bytes(std::span(values)));
+  writer.Close();
+}
+
+TEST(CheckpointTest, OneFile) {
+  const TempFolder folder;
+  folder.Write("config.json", R"({"hidden_size":2})");
+  WriteShard(folder / "model.safetensors", {"a", "b"});
+  const auto checkpoint = Checkpoint::Open(folder.path());
+  EXPECT_EQ(checkpoint->format(), Checkpoint::Format::kHuggingFace);
+  EXPECT_EQ(checkpoint->path(), folder.path());
+  EXPECT_EQ(checkpoint->metadata()["hidden_size"], 2);
+  EXPECT_EQ(checkpoint->TensorBytes(), 16);
+  EXPECT_TRUE(checkpoint->Contains("a"));
+  std::vector<float> values(1);
+  DequantizeRange(checkpoint->Get("b"), 1, values);
+  EXPECT_EQ(values[0], -2.0f);
+  EXPECT_ERROR("tensor 'c' is missing", checkpoint->Get("c"));
+  EXPECT_NO_THROW(checkpoint->Get("a", std::vector<int64_t>{1, 2}));
+  EXPECT_ERROR("tensor 'a': expected shape [2], found [1, 2]",
+               checkpoint->Get("a", std::vector<int64_t>{2}));
+}
+
+class ShardsTest : public testing::Test {
+ protected:
+  ShardsTest() {
+    folder_.Write("config.json", "{}");
+    WriteShard(folder_ / "1.safetensors", {"a", "b"});
+    WriteShard(folder_ / "2.safetensors", {"c"});
+  }
+  std::string ErrorForIndex(std::string_view index) const {
+    folder_.Write("model.safetensors.index.json", index);
+    return ErrorOf([&] { Checkpoint::Open(folder_.path()); });
+  }
+  std::string ErrorForShard(std::string_view shard) const {
+    return ErrorForIndex(fmt::format(R"({{"weight_map":{{"a":{}}}}})", shard));
+  }
+  TempFolder folder_;
+};
+
+TEST_F(ShardsTest, Opens) {
+  folder_.Write("model.safetensors.index.json",
+                R"({"weight_map":{"a":"1.safetensors","c":"2.safetensors","b":"1.safetensors"}})");
+  const auto checkpoint = Checkpoint::Open(folder_.path());
+  EXPECT_EQ(checkpoint->tensors().size(), 3u);
+  EXPECT_EQ(checkpoint->TensorBytes(), 24);
+}
+
+TEST_F(ShardsTest, Refuses) {
+  const auto expect = [](const std::string& message, std::string_view part) {
+    EXPECT_NE(message.find(part), std::string::npos) << '"' << message << '"';
+  };
+  for (const char* shard : {R"("../../etc/passwd")", R"("/etc/passwd")", R"("..")", R"("")", "5",
+                            R"("x\u0000")", R"("sub\\x")"}) {
+    expect(ErrorForShard(shard), "tensor 'a': expected the name of a file in the same folder");
+  }
+  expect(ErrorForShard(R"("3.safetensors")"), "3.safetensors: cannot open: No such file");
+  expect(ErrorForShard(R"("2.safetensors")"), "tensor 'a' is not in 2.safetensors");
+  expect(ErrorForShard(R"("config.json")"), "config.json: expected a header length");
+  expect(ErrorForIndex("{"), "model.safetensors.index.json: not JSON");
+  expect(ErrorForIndex("{}"), "'weight_map' is missing");
+  expect(ErrorForIndex(R"({"weight_map":[]})"), "'weight_map': expected an object");
+}
+
+TEST(CheckpointTest, RefusesWhatIsNoModel) {
+  const TempFolder folder;
+  EXPECT_ERROR("none: cannot open: No such file", Checkpoint::Open(folder / "none"));
+  EXPECT_ERROR("there is no config.json", Checkpoint::Open(folder.path()));
+  const auto text = folder.Write("x.txt", "hello world");
+  EXPECT_ERROR("x.txt: expected a GGUF file or a folder with config.json", Checkpoint::Open(text));
+  EXPECT_ERROR("empty: the file is empty", Checkpoint::Open(folder.Write("empty", "")));
+  const auto gguf = folder.Write("m.gguf", "GGUF");
+  EXPECT_ERROR("m.gguf: version: expected 4 bytes", Checkpoint::Open(gguf));
+  EXPECT_ERROR("name the file itself: " + gguf.string(), Checkpoint::Open(folder.path()));
+  folder.Write("config.json", "[]");
+  EXPECT_ERROR("config.json: expected an object, found array", Checkpoint::Open(folder.path()));
+  folder.Write("config.json", "");
+  EXPECT_ERROR("config.json: the file is empty", Checkpoint::Open(folder.path()));
+  folder.Write("config.json", "{}");
+  EXPECT_ERROR("there is neither model.safetensors nor", Checkpoint::Open(folder.path()));
+  folder.Write("pytorch_model.bin", "x");
+  EXPECT_ERROR("only safetensors and GGUF are read", Checkpoint::Open(folder.path()));
+}
+
+TEST(CheckpointTest, Gguf) {
+  const auto checkpoint = Checkpoint::Open(FPTQ_TESTDATA "/gguf/types.gguf");
+  EXPECT_EQ(checkpoint->format(), Checkpoint::Format::kGguf);
+  EXPECT_EQ(checkpoint->metadata()["general.architecture"], "llama");
+  EXPECT_EQ(checkpoint->tensors().size(), 11u);
+}
+
+}  // namespace
+}  // namespace fptq

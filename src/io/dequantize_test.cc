@@ -1,0 +1,60 @@
+#include "io/dequantize.h"
+
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "base/test_util.h"
+#include "io/checkpoint.h"
+
+namespace fptq {
+namespace {
+
+constexpr const char* kTypesInFileOrder[] = {"F32",  "F16",  "BF16", "Q4_0", "Q4_1", "Q5_0",
+                                             "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"};
+
+// Exact: the order of the float operations is the same, and none is approximate.
+TEST(DequantizeTest, EveryTypeEqualsTheGgufPackage) {
+  const auto checkpoint = Checkpoint::Open(FPTQ_TESTDATA "/gguf/types.gguf");
+  const std::string golden = ReadFile(FPTQ_TESTDATA "/gguf/types.f32");
+  size_t offset = 0;
+  for (const std::string name : kTypesInFileOrder) {
+    const TensorView& tensor = checkpoint->Get(name, std::vector<int64_t>{2, 512});
+    EXPECT_EQ(DataTypeName(tensor.type), name);
+    std::vector<float> values(1024);
+    DequantizeRange(tensor, 0, values);
+    ASSERT_LE(offset + 4096, golden.size());
+    std::vector<float> expected(1024);
+    std::memcpy(expected.data(), golden.data() + offset, 4096);
+    for (size_t i = 0; i < values.size(); ++i) {
+      ASSERT_EQ(std::bit_cast<uint32_t>(values[i]), std::bit_cast<uint32_t>(expected[i]))
+          << name << " at " << i << ": " << values[i] << ", expected " << expected[i];
+    }
+    std::vector<float> part(256);
+    DequantizeRange(tensor, 512, part);
+    EXPECT_EQ(std::memcmp(part.data(), values.data() + 512, 1024), 0) << name;
+    offset += 4096;
+  }
+  EXPECT_EQ(offset, golden.size());
+}
+
+TEST(DequantizeTest, RefusesIntegers) {
+  const std::vector<std::byte> bytes(8);
+  std::vector<float> out(1);
+  EXPECT_ERROR("expected a tensor of floats, found I64", Dequantize(DataType::kI64, bytes, out));
+}
+
+TEST(CheckFiniteTest, NamesTheFirstThatIsNot) {
+  std::vector<float> values(10, 1.0f);
+  EXPECT_NO_THROW(CheckFinite(values, "w"));
+  values[7] = -std::numeric_limits<float>::infinity();
+  EXPECT_ERROR("w: expected finite values, found -inf at index 7", CheckFinite(values, "w"));
+  values[3] = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_ERROR("w: expected finite values, found nan at index 3", CheckFinite(values, "w"));
+}
+
+}  // namespace
+}  // namespace fptq
