@@ -65,6 +65,17 @@ inline Lanes ShiftLeft23(Lanes a) {
   return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(a.lo), 23)),
           _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(a.hi), 23))};
 }
+inline float First(Lanes a) { return _mm256_cvtss_f32(a.lo); }
+template <int kDistance>
+inline __m256 ExchangeHalf(__m256 a) {
+  if (kDistance == 4) return _mm256_permute2f128_ps(a, a, 1);
+  return _mm256_permute_ps(a, kDistance == 2 ? 0b01'00'11'10 : 0b10'11'00'01);
+}
+template <int kDistance>
+inline Lanes Exchange(Lanes a) {
+  if (kDistance == 8) return {a.hi, a.lo};
+  return {ExchangeHalf<kDistance>(a.lo), ExchangeHalf<kDistance>(a.hi)};
+}
 // The 16 values as 16-bit integers, in order.
 inline __m256i ToInt16(Lanes x) {
   const __m256i packed = _mm256_packs_epi32(_mm256_cvtps_epi32(x.lo), _mm256_cvtps_epi32(x.hi));

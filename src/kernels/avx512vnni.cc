@@ -3,6 +3,7 @@
 
 // GCC 12 takes the undefined operands inside its own AVX-512 intrinsics for uninitialized
 // variables.
+#pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 
 #include <immintrin.h>
@@ -36,6 +37,13 @@ inline Lanes SelectGreater(Lanes a, Lanes b, Lanes x, Lanes y) {
 }
 inline Lanes ShiftLeft23(Lanes a) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(a), 23));
+}
+inline float First(Lanes a) { return _mm512_cvtss_f32(a); }
+template <int kDistance>
+inline Lanes Exchange(Lanes a) {
+  if (kDistance == 8) return _mm512_shuffle_f32x4(a, a, 0b01'00'11'10);
+  if (kDistance == 4) return _mm512_shuffle_f32x4(a, a, 0b10'11'00'01);
+  return _mm512_permute_ps(a, kDistance == 2 ? 0b01'00'11'10 : 0b10'11'00'01);
 }
 inline void StoreI8(int8_t* p, Lanes x) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x)));

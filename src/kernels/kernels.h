@@ -1,14 +1,21 @@
-// The kernels: everything that is worth vector instructions, behind one table of function pointers an ISA.
+// The kernels: everything that is worth vector instructions, behind one table of function pointers
+// an ISA.
 //
-// The math is specified, so every table gives the same bits (kernels_test.cc compares them all with scalar.cc):
+// The math is specified, so every table gives the same bits (kernels_test.cc compares them all with
+// scalar.cc):
 //  - integer dot products are exact in int32;
-//  - float sums over output channels have one accumulator a channel and go in the order of k or of groups, with fma;
-//  - float sums over a row (sum of squares, softmax) run in 16 lanes, element i in lane i % 16, and are then added by
+//  - float sums over output channels have one accumulator a channel and go in the order of k or of
+//  groups, with fma;
+//  - float sums over a row (sum of squares, softmax) run in 16 lanes, element i in lane i % 16, and
+//  are then added by
 //    the fixed tree of row_ops.inc: lanes i and i+8, then i+4, i+2, i+1;
-//  - exp is one polynomial (row_ops.inc); division and square root are IEEE; rounding is half to even.
-// Each result depends on its own row alone: not on how many rows a call has, nor on who computes the others.
+//  - exp is one polynomial (row_ops.inc); division and square root are IEEE; rounding is half to
+//  even.
+// Each result depends on its own row alone: not on how many rows a call has, nor on who computes
+// the others.
 //
-// This header is all that an ISA file includes beside its intrinsics, row_ops.inc and <cstdint>, <cstddef>.
+// This header is all that an ISA file includes beside its intrinsics, row_ops.inc and <cstdint>,
+// <cstddef>.
 #pragma once
 
 #include <cstddef>
@@ -23,51 +30,58 @@ inline constexpr int64_t kMinGroupSize = 32;
 // Positions in a block of the KV cache; blocks are aligned to absolute positions.
 inline constexpr int64_t kKvBlock = 64;
 
-// --- Linears -------------------------------------------------------------------------------------------------------
+// --- Linears
+// -------------------------------------------------------------------------------------------------------
 // Weight layouts, the same for every ISA (weights.h packs them):
-//  w4   [tile][k/8][16 channels][4]: byte j of channel c in vector v holds k = 8v + j in its low nibble and
+//  w4   [tile][k/8][16 channels][4]: byte j of channel c in vector v holds k = 8v + j in its low
+//  nibble and
 //       k = 8v + 4 + j in its high nibble, as q + 8 (q in -8..7).
-//  w8   [tile][k/4][16 channels][4]: byte j of channel c in vector v holds k = 4v + j, as q + 128 (q in -127..127).
-//  f32  [tile][k][16 channels].
-//  scales [tile][k / group_size][16 channels], f32. Channels beyond N have scale 0 and q = 0.
+//  w8   [tile][k/4][16 channels][4]: byte j of channel c in vector v holds k = 4v + j, as q + 128
+//  (q in -127..127). f32  [tile][k][16 channels]. scales [tile][k / group_size][16 channels], f32.
+//  Channels beyond N have scale 0 and q = 0.
 // k and group_size are multiples of 32, and group_size divides k.
 
-// out[r][n] (+)= activation_scales[r] * sum_g weight_scale[n][g] * sum_{k in g} a[r][k] * q[n][k]  (+ bias[n])
-// computed as: acc = fma(float(int32 sum of group g), weight_scale, acc) for g in order, from acc = 0;
-// result = activation_scale * acc; then result + bias[n] if there is a bias; then out + result if `accumulate`.
+// out[r][n] (+)= activation_scales[r] * sum_g weight_scale[n][g] * sum_{k in g} a[r][k] * q[n][k]
+// (+ bias[n]) computed as: acc = fma(float(int32 sum of group g), weight_scale, acc) for g in
+// order, from acc = 0; result = activation_scale * acc; then result + bias[n] if there is a bias;
+// then out + result if `accumulate`.
 struct QuantizedGemmArgs {
-  const int8_t* activations;        // [rows, k]
-  const float* activation_scales;   // [rows]
-  const int32_t* group_sums;        // [rows, k / group_size]: sums of the activations, for the weights' offset
+  const int8_t* activations;       // [rows, k]
+  const float* activation_scales;  // [rows]
+  const int32_t*
+      group_sums;  // [rows, k / group_size]: sums of the activations, for the weights' offset
   int64_t rows;
   int64_t k;
   int64_t group_size;
-  const uint8_t* weights;           // w4 or w8 layout, from tile 0
-  const float* weight_scales;       // [tiles, k / group_size, 16]
-  const float* bias;                // [channels] or null
-  int64_t channels;                 // N; nothing is written beyond
-  int64_t tile_begin, tile_end;     // the tiles to compute
-  float* out;                       // [rows, out_stride], aliases no input
+  const uint8_t* weights;        // w4 or w8 layout, from tile 0
+  const float* weight_scales;    // [tiles, k / group_size, 16]
+  const float* bias;             // [channels] or null
+  int64_t channels;              // N; nothing is written beyond
+  int64_t tile_begin, tile_end;  // the tiles to compute
+  float* out;                    // [rows, out_stride], aliases no input
   int64_t out_stride;
-  bool accumulate;                  // add to out (the residual) rather than set it
+  bool accumulate;  // add to out (the residual) rather than set it
 };
 
-// out[r][n] (+)= sum_k a[r][k] * w[n][k] (+ bias[n]): acc = fma(a, w, acc) for k in order, from 0; then as above.
+// out[r][n] (+)= sum_k a[r][k] * w[n][k] (+ bias[n]): acc = fma(a, w, acc) for k in order, from 0;
+// then as above.
 struct FloatGemmArgs {
-  const float* activations;         // [rows, k], any k
+  const float* activations;  // [rows, k], any k
   int64_t rows;
   int64_t k;
-  const float* weights;             // f32 layout, from tile 0
-  const float* bias;                // [channels] or null
+  const float* weights;  // f32 layout, from tile 0
+  const float* bias;     // [channels] or null
   int64_t channels;
   int64_t tile_begin, tile_end;
-  float* out;                       // [rows, out_stride]
+  float* out;  // [rows, out_stride]
   int64_t out_stride;
   bool accumulate;
 };
 
-// --- Rows ----------------------------------------------------------------------------------------------------------
-// One row at a time, so that a caller can chain them on a row that is still in L1. `n` is any positive number.
+// --- Rows
+// ----------------------------------------------------------------------------------------------------------
+// One row at a time, so that a caller can chain them on a row that is still in L1. `n` is any
+// positive number.
 
 // out[i] = x[i] * (1 / sqrt(sum(x^2) / n + epsilon)) * weight[i], in this order.
 struct RmsNormArgs {
@@ -75,7 +89,7 @@ struct RmsNormArgs {
   const float* weight;  // [n]
   int64_t n;
   float epsilon;
-  float* out;           // [n], may be x
+  float* out;  // [n], may be x
 };
 
 // out[i] = silu(gate[i]) * up[i], silu(x) = x / (1 + exp(-x)).
@@ -83,38 +97,41 @@ struct SiluMulArgs {
   const float* gate;  // [n]
   const float* up;    // [n]
   int64_t n;
-  float* out;         // [n], may be gate or up
+  float* out;  // [n], may be gate or up
 };
 
-// q[i] = clamp(round_half_even(x[i] / scale), -128, 127). Dynamic (static_scale == 0): scale = max|x| / 127.5, and 1 for
-// a row of zeros. These are the definitions of compressed-tensors.
+// q[i] = clamp(round_half_even(x[i] / scale), -128, 127). Dynamic (static_scale == 0): scale =
+// max|x| / 127.5, and 1 for a row of zeros. These are the definitions of compressed-tensors.
 struct QuantizeRowArgs {
-  const float* x;         // [n]
-  int64_t n;              // a multiple of group_size
-  int64_t group_size;     // a multiple of 32
-  float static_scale;     // 0: dynamic
-  int8_t* q;              // [n]
-  float* scale;           // [1]: the scale used
-  int32_t* group_sums;    // [n / group_size]
+  const float* x;       // [n]
+  int64_t n;            // a multiple of group_size
+  int64_t group_size;   // a multiple of 32
+  float static_scale;   // 0: dynamic
+  int8_t* q;            // [n]
+  float* scale;         // [1]: the scale used
+  int32_t* group_sums;  // [n / group_size]
 };
 
-// Rotates `heads` heads in place, halves convention (Hugging Face): for i < rotary/2, with c = cos[i], s = sin[i]:
-// (x[i], x[i + rotary/2]) = (x[i] * c - x[i + rotary/2] * s, x[i + rotary/2] * c + x[i] * s), products and then the sum rounded.
+// Rotates `heads` heads in place, halves convention (Hugging Face): for i < rotary/2, with c =
+// cos[i], s = sin[i]: (x[i], x[i + rotary/2]) = (x[i] * c - x[i + rotary/2] * s, x[i + rotary/2] *
+// c + x[i] * s), products and then the sum rounded.
 struct RopeArgs {
-  float* x;           // [heads, head_dim]
+  float* x;  // [heads, head_dim]
   int64_t heads;
   int64_t head_dim;
-  int64_t rotary;     // even, <= head_dim
-  const float* cos;   // [rotary / 2]
-  const float* sin;   // [rotary / 2]
+  int64_t rotary;    // even, <= head_dim
+  const float* cos;  // [rotary / 2]
+  const float* sin;  // [rotary / 2]
 };
 
-// --- KV cache and attention ----------------------------------------------------------------------------------------
-// The cache of one sequence, layer and KV head; block b holds positions b * kKvBlock ... + kKvBlock - 1. `dim` is the
-// head_dim rounded up to a multiple of 16 (the rest is zero).
+// --- KV cache and attention
+// ---------------------------------------------------------------------------------------- The
+// cache of one sequence, layer and KV head; block b holds positions b * kKvBlock ... + kKvBlock
+// - 1. `dim` is the head_dim rounded up to a multiple of 16 (the rest is zero).
 //  i8:  keys   [block][kKvBlock/16][dim/4][16 positions][4], as k + 128
 //       values [block][dim/16][kKvBlock/4][16 dims][4 positions], as v
-//       scales [block][kKvBlock], f32: x = q * scale, with scale = max|x| / 127 (1 for zeros), q clamped to -127..127
+//       scales [block][kKvBlock], f32: x = q * scale, with scale = max|x| / 127 (1 for zeros), q
+//       clamped to -127..127
 //  f32: keys   [block][kKvBlock/16][dim][16 positions]
 //       values [block][kKvBlock][dim]
 struct KvI8 {
@@ -137,29 +154,32 @@ struct AppendKvArgs {
   const float* value;  // [head_dim]
 };
 
-// Causal attention of consecutive positions of one sequence, for the query heads that share a KV head:
-// for row r and head h, position p = first_position + r attends to positions 0..p. An online softmax goes over the
-// blocks in order; a block's positions beyond p have weight 0.
-//  i8:  a query is quantized to int8 with scale max|q| / 127; scores = int32 dot * (softmax_scale * query_scale * key_scale)
+// Causal attention of consecutive positions of one sequence, for the query heads that share a KV
+// head: for row r and head h, position p = first_position + r attends to positions 0..p. An online
+// softmax goes over the blocks in order; a block's positions beyond p have weight 0.
+//  i8:  a query is quantized to int8 with scale max|q| / 127; scores = int32 dot * (softmax_scale *
+//  query_scale * key_scale)
 //       (products rounded left to right); weights exp(score - running max) times value_scale are
-//       rounded to u8 for each row and block, with step max / 255, so that both products are integer dot products.
+//       rounded to u8 for each row and block, with step max / 255, so that both products are
+//       integer dot products.
 //  f32: scores are fma sums over the dims in order, the output fma sums over positions in order.
 template <typename Kv>
 struct AttentionArgs {
   Kv kv;
   int64_t first_position;
   int64_t rows;
-  int64_t heads;            // query heads of this KV head, side by side in `query` and `out`
-  int64_t head_dim;         // <= kMaxHeadDim
+  int64_t heads;     // query heads of this KV head, side by side in `query` and `out`
+  int64_t head_dim;  // <= kMaxHeadDim
   float softmax_scale;
-  const float* query;       // row r, head h at query + r * query_stride + h * head_dim
+  const float* query;  // row r, head h at query + r * query_stride + h * head_dim
   int64_t query_stride;
-  float* out;               // row r, head h at out + r * out_stride + h * head_dim
+  float* out;  // row r, head h at out + r * out_stride + h * head_dim
   int64_t out_stride;
 };
 inline constexpr int64_t kMaxHeadDim = 256;
 
-// --- The table -----------------------------------------------------------------------------------------------------
+// --- The table
+// -----------------------------------------------------------------------------------------------------
 
 // CPU features a table may need.
 enum CpuFeature : uint32_t {

@@ -69,6 +69,11 @@ inline Lanes ShiftLeft23(const Lanes& a) {
     return shifted;
   });
 }
+inline float First(const Lanes& a) { return a.v[0]; }
+template <int kDistance>
+inline Lanes Exchange(const Lanes& a) {
+  return Each([&](int i) { return a.v[i ^ kDistance]; });
+}
 inline void StoreI8(int8_t* p, const Lanes& x) {
   for (int i = 0; i < 16; ++i) p[i] = static_cast<int8_t>(x.v[i]);
 }

@@ -10,34 +10,37 @@ namespace fptq {
 
 // Group-wise symmetric integer weights: w = q * scale.
 struct QuantizedMatrix {
-  int bits = 4;                       // 4 or 8
-  int64_t channels = 0;               // N, outputs
-  int64_t k = 0;                      // inputs, a multiple of 32
-  int64_t group_size = 0;             // divides k, a multiple of 32
-  AlignedBuffer<uint8_t> tiles;       // w4 or w8 layout
-  AlignedBuffer<float> scales;        // [tiles, k / group_size, 16]
+  int bits = 4;                  // 4 or 8
+  int64_t channels = 0;          // N, outputs
+  int64_t k = 0;                 // inputs, a multiple of 32
+  int64_t group_size = 0;        // divides k, a multiple of 32
+  AlignedBuffer<uint8_t> tiles;  // w4 or w8 layout
+  AlignedBuffer<float> scales;   // [tiles, k / group_size, 16]
 
   int64_t channel_tiles() const;
-  int64_t Bytes() const;              // tiles and scales
+  int64_t Bytes() const;  // tiles and scales
 };
 
 // Float weights.
 struct FloatMatrix {
   int64_t channels = 0;
   int64_t k = 0;
-  AlignedBuffer<float> tiles;         // f32 layout
+  AlignedBuffer<float> tiles;  // f32 layout
 
   int64_t channel_tiles() const;
   int64_t Bytes() const;
 };
 
-// Allocates; then rows (output channels) are put in, in any order and from several threads if in different tiles.
+// Allocates; then rows (output channels) are put in, in any order and from several threads if in
+// different tiles.
 QuantizedMatrix MakeQuantizedMatrix(int bits, int64_t channels, int64_t k, int64_t group_size);
 FloatMatrix MakeFloatMatrix(int64_t channels, int64_t k);
 
 // q: [k], -8..7 for 4 bits, -127..127 for 8. scales: [k / group_size].
-void PackRow(QuantizedMatrix& matrix, int64_t channel, std::span<const int8_t> q, std::span<const float> scales);
-void UnpackRow(const QuantizedMatrix& matrix, int64_t channel, std::span<int8_t> q, std::span<float> scales);
+void PackRow(QuantizedMatrix& matrix, int64_t channel, std::span<const int8_t> q,
+             std::span<const float> scales);
+void UnpackRow(const QuantizedMatrix& matrix, int64_t channel, std::span<int8_t> q,
+               std::span<float> scales);
 void PackRow(FloatMatrix& matrix, int64_t channel, std::span<const float> row);
 void UnpackRow(const FloatMatrix& matrix, int64_t channel, std::span<float> row);
 

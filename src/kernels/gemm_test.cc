@@ -1,46 +1,17 @@
-// Every table gives the bits of scalar.cc, and scalar.cc agrees with formulas in double precision.
+// Every table gives the bits of scalar.cc, and scalar.cc agrees with the formulas in double
+// precision: GEMMs.
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstdlib>
-#include <cstring>
-#include <limits>
 #include <random>
 #include <string>
 #include <vector>
 
-#include "base/error.h"
-#include "kernels/dispatch.h"
+#include "kernels/testing.h"
 #include "kernels/weights.h"
 
 namespace fptq {
 namespace {
-
-const KernelTable& Scalar() { return SupportedKernels().back(); }
-
-size_t Size(int64_t n) { return static_cast<size_t>(n); }
-
-// Equal bits, so that signs of zero and NaN payloads count too.
-template <typename T>
-void ExpectSameBits(const std::vector<T>& expected, const std::vector<T>& found,
-                    const std::string& what) {
-  ASSERT_EQ(expected.size(), found.size()) << what;
-  for (size_t i = 0; i < expected.size(); ++i) {
-    ASSERT_EQ(std::memcmp(&expected[i], &found[i], sizeof(T)), 0)
-        << what << " at " << i << ": expected " << +expected[i] << ", found " << +found[i];
-  }
-}
-
-std::vector<float> Normal(std::mt19937& rng, int64_t n, float scale = 1) {
-  std::normal_distribution<float> distribution(0, scale);
-  std::vector<float> out(Size(n));
-  for (float& x : out) x = distribution(rng);
-  return out;
-}
-
-int RandomInt(std::mt19937& rng, int low, int high) {
-  return std::uniform_int_distribution<int>(low, high)(rng);
-}
 
 // A quantized GEMM and all that it points to.
 struct QuantizedCase {
@@ -277,39 +248,6 @@ TEST(FloatGemm, ScalarIsTheFormula) {
       EXPECT_NEAR(found[at], sum, (k + 2) * 0x1p-24 * magnitude);
     }
   }
-}
-
-TEST(Dispatch, TheBestIsFirstAndScalarLast) {
-  EXPECT_EQ(&ChooseKernels(""), &SupportedKernels().front());
-  EXPECT_STREQ(SupportedKernels().back().name, "scalar");
-}
-
-TEST(Dispatch, NamesForceTheirTable) {
-  for (const KernelTable& table : SupportedKernels()) {
-    EXPECT_EQ(&ChooseKernels(table.name), &table);
-    EXPECT_NE(table.attention_f32, nullptr);
-  }
-}
-
-TEST(Dispatch, UnknownNameIsAnError) {
-  try {
-    ChooseKernels("mmx");
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_NE(std::string(error.what()).find("scalar, found 'mmx'"), std::string::npos)
-        << error.what();
-  }
-}
-
-TEST(Dispatch, EnvironmentForcesTheTable) {
-  // Kernels() decides once, so a fresh process has to do it.
-  ::testing::FLAGS_gtest_death_test_style = "threadsafe";
-  EXPECT_EXIT(
-      {
-        setenv("FPTQ_ISA", "scalar", 1);
-        std::exit(std::string(Kernels().name) == "scalar" ? 0 : 1);
-      },
-      testing::ExitedWithCode(0), "");
 }
 
 }  // namespace

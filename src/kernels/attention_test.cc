@@ -1,0 +1,251 @@
+// Every table gives the bits of scalar.cc, and scalar.cc agrees with the formulas in double
+// precision: KV cache and attention.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "base/tensor.h"
+#include "kernels/testing.h"
+
+namespace fptq {
+namespace {
+
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+// A cache with the positions 0..depth-1, and garbage in those that follow.
+struct CacheI8 {
+  AlignedBuffer<uint8_t> keys;
+  AlignedBuffer<int8_t> values;
+  AlignedBuffer<float> key_scales, value_scales;
+
+  CacheI8(int64_t capacity, int64_t dim)
+      : keys(capacity * dim), values(capacity * dim), key_scales(capacity), value_scales(capacity) {
+    std::ranges::fill(keys.span(), uint8_t{0xab});
+    std::ranges::fill(values.span(), int8_t{99});
+    std::ranges::fill(key_scales.span(), kNan);
+    std::ranges::fill(value_scales.span(), kNan);
+  }
+  KvI8 kv() { return {keys.data(), values.data(), key_scales.data(), value_scales.data()}; }
+};
+
+struct CacheF32 {
+  AlignedBuffer<float> keys, values;
+
+  CacheF32(int64_t capacity, int64_t dim) : keys(capacity * dim), values(capacity * dim) {
+    std::ranges::fill(keys.span(), kNan);
+    std::ranges::fill(values.span(), kNan);
+  }
+  KvF32 kv() { return {keys.data(), values.data()}; }
+};
+
+struct Case {
+  int64_t heads, head_dim, depth, rows;
+  int64_t dim = (head_dim + 15) / 16 * 16;
+  int64_t capacity = (depth + kKvBlock - 1) / kKvBlock * kKvBlock;
+  std::vector<float> keys, values, queries;
+
+  Case(std::mt19937& rng, int64_t heads_in, int64_t head_dim_in, int64_t depth_in, int64_t rows_in)
+      : heads(heads_in), head_dim(head_dim_in), depth(depth_in), rows(std::min(rows_in, depth_in)) {
+    keys = Normal(rng, depth * head_dim, 2);
+    values = Normal(rng, depth * head_dim);
+    queries = Normal(rng, rows * heads * head_dim, 2);
+    std::fill_n(keys.begin(), head_dim, 0.0f);
+    std::fill_n(values.begin(), head_dim, 0.0f);
+    if (rows > 2) std::fill_n(queries.begin(), head_dim, 0.0f);
+  }
+
+  template <typename Kv>
+  void Fill(Kv kv, void (*append)(const AppendKvArgs<Kv>&)) const {
+    for (int64_t p = 0; p < depth; ++p) {
+      append({kv, p, head_dim, keys.data() + p * head_dim, values.data() + p * head_dim});
+    }
+  }
+
+  // Rows [begin, begin + count) of the last `rows` positions.
+  template <typename Kv>
+  AttentionArgs<Kv> Args(Kv kv, std::vector<float>& out, int64_t begin, int64_t count) const {
+    const int64_t stride = heads * head_dim;
+    return {.kv = kv,
+            .first_position = depth - rows + begin,
+            .rows = count,
+            .heads = heads,
+            .head_dim = head_dim,
+            .softmax_scale = 1 / std::sqrt(static_cast<float>(head_dim)),
+            .query = queries.data() + begin * stride,
+            .query_stride = stride,
+            .out = out.data() + begin * stride,
+            .out_stride = stride};
+  }
+
+  std::string Name() const {
+    return fmt::format("heads {} head_dim {} depth {} rows {}", heads, head_dim, depth, rows);
+  }
+};
+
+std::vector<Case> Cases() {
+  std::mt19937 rng(1);
+  std::vector<Case> cases;
+  for (int64_t head_dim : {8, 16, 20, 64, 80, 128, 256}) {
+    for (int64_t depth : {1, 2, 63, 64, 65, 128, 200, 333}) {
+      cases.emplace_back(rng, RandomInt(rng, 1, 9), head_dim, depth, RandomInt(rng, 1, 24));
+    }
+  }
+  cases.emplace_back(rng, 3, 64, 150, 150);
+  return cases;
+}
+
+// All rows at once; then one by one, which must give the same.
+template <typename Kv>
+void ExpectRowsAsScalar(const Case& c, Kv kv,
+                        void (*KernelTable::*attention)(const AttentionArgs<Kv>&)) {
+  std::vector<float> expected(c.queries.size());
+  (Scalar().*attention)(c.Args(kv, expected, 0, c.rows));
+  for (const KernelTable& table : SupportedKernels()) {
+    const std::string what = fmt::format("{} {}", table.name, c.Name());
+    std::vector<float> chunk(expected.size()), alone(expected.size());
+    (table.*attention)(c.Args(kv, chunk, 0, c.rows));
+    ExpectSameBits(expected, chunk, what);
+    for (int64_t r = 0; r < c.rows; ++r) (table.*attention)(c.Args(kv, alone, r, 1));
+    ExpectSameBits(expected, alone, what + ", rows alone");
+  }
+}
+
+TEST(AttentionI8, AllTablesGiveTheBitsOfScalarInAnyChunking) {
+  for (const Case& c : Cases()) {
+    CacheI8 expected(c.capacity, c.dim);
+    c.Fill(expected.kv(), Scalar().append_kv_i8);
+    for (const KernelTable& table : SupportedKernels()) {
+      CacheI8 found(c.capacity, c.dim);
+      c.Fill(found.kv(), table.append_kv_i8);
+      ExpectSameBits(expected.keys.data(), found.keys.data(), found.keys.size(), table.name);
+      ExpectSameBits(expected.values.data(), found.values.data(), found.values.size(), table.name);
+      ExpectSameBits(expected.key_scales.data(), found.key_scales.data(), c.capacity, table.name);
+      ExpectSameBits(expected.value_scales.data(), found.value_scales.data(), c.capacity,
+                     table.name);
+    }
+    ExpectRowsAsScalar(c, expected.kv(), &KernelTable::attention_i8);
+  }
+}
+
+TEST(AttentionF32, AllTablesGiveTheBitsOfScalarInAnyChunking) {
+  for (const Case& c : Cases()) {
+    CacheF32 expected(c.capacity, c.dim);
+    c.Fill(expected.kv(), Scalar().append_kv_f32);
+    for (const KernelTable& table : SupportedKernels()) {
+      CacheF32 found(c.capacity, c.dim);
+      c.Fill(found.kv(), table.append_kv_f32);
+      ExpectSameBits(expected.keys.data(), found.keys.data(), found.keys.size(), table.name);
+      ExpectSameBits(expected.values.data(), found.values.data(), found.values.size(), table.name);
+    }
+    ExpectRowsAsScalar(c, expected.kv(), &KernelTable::attention_f32);
+  }
+}
+
+// x as int8 times max|x| / 127.
+struct Rounded {
+  std::vector<double> q;
+  double scale;
+
+  Rounded(const float* x, int64_t n) : q(Size(n)) {
+    float max = 0;
+    for (int64_t i = 0; i < n; ++i) max = std::max(max, std::fabs(x[i]));
+    const float step = max > 0 ? max / 127 : 1;
+    for (int64_t i = 0; i < n; ++i) q[Size(i)] = std::nearbyint(x[i] / step);
+    scale = step;
+  }
+};
+
+double Dot(const std::vector<double>& a, const std::vector<double>& b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
+  return sum;
+}
+
+std::vector<double> Softmax(std::vector<double> scores) {
+  const double max = *std::max_element(scores.begin(), scores.end());
+  double sum = 0;
+  for (double& s : scores) sum += s = std::exp(s - max);
+  for (double& s : scores) s /= sum;
+  return scores;
+}
+
+TEST(AttentionI8, ScalarIsTheFormula) {
+  for (const Case& c : Cases()) {
+    CacheI8 cache(c.capacity, c.dim);
+    c.Fill(cache.kv(), Scalar().append_kv_i8);
+    std::vector<float> out(c.queries.size());
+    const AttentionArgs<KvI8> args = c.Args(cache.kv(), out, 0, c.rows);
+    Scalar().attention_i8(args);
+    std::vector<Rounded> keys, values;
+    for (int64_t p = 0; p < c.depth; ++p) {
+      keys.emplace_back(c.keys.data() + p * c.head_dim, c.head_dim);
+      values.emplace_back(c.values.data() + p * c.head_dim, c.head_dim);
+    }
+    for (int64_t i = 0; i < c.rows * c.heads; ++i) {
+      const Rounded query(c.queries.data() + i * c.head_dim, c.head_dim);
+      const size_t attended = Size(args.first_position + i / c.heads + 1);
+      std::vector<double> weights(attended);
+      for (size_t p = 0; p < attended; ++p) {
+        weights[p] = Dot(query.q, keys[p].q) * query.scale * keys[p].scale * args.softmax_scale;
+      }
+      weights = Softmax(weights);
+      for (size_t d = 0; d < Size(c.head_dim); ++d) {
+        double expected = 0, bound = 0;
+        for (size_t begin = 0; begin < attended; begin += kKvBlock) {
+          double largest = 0, values_sum = 0;
+          for (size_t p = begin; p < std::min(attended, begin + kKvBlock); ++p) {
+            expected += weights[p] * values[p].scale * values[p].q[d];
+            largest = std::max(largest, weights[p] * values[p].scale);
+            values_sum += std::fabs(values[p].q[d]);
+          }
+          bound += largest / 255 / 2 * values_sum;  // each weight is off by half a step at most
+        }
+        // Beside that the rounding of floats: of the scores (|score| < 100, so 100 ulps) and what
+        // follows.
+        EXPECT_NEAR(out[Size(i * c.head_dim) + d], expected, bound * 1.0001 + 2e-5)
+            << c.Name() << " query " << i << " dim " << d;
+      }
+    }
+  }
+}
+
+TEST(AttentionF32, ScalarIsTheFormula) {
+  for (const Case& c : Cases()) {
+    CacheF32 cache(c.capacity, c.dim);
+    c.Fill(cache.kv(), Scalar().append_kv_f32);
+    std::vector<float> out(c.queries.size());
+    const AttentionArgs<KvF32> args = c.Args(cache.kv(), out, 0, c.rows);
+    Scalar().attention_f32(args);
+    const auto row = [&](const std::vector<float>& x, int64_t i) {
+      return std::vector<double>(x.begin() + i * c.head_dim, x.begin() + (i + 1) * c.head_dim);
+    };
+    for (int64_t i = 0; i < c.rows * c.heads; ++i) {
+      const int64_t attended = args.first_position + i / c.heads + 1;
+      std::vector<double> weights(Size(attended)), expected(Size(c.head_dim));
+      for (int64_t p = 0; p < attended; ++p) {
+        weights[Size(p)] = Dot(row(c.queries, i), row(c.keys, p)) * args.softmax_scale;
+      }
+      weights = Softmax(weights);
+      for (int64_t p = 0; p < attended; ++p) {
+        const std::vector<double> value = row(c.values, p);
+        for (size_t d = 0; d < expected.size(); ++d) {
+          expected[d] += weights[Size(p)] * value[d];
+        }
+      }
+      for (size_t d = 0; d < expected.size(); ++d) {
+        // Scores are below 100 and each off by some 100 ulps of 2^-24, so are the weights; values
+        // are below 5.
+        EXPECT_NEAR(out[Size(i * c.head_dim) + d], expected[d], 5e-5) << c.Name();
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace fptq

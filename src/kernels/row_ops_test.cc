@@ -1,0 +1,200 @@
+// Every table gives the bits of scalar.cc, and scalar.cc agrees with the formulas in double
+// precision: rows.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "kernels/testing.h"
+
+namespace fptq {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr double kUlp = 0x1p-23;
+
+const int64_t kSizes[] = {1, 2, 15, 16, 17, 31, 33, 64, 100, 576, 1001};
+
+// Normal values with corners strewn in.
+std::vector<float> WithCorners(std::mt19937& rng, int64_t n) {
+  std::vector<float> x = Normal(rng, n, 3);
+  const float corners[] = {0.0f, -0.0f, 1e-42f, -1e-42f, 1e-20f, 88.5f, -88.5f, 1e4f, -1e4f};
+  for (int64_t i = 0; i < n; i += RandomInt(rng, 1, 30)) {
+    x[Size(i)] = corners[RandomInt(rng, 0, 8)];
+  }
+  return x;
+}
+
+TEST(RmsNorm, AllTablesGiveTheBitsOfScalar) {
+  std::mt19937 rng(1);
+  for (int64_t n : kSizes) {
+    const std::vector<float> x = WithCorners(rng, n), weight = Normal(rng, n);
+    std::vector<float> expected(Size(n) + 1, 7.0f);
+    Scalar().rms_norm({x.data(), weight.data(), n, 1e-5f, expected.data()});
+    for (const KernelTable& table : SupportedKernels()) {
+      std::vector<float> found(Size(n) + 1, 7.0f);  // one more, to see writes beyond the end
+      table.rms_norm({x.data(), weight.data(), n, 1e-5f, found.data()});
+      ExpectSameBits(expected, found, table.name);
+      found.assign(x.begin(), x.end());
+      found.push_back(7.0f);
+      table.rms_norm({found.data(), weight.data(), n, 1e-5f, found.data()});
+      ExpectSameBits(expected, found, std::string(table.name) + " in place");
+    }
+  }
+}
+
+TEST(RmsNorm, ScalarIsTheFormula) {
+  std::mt19937 rng(2);
+  const int64_t n = 100;
+  const std::vector<float> x = Normal(rng, n), weight = Normal(rng, n);
+  std::vector<float> out(Size(n));
+  Scalar().rms_norm({x.data(), weight.data(), n, 1e-2f, out.data()});
+  double sum = 0;
+  for (float v : x) sum += static_cast<double>(v) * v;
+  for (size_t i = 0; i < Size(n); ++i) {
+    const double expected = x[i] / std::sqrt(sum / n + double{1e-2f}) * weight[i];
+    // Sums of ceil(100 / 16) + 4 positive terms, half of whose error the root keeps, and five more
+    // roundings.
+    EXPECT_NEAR(out[i], expected, 6 * kUlp * std::fabs(expected));
+  }
+}
+
+TEST(SiluMul, AllTablesGiveTheBitsOfScalar) {
+  std::mt19937 rng(3);
+  for (int64_t n : kSizes) {
+    const std::vector<float> gate = WithCorners(rng, n), up = Normal(rng, n);
+    std::vector<float> expected(Size(n) + 1, 7.0f);
+    Scalar().silu_mul({gate.data(), up.data(), n, expected.data()});
+    for (const KernelTable& table : SupportedKernels()) {
+      std::vector<float> found(Size(n) + 1, 7.0f);
+      table.silu_mul({gate.data(), up.data(), n, found.data()});
+      ExpectSameBits(expected, found, table.name);
+    }
+  }
+}
+
+// Shows the accuracy of exp as well: silu(x) is near x * exp(x) for negative x.
+TEST(SiluMul, ScalarIsTheFormula) {
+  std::vector<float> x;
+  for (float v = -87; v < 100; v += 0.00137f) x.push_back(v);
+  const std::vector<float> one(x.size(), 1.0f);
+  std::vector<float> out(x.size());
+  Scalar().silu_mul({x.data(), one.data(), static_cast<int64_t>(x.size()), out.data()});
+  double worst = 0;
+  for (size_t i = 0; i < x.size(); ++i) {
+    const double expected = x[i] / (1 + std::exp(-double{x[i]}));
+    worst = std::max(worst, std::fabs(out[i] - expected) / std::fabs(expected));
+  }
+  // exp within 1 ulp, and half an ulp for the sum, the quotient and the product.
+  EXPECT_LT(worst, 2.5 * kUlp);
+}
+
+TEST(SiluMul, LimitsAreExact) {
+  const std::vector<float> x = {kInfinity, 1e30f, 100, 30, 0, -89, -200, -1e30f};
+  const std::vector<float> one(x.size(), 1.0f);
+  const std::vector<float> expected = {kInfinity, 1e30f, 100, 30, 0, -0.0f, -0.0f, -0.0f};
+  for (const KernelTable& table : SupportedKernels()) {
+    std::vector<float> out(x.size());
+    table.silu_mul({x.data(), one.data(), static_cast<int64_t>(x.size()), out.data()});
+    ExpectSameBits(expected, out, table.name);
+  }
+}
+
+struct Quantized {
+  std::vector<int8_t> q;
+  std::vector<int32_t> sums;
+  float scale = 0;
+
+  Quantized(const KernelTable& table, const std::vector<float>& x, int64_t group,
+            float static_scale)
+      : q(x.size()), sums(x.size() / Size(group)) {
+    table.quantize_row({x.data(), static_cast<int64_t>(x.size()), group, static_scale, q.data(),
+                        &scale, sums.data()});
+  }
+};
+
+TEST(QuantizeRow, AllTablesGiveTheBitsOfScalar) {
+  std::mt19937 rng(4);
+  for (int64_t group : {32, 64, 128, 576}) {
+    for (int64_t groups = 1; groups <= 5; ++groups) {
+      for (float static_scale : {0.0f, 0.02f, 1e-41f}) {
+        std::vector<float> x = WithCorners(rng, group * groups);
+        if (groups == 3) std::fill(x.begin(), x.end(), 0.0f);
+        if (groups == 4) x[5] = -kInfinity;
+        if (groups == 5) std::fill(x.begin(), x.end(), 1e-45f);
+        const Quantized expected(Scalar(), x, group, static_scale);
+        for (const KernelTable& table : SupportedKernels()) {
+          const Quantized found(table, x, group, static_scale);
+          ExpectSameBits(expected.q, found.q, table.name);
+          ExpectSameBits(expected.sums, found.sums, table.name);
+          ExpectSameBits(&expected.scale, &found.scale, 1, table.name);
+        }
+      }
+    }
+  }
+}
+
+TEST(QuantizeRow, ScalarIsTheFormula) {
+  std::mt19937 rng(5);
+  std::vector<float> x = Normal(rng, 128);
+  x[7] = 5.5f;  // the largest; 5.5 / scale = 127.5 rounds to 128 and is clamped
+  x[8] = -5.5f;
+  const Quantized dynamic(Scalar(), x, 32, 0);
+  EXPECT_EQ(dynamic.scale, 5.5f / 127.5f);
+  EXPECT_EQ(dynamic.q[7], 127);
+  EXPECT_EQ(dynamic.q[8], -128);
+  const Quantized fixed(Scalar(), x, 32, 0.03125f);
+  for (const Quantized* r : {&dynamic, &fixed}) {
+    std::vector<int32_t> sums(4);
+    for (size_t i = 0; i < x.size(); ++i) {
+      EXPECT_EQ(r->q[i], std::clamp(std::nearbyint(x[i] / r->scale), -128.0f, 127.0f));
+      sums[i / 32] += r->q[i];
+    }
+    EXPECT_EQ(r->sums, sums);
+  }
+}
+
+TEST(QuantizeRow, HalvesGoToEvenAndZerosHaveScaleOne) {
+  std::vector<float> x(32, 0.0f);
+  EXPECT_EQ(Quantized(Scalar(), x, 32, 0).scale, 1);
+  x = std::vector<float>(32, 2.5f);
+  x[1] = 3.5f;
+  x[2] = -0.5f;
+  const Quantized r(Scalar(), x, 32, 1);
+  EXPECT_EQ(r.q[0], 2);
+  EXPECT_EQ(r.q[1], 4);
+  EXPECT_EQ(r.q[2], 0);
+}
+
+TEST(Rope, AllTablesGiveTheBitsOfScalarAndTheFormula) {
+  std::mt19937 rng(6);
+  for (int64_t head_dim : {8, 16, 64, 80, 128}) {
+    for (int64_t rotary : {head_dim, head_dim / 2, int64_t{2}}) {
+      const int64_t heads = 3, half = rotary / 2;
+      const std::vector<float> x = WithCorners(rng, heads * head_dim);
+      const std::vector<float> cos = Normal(rng, half), sin = Normal(rng, half);
+      std::vector<float> expected = x;
+      for (int64_t h = 0; h < heads; ++h) {
+        for (int64_t i = 0; i < half; ++i) {
+          const size_t low = Size(h * head_dim + i), high = Size(h * head_dim + i + half);
+          const float c = cos[Size(i)], s = sin[Size(i)];
+          const float ac = x[low] * c, bs = x[high] * s, bc = x[high] * c, as = x[low] * s;
+          expected[low] = ac - bs;
+          expected[high] = bc + as;
+        }
+      }
+      for (const KernelTable& table : SupportedKernels()) {
+        std::vector<float> found = x;
+        table.rope({found.data(), heads, head_dim, rotary, cos.data(), sin.data()});
+        ExpectSameBits(expected, found, table.name);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace fptq
