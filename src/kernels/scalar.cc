@@ -74,11 +74,13 @@ template <int kDistance>
 inline Lanes Exchange(const Lanes& a) {
   return Each([&](int i) { return a.v[i ^ kDistance]; });
 }
+// To the nearest integer, half to even, for |x| < 2^22.
+inline float RoundHalfEven(float x) { return (x + 0x1.8p23f) - 0x1.8p23f; }
 inline void StoreI8(int8_t* p, const Lanes& x) {
-  for (int i = 0; i < 16; ++i) p[i] = static_cast<int8_t>(x.v[i]);
+  for (int i = 0; i < 16; ++i) p[i] = static_cast<int8_t>(RoundHalfEven(x.v[i]));
 }
 inline void StoreU8(uint8_t* p, const Lanes& x) {
-  for (int i = 0; i < 16; ++i) p[i] = static_cast<uint8_t>(x.v[i]);
+  for (int i = 0; i < 16; ++i) p[i] = static_cast<uint8_t>(RoundHalfEven(x.v[i]));
 }
 
 inline Bytes LoadBytes(const void* p) {
