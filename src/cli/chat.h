@@ -1,0 +1,39 @@
+// A conversation on the terminal, or of the lines of a pipe.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+#include "text/chat_template.h"
+
+namespace fptq {
+
+class Chat {
+ public:
+  Chat(Engine& engine, ChatTemplate chat_template, GenerateOptions options,
+       std::optional<std::string> system);
+
+  // Answers `first` if given, then message after message of standard input; without a terminal
+  // `first` is the only one. Returns the exit status.
+  int Run(std::optional<std::string> first);
+
+ private:
+  enum class Next { kMessage, kIgnore, kExit };
+
+  Next ReadMessage(std::string& message);
+  StopReason Answer(const std::string& message);
+  void Reset();
+
+  Engine& engine_;
+  ChatTemplate template_;
+  GenerateOptions options_;
+  std::optional<std::string> system_;
+  std::string bos_, eos_;
+  bool terminal_;
+  std::vector<ChatMessage> messages_;
+  Timings timings_;
+};
+
+}  // namespace fptq

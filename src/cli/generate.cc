@@ -1,0 +1,35 @@
+#include "cli/generate.h"
+
+#include "cli/common.h"
+#include "cli/interrupt.h"
+
+namespace fptq {
+
+Generation GenerateToOutput(Engine& engine, std::span<const int32_t> prompt,
+                            GenerateOptions options) {
+  const InterruptScope interrupt(/*second_press_exits=*/true);
+  options.cancel = &interrupt.pressed();
+  const Generation answer =
+      engine.Generate(prompt, options, [](std::string_view text) { Print(text); });
+  Print("\n");
+  switch (answer.stop) {
+    case StopReason::kStopToken:
+    case StopReason::kCancelled:
+      break;
+    case StopReason::kMaxTokens:
+      Note(fmt::format("[stopped: {} tokens, the most that -n allows]\n", options.max_tokens));
+      break;
+    case StopReason::kContextFull:
+      Note(fmt::format("[stopped: the context of {} tokens is full]\n", engine.context()));
+      break;
+  }
+  return answer;
+}
+
+void NoteTimings(const Timings& timings) {
+  Note(fmt::format("[prompt: {} tokens, {:.1f} tokens/s; decode: {} tokens, {:.1f} tokens/s]\n",
+                   timings.prompt_tokens, timings.prompt_rate(), timings.decode_tokens,
+                   timings.decode_rate()));
+}
+
+}  // namespace fptq

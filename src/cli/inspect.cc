@@ -1,0 +1,146 @@
+#include <filesystem>
+
+#include "cli/common.h"
+#include "cli/subcommands.h"
+#include "model/source.h"
+
+namespace fptq {
+namespace {
+
+Json DescribeConfig(const ModelConfig& config) {
+  return {{"architecture", config.arch->name},
+          {"layers", config.layers},
+          {"hidden", config.hidden},
+          {"heads", config.heads},
+          {"kv_heads", config.kv_heads},
+          {"head_dim", config.head_dim},
+          {"mlp", config.mlp},
+          {"vocab", config.vocab},
+          {"max_positions", config.max_positions},
+          {"norm_epsilon", config.norm_epsilon},
+          {"rope_theta", config.rope_theta},
+          {"tied_head", config.tied_head},
+          {"bos_token", config.bos_token},
+          {"eos_tokens", config.eos_tokens}};
+}
+
+Json DescribeTensors(const Checkpoint& checkpoint) {
+  Json tensors = Json::array();
+  for (const auto& [name, tensor] : checkpoint.tensors()) {
+    tensors.push_back({{"name", name},
+                       {"type", DataTypeName(tensor.type)},
+                       {"shape", tensor.shape},
+                       {"bytes", tensor.bytes.size()}});
+  }
+  return tensors;
+}
+
+struct LinearSize {
+  int64_t weights = 0;
+  int64_t bytes = 0;  // scales included
+
+  double BitsPerWeight() const {
+    return 8.0 * static_cast<double>(bytes) / static_cast<double>(weights);
+  }
+};
+
+// Of the layers' linears, whatever tensors they are stored in.
+LinearSize SizeOfLinears(const ModelSource& source) {
+  LinearSize size;
+  for (const ActSite site : kAllActSites) {
+    size.weights += source.config().layers * SiteInputs(source.config(), site) *
+                    SiteChannels(source.config(), site);
+  }
+  const auto& tensors = source.checkpoint().tensors();
+  for (int64_t layer = 0; layer < source.config().layers; ++layer) {
+    for (const LinearSpec& linear : source.arch().linears) {
+      const std::string prefix = source.Name(linear.module, layer) + ".";
+      for (auto it = tensors.lower_bound(prefix);
+           it != tensors.end() && it->first.starts_with(prefix); ++it) {
+        size.bytes += std::ssize(it->second.bytes);
+      }
+    }
+  }
+  return size;
+}
+
+std::string_view FormatName(const ModelSource& source) {
+  if (source.quantized()) return "W4A8, compressed-tensors pack-quantized";
+  return source.checkpoint().format() == Checkpoint::Format::kGguf ? "GGUF"
+                                                                   : "Hugging Face safetensors";
+}
+
+Json Describe(const ModelSource& source, const std::string& path) {
+  const LinearSize linears = SizeOfLinears(source);
+  Json description = {{"path", path},
+                      {"format", FormatName(source)},
+                      {"quantized", source.quantized()},
+                      {"config", DescribeConfig(source.config())},
+                      {"bytes", source.checkpoint().TensorBytes()},
+                      {"linear_weights", linears.weights},
+                      {"linear_bytes", linears.bytes},
+                      {"bits_per_weight", linears.BitsPerWeight()},
+                      {"tensors", DescribeTensors(source.checkpoint())}};
+  const std::filesystem::path report = std::filesystem::path(path) / "fptq.json";
+  if (std::filesystem::exists(report)) description["policy"] = ReadJsonFile(report).at("sites");
+  return description;
+}
+
+std::string CellText(const Json& value) {
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+// The fields of a list of equal objects, as columns.
+void PrintObjects(const Json& objects, std::string_view alignment) {
+  if (objects.empty()) return;
+  std::vector<std::vector<std::string>> rows(1);
+  for (const auto& [name, value] : objects[0].items()) rows[0].push_back(name);
+  for (const Json& object : objects) {
+    auto& row = rows.emplace_back();
+    for (const Json& value : object) row.push_back(CellText(value));
+  }
+  PrintTable(rows, alignment);
+}
+
+void PrintDescription(const Json& description) {
+  Print(fmt::format("{}: {}\n\n", description["path"].get<std::string>(),
+                    description["format"].get<std::string>()));
+  std::vector<std::vector<std::string>> config;
+  for (const auto& [name, value] : description["config"].items())
+    config.push_back({name, CellText(value)});
+  PrintTable(config, "ll");
+  Print(fmt::format(
+      "\n{} tensors, {}; {} weights in the layers' linears, {:.2f} bits each, scales included\n\n",
+      description["tensors"].size(), FormatBytes(description["bytes"].get<int64_t>()),
+      FormatCount(description["linear_weights"].get<int64_t>()),
+      description["bits_per_weight"].get<double>()));
+  PrintObjects(description["tensors"], "lllr");
+  if (description.contains("policy")) {
+    Print("\n");
+    PrintObjects(description["policy"], "rlrlrrrl");
+  }
+}
+
+}  // namespace
+
+int RunInspect(int argc, char** argv) {
+  CLI::App app("Shows what a model file holds: config, tensors, bits per weight, policy.",
+               "fptq inspect");
+  std::string path;
+  bool json = false;
+  app.add_option("MODEL", path,
+                 "quantized folder, or float model: Hugging Face folder or GGUF file")
+      ->required();
+  app.add_flag("--json", json, "print one JSON object");
+  if (!ParseArguments(app, argc, argv)) return 0;
+
+  const Json description = Describe(ModelSource::Open(path), path);
+  if (json) {
+    Print(description.dump(2) + "\n");
+  } else {
+    PrintDescription(description);
+  }
+  return 0;
+}
+
+}  // namespace fptq

@@ -1,0 +1,85 @@
+#include <fmt/format.h>
+
+#include <csignal>
+#include <cstdio>
+#include <new>
+#include <string>
+#include <string_view>
+
+#include "base/error.h"
+#include "cli/common.h"
+#include "cli/interrupt.h"
+#include "cli/subcommands.h"
+#include "kernels/dispatch.h"
+
+namespace fptq {
+namespace {
+
+struct Subcommand {
+  std::string_view name;
+  std::string_view help;
+  int (*run)(int argc, char** argv);
+};
+
+constexpr Subcommand kSubcommands[] = {
+    {"quantize", "turn a float model into an FPTQ W4A8 model", RunQuantize},
+    {"plan", "show what quantize would decide for each layer, write nothing", RunPlan},
+    {"inspect", "show a model's config, tensors, bits per weight and policy", RunInspect},
+    {"run", "generate text or chat", RunRun},
+    {"perplexity", "measure how well a model predicts a text", RunPerplexity},
+};
+
+std::string Help() {
+  std::string help =
+      "FPTQ: W4A8 post-training quantization of language models, and running them\n\n"
+      "usage: fptq SUBCOMMAND [OPTIONS]\n\n";
+  for (const Subcommand& s : kSubcommands) help += fmt::format("  {:<12} {}\n", s.name, s.help);
+  help +=
+      "\n  fptq SUBCOMMAND --help   shows its options\n"
+      "  fptq --version           prints the version and the kernels in use\n";
+  return help;
+}
+
+int Dispatch(int argc, char** argv) {
+  const std::string_view name = argc < 2 ? "" : argv[1];
+  if (name == "--version") {
+    Print(fmt::format("fptq {} ({})\n", FPTQ_VERSION, Kernels().name));
+    return 0;
+  }
+  if (name == "--help" || name == "-h") {
+    Print(Help());
+    return 0;
+  }
+  for (const Subcommand& s : kSubcommands) {
+    if (s.name == name) return s.run(argc - 1, argv + 1);
+  }
+  std::string names;
+  for (const Subcommand& s : kSubcommands)
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", s.name);
+  throw Error("expected a subcommand ({}), found '{}'; see fptq --help", names, name);
+}
+
+int Fail(std::string message) {
+  for (char& c : message) {
+    if (c == '\n' || c == '\r') c = ' ';  // one line, whatever a file name or a flag has in it
+  }
+  fmt::print(stderr, "fptq: error: {}\n", message);
+  return 1;
+}
+
+}  // namespace
+}  // namespace fptq
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_DFL);  // `fptq inspect DIR | head` ends silently
+  fptq::ExitOnInterrupt();
+  try {
+    return fptq::Dispatch(argc, argv);
+  } catch (const fptq::Interrupted&) {
+    return fptq::kInterruptedStatus;
+  } catch (const std::bad_alloc&) {
+    return fptq::Fail("out of memory");
+  } catch (const std::exception& e) {
+    return fptq::Fail(e.what());
+  }
+}

@@ -1,0 +1,55 @@
+#include "quant/quantize.h"
+
+#include "cli/common.h"
+#include "cli/interrupt.h"
+#include "cli/recipe_options.h"
+#include "cli/subcommands.h"
+
+namespace fptq {
+namespace {
+
+void PrintSummary(const QuantizeReport& report, const std::string& output) {
+  const double ratio =
+      static_cast<double>(report.source_bytes) / static_cast<double>(report.output_bytes);
+  Print(fmt::format("time     {}\n", FormatSeconds(report.seconds)));
+  Print(fmt::format("size     {} -> {} ({:.2f} times smaller)\n", FormatBytes(report.source_bytes),
+                    FormatBytes(report.output_bytes), ratio));
+  Print(fmt::format("weights  {} in the linears at {:.2f} bits each, scales included\n",
+                    FormatCount(report.linear_weights), report.BitsPerWeight()));
+  Print(fmt::format("sites    {} static, {} LAE + static, {} dynamic\n",
+                    report.CountSites(ActScheme::kStatic), report.CountSites(ActScheme::kLaeStatic),
+                    report.CountSites(ActScheme::kDynamic)));
+  Print(fmt::format("written  {}\n", output));
+}
+
+}  // namespace
+
+int RunQuantize(int argc, char** argv) {
+  CLI::App app(
+      "Quantizes a float model to W4A8 by FPTQ: 4-bit weights, 8-bit activations, no fine-tuning.",
+      "fptq quantize");
+  std::string source, output;
+  RecipeOptions recipe_options;
+  bool force = false;
+  int threads = 1;
+  app.add_option("SOURCE", source, "Hugging Face folder or GGUF file")->required();
+  app.add_option("-o,--output", output, "folder to write")->required();
+  recipe_options.AddTo(app);
+  AddThreads(app, threads);
+  app.add_flag("--force", force, "replace the folder if it exists");
+  if (!ParseArguments(app, argc, argv)) return 0;
+
+  const QuantRecipe recipe = recipe_options.Recipe();
+  ThreadPool pool(threads);
+  QuantizeReport report;
+  {
+    const InterruptScope interrupt(
+        /*second_press_exits=*/false);  // the half-written folder is removed first
+    ProgressBar bar(&interrupt.pressed());
+    report = QuantizeCheckpoint(source, output, recipe, force, pool, bar.AsProgress());
+  }
+  PrintSummary(report, output);
+  return 0;
+}
+
+}  // namespace fptq

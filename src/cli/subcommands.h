@@ -1,0 +1,13 @@
+// The subcommands: main.cc has the table. argv[0] is the subcommand's name; the result is the exit
+// status.
+#pragma once
+
+namespace fptq {
+
+int RunQuantize(int argc, char** argv);
+int RunPlan(int argc, char** argv);
+int RunInspect(int argc, char** argv);
+int RunRun(int argc, char** argv);
+int RunPerplexity(int argc, char** argv);
+
+}  // namespace fptq
