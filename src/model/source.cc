@@ -104,8 +104,8 @@ ModelSource ModelSource::Open(const std::filesystem::path& path) {
   const ModelConfig& config = source.config();
   const ArchSpec& arch = source.arch();
   const std::array<int64_t, 2> embedding_shape = {config.vocab, config.hidden};
-  const TensorView& embedding = checkpoint.Get(source.Name(arch.embedding), embedding_shape);
-  source.config_.dtype = StorageType(embedding.type);
+  source.embedding_ = &checkpoint.Get(source.Name(arch.embedding), embedding_shape);
+  source.config_.dtype = StorageType(source.embedding().type);
   if (!config.tied_head) checkpoint.Get(source.Name(arch.head) + ".weight", embedding_shape);
   const std::array<int64_t, 1> norm_shape = {config.hidden};
   checkpoint.Get(source.Name(arch.final_norm), norm_shape);
@@ -198,10 +198,6 @@ SourceLayer ModelSource::ReadLayer(int64_t layer) const {
     result.linears[static_cast<int>(spec.site)].push_back(std::move(linear));
   }
   return result;
-}
-
-const TensorView& ModelSource::embedding() const {
-  return checkpoint_->Get(Name(arch().embedding));
 }
 
 const TensorView& ModelSource::head() const {

@@ -54,12 +54,13 @@ class ModelSource {
   // Error if a weight is NaN or infinite, naming the tensor.
   SourceLayer ReadLayer(int64_t layer) const;
   std::vector<float> ReadVector(const std::string& name) const;
-  const TensorView& embedding() const;  // [vocab, hidden]
-  const TensorView& head() const;       // [vocab, hidden]; the embedding if tied
+  const TensorView& embedding() const { return *embedding_; }  // [vocab, hidden]
+  const TensorView& head() const;  // [vocab, hidden]; the embedding if tied
 
  private:
   std::shared_ptr<const Checkpoint> checkpoint_;
   ModelConfig config_;
+  const TensorView* embedding_ = nullptr;  // of the checkpoint
   bool quantized_ = false;
 };
 
