@@ -70,7 +70,7 @@ inline Lanes ToLanes(Ints a) { return _mm512_cvtepi32_ps(a); }
 constexpr int kMaxRows = 8;
 // Activations of the rows that go through all tiles together: they stay in half of the L2 cache.
 constexpr int64_t kRowBytes = 512 << 10;
-constexpr int64_t kPrefetchBytes = 2048;
+constexpr int64_t kPrefetchBytes = 4096;
 
 // Applies scale, bias and residual (kernels.h) to 16 channels.
 template <typename Args>
