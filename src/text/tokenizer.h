@@ -16,22 +16,25 @@ namespace fptq {
 
 // The files that define a model's text side, in Hugging Face's form.
 struct TokenizerFiles {
-  std::string where;         // for errors: the folder or the GGUF file
-  Json tokenizer;            // tokenizer.json
-  Json tokenizer_config;     // tokenizer_config.json, an empty object if there is none
-  std::string chat_template; // Jinja text from chat_template.jinja or tokenizer_config.json; empty if there is none
+  std::string where;          // for errors: the folder or the GGUF file
+  Json tokenizer;             // tokenizer.json
+  Json tokenizer_config;      // tokenizer_config.json, an empty object if there is none
+  std::string chat_template;  // Jinja text from chat_template.jinja or tokenizer_config.json; empty
+                              // if there is none
 };
 
 // From a Hugging Face folder; Error if tokenizer.json is missing.
 TokenizerFiles LoadTokenizerFiles(const std::filesystem::path& folder);
-// The same files made from the metadata of a GGUF file (Checkpoint::metadata()): `tokenizer.ggml.model` "gpt2" (byte-level
-// BPE) with the pre-tokenizers we know by their `tokenizer.ggml.pre` name. Error for any other, naming it.
+// The same files made from the metadata of a GGUF file (Checkpoint::metadata()):
+// `tokenizer.ggml.model` "gpt2" (byte-level BPE) with the pre-tokenizers we know by their
+// `tokenizer.ggml.pre` name. Error for any other, naming it.
 TokenizerFiles TokenizerFilesFromGguf(const Json& metadata, std::string where);
 
 class Tokenizer {
  public:
-  // Builds the tokenizer that tokenizer.json describes. Whatever it asks for that is not implemented (a model, a
-  // normalizer, a pre-tokenizer, a decoder) is an Error naming it, never silently ignored.
+  // Builds the tokenizer that tokenizer.json describes. Whatever it asks for that is not
+  // implemented (a model, a normalizer, a pre-tokenizer, a decoder) is an Error naming it, never
+  // silently ignored.
   explicit Tokenizer(const TokenizerFiles& files);
   ~Tokenizer();
   Tokenizer(Tokenizer&&) noexcept;
@@ -39,15 +42,17 @@ class Tokenizer {
 
   int64_t vocab_size() const;  // highest id + 1, added tokens included
 
-  // Ids of `text`, which must be UTF-8 (ill-formed bytes are read as U+FFFD). Added tokens that stand in the text are
-  // recognized, special ones only if `parse_special`. `add_special_tokens`: what the post-processor adds (e.g. BOS).
+  // Ids of `text`, which must be UTF-8 (ill-formed bytes are read as U+FFFD). Added tokens that
+  // stand in the text are recognized, special ones only if `parse_special`. `add_special_tokens`:
+  // what the post-processor adds (e.g. BOS).
   struct EncodeOptions {
     bool parse_special = true;
     bool add_special_tokens = true;
   };
   std::vector<int32_t> Encode(std::string_view text, EncodeOptions options) const;
 
-  // The bytes that a token stands for: may be a part of a UTF-8 character. Special tokens give their content.
+  // The bytes that a token stands for: may be a part of a UTF-8 character. Special tokens give
+  // their content.
   const std::string& TokenBytes(int32_t id) const;  // Error if the id is out of range
   bool IsSpecial(int32_t id) const;
   std::string Decode(std::span<const int32_t> ids, bool skip_special) const;
@@ -59,7 +64,8 @@ class Tokenizer {
   std::unique_ptr<const State> state_;
 };
 
-// Bytes in, whole UTF-8 characters out: keeps back the start of a character until the rest of it comes.
+// Bytes in, whole UTF-8 characters out: keeps back the start of a character until the rest of it
+// comes.
 class Utf8Stream {
  public:
   std::string Push(std::string_view bytes);  // ill-formed sequences come out as U+FFFD

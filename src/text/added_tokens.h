@@ -1,0 +1,55 @@
+// Tokens that are looked for in the text itself, before it is cut into words.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/json.h"
+#include "base/thread_pool.h"
+#include "text/regex.h"
+
+namespace fptq {
+
+struct AddedToken {
+  std::string content;
+  int32_t id = 0;
+  bool special = false;  // hidden by skip_special; not looked for if special tokens are not parsed
+  bool lstrip = false;   // takes the white space before it
+  bool rstrip = false;   // takes the white space after it
+  bool single_word = false;  // only where no word character is beside it
+  bool normalized = false;   // looked for in the normalized text
+};
+
+// The "added_tokens" of tokenizer.json.
+std::vector<AddedToken> ParseAddedTokens(const Json& tokenizer, const std::string& where);
+
+// Finds tokens in text: of those that begin first, the longest.
+class AddedTokenFinder {
+ public:
+  AddedTokenFinder();
+
+  // Looks for `text` (the token's content, normalized or not) from now on.
+  void Add(std::string_view text, const AddedToken& token);
+
+  // Calls found(id, piece) for the pieces of `text` in order, id -1 for what lies between tokens.
+  void Split(std::string_view text, bool parse_special,
+             FunctionRef<void(int32_t, std::string_view)> found) const;
+
+ private:
+  static constexpr int32_t kNone = -1;
+  int32_t Child(int32_t node, char byte) const;
+  const AddedToken* LongestAt(std::string_view text, size_t begin, size_t* end) const;
+  bool StandsAlone(std::string_view before, std::string_view after) const;
+
+  // A trie: node 0 is the root, edges by (node, byte).
+  std::unordered_map<uint64_t, int32_t> children_;
+  std::vector<int32_t> token_at_ = {kNone};            // index into tokens_, by node
+  std::vector<bool> starts_ = std::vector<bool>(256);  // bytes that some token begins with
+  std::vector<AddedToken> tokens_;
+  Regex word_character_;
+};
+
+}  // namespace fptq

@@ -1,0 +1,99 @@
+// Byte pair encoding over bytes.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/json.h"
+
+namespace fptq {
+
+// For maps with std::string keys: look-up by std::string_view.
+struct StringHash {
+  using is_transparent = void;
+  size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
+};
+template <typename Value>
+using StringMap = std::unordered_map<std::string, Value, StringHash, std::equal_to<>>;
+
+// Ids of a vocabulary are below this, so that a file cannot ask for unbounded memory.
+constexpr int64_t kMaxTokenIds = int64_t{1} << 22;
+
+class Bpe {
+ public:
+  // `model`: the "model" of tokenizer.json. Error if it is not a well-formed byte-level BPE.
+  Bpe(const Json& model, const std::string& where);
+
+  // Tokens as written in the file, in the byte-level alphabet.
+  const StringMap<int32_t>& vocab() const { return vocab_; }
+
+  // Memory that calls to Encode share; one caller at a time.
+  class Scratch;
+
+  // Appends the ids of one word. O(n log n) in its bytes.
+  void Encode(std::string_view word, Scratch& scratch, std::vector<int32_t>& ids) const;
+
+ private:
+  // What a pair of adjacent tokens becomes; of several merges the lowest rank goes first.
+  struct Merge {
+    int32_t rank;
+    int32_t id;
+  };
+  // Pairs to merges: a hash table with linear probing, at most half full.
+  class MergeTable {
+   public:
+    explicit MergeTable(size_t pairs);
+    void Set(int32_t left, int32_t right, Merge merge);
+    const Merge* Find(int32_t left, int32_t right) const;
+
+   private:
+    struct Slot {
+      uint64_t key = kEmpty;
+      Merge merge;
+    };
+    static constexpr uint64_t kEmpty = ~uint64_t{0};  // ids are not negative
+    size_t Probe(uint64_t key) const;
+
+    std::vector<Slot> slots_;
+    int shift_;  // 64 - log2(slots)
+  };
+  struct Symbol;
+  struct Candidate;
+
+  void ReadVocab(const Json& model, const std::string& where);
+  void ReadMerges(const Json& model, const std::string& where);
+  void FindWholeWords(bool ignore_merges);
+  void Split(std::string_view word, std::vector<Symbol>& symbols) const;
+  void MergeAll(Scratch& scratch) const;
+
+  StringMap<int32_t> vocab_;
+  MergeTable merges_{0};
+  std::array<int32_t, 256> byte_ids_;  // -1: not in the vocabulary
+  std::optional<int32_t> unknown_;     // stands for bytes that are not in the vocabulary
+  bool fuse_unknown_ = false;          // a run of them is one unknown token
+  StringMap<int32_t> whole_words_;     // bytes of the words that are one token
+};
+
+struct Bpe::Symbol {
+  int32_t id;  // -1: merged into the one before it
+  int32_t previous;
+  int32_t next;  // -1: none
+};
+
+struct Bpe::Candidate {
+  Merge merge;
+  int32_t position;
+};
+
+class Bpe::Scratch {
+  friend class Bpe;
+  std::vector<Symbol> symbols_;
+  std::vector<Candidate> heap_;
+};
+
+}  // namespace fptq

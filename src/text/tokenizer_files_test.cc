@@ -1,0 +1,121 @@
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "base/error.h"
+#include "text/tokenizer.h"
+
+namespace fptq {
+namespace {
+
+Json Metadata(const char* pre) {
+  Json metadata = {{"general.architecture", "llama"},
+                   {"llama.context_length", 2048},
+                   {"tokenizer.ggml.model", "gpt2"},
+                   {"tokenizer.ggml.pre", pre},
+                   {"tokenizer.ggml.tokens", {"<s>", "</s>", "<tool>", "a", "b", "ab", "1"}},
+                   {"tokenizer.ggml.token_type", {3, 3, 4, 1, 1, 1, 1}},
+                   {"tokenizer.ggml.merges", {"a b"}},
+                   {"tokenizer.ggml.bos_token_id", 0},
+                   {"tokenizer.ggml.eos_token_id", 1},
+                   {"tokenizer.chat_template", "{{ x }}"}};
+  metadata["tokenizer.ggml.merges"] = Json::array({"a b"});
+  return metadata;
+}
+
+TEST(TokenizerFilesTest, FromGguf) {
+  const TokenizerFiles files = TokenizerFilesFromGguf(Metadata("smollm"), "m.gguf");
+  EXPECT_EQ(files.where, "m.gguf");
+  EXPECT_EQ(files.chat_template, "{{ x }}");
+  EXPECT_EQ(files.tokenizer_config, (Json{{"bos_token", "<s>"},
+                                          {"eos_token", "</s>"},
+                                          {"add_bos_token", false},
+                                          {"add_eos_token", false},
+                                          {"clean_up_tokenization_spaces", false},
+                                          {"model_max_length", 2048},
+                                          {"tokenizer_class", "PreTrainedTokenizerFast"},
+                                          {"chat_template", "{{ x }}"}}));
+  const Tokenizer tokenizer(files);
+  EXPECT_EQ(tokenizer.vocab_size(), 7);
+  EXPECT_EQ(tokenizer.Encode("abb1<tool></s>", {}), (std::vector<int32_t>{5, 4, 6, 2, 1}));
+  EXPECT_TRUE(tokenizer.IsSpecial(1));
+  EXPECT_FALSE(tokenizer.IsSpecial(2));
+}
+
+TEST(TokenizerFilesTest, BeginningAndEndOfSequence) {
+  const auto encode = [](const Json& metadata) {
+    return Tokenizer(TokenizerFilesFromGguf(metadata, "m.gguf")).Encode("a", {});
+  };
+  Json metadata = Metadata("llama-bpe");
+  EXPECT_EQ(encode(metadata), (std::vector<int32_t>{0, 3}));  // by default there
+  metadata["tokenizer.ggml.add_eos_token"] = true;
+  EXPECT_EQ(encode(metadata), (std::vector<int32_t>{0, 3, 1}));
+  metadata["tokenizer.ggml.add_bos_token"] = false;
+  EXPECT_EQ(encode(metadata), (std::vector<int32_t>{3, 1}));
+}
+
+TEST(TokenizerFilesTest, NamedTokensAreSpecialWhateverTheirType) {
+  Json metadata = Metadata("gpt-2");
+  metadata.erase("tokenizer.ggml.token_type");
+  EXPECT_TRUE(Tokenizer(TokenizerFilesFromGguf(metadata, "m.gguf")).IsSpecial(1));
+}
+
+struct BadValue {
+  const char* name;
+  Json value;
+  const char* message;
+};
+
+TEST(TokenizerFilesTest, BadMetadataIsAnErrorThatNamesIt) {
+  const BadValue cases[] = {
+      {"model", "llama", "'llama' is not supported"},
+      {"pre", "tekken", "known are gpt-2, "},
+      {"tokens", nullptr, "tokenizer.ggml.tokens"},
+      {"tokens", Json::array({1, 2}), "expected a string"},
+      {"tokens", {"a", "b", "a", "ab", "x", "y", "z"}, "tokens 0 and 2 are both 'a'"},
+      {"token_type", {1, 2}, "expected 7 integers"},
+      {"token_type", {1, 1, 1, 1, 1, 1, "x"}, "expected 7 integers"},
+      {"merges", nullptr, "tokenizer.ggml.merges"},
+      {"bos_token_id", 7, "bos_token_id"},
+      {"eos_token_id", -1, "eos_token_id"},
+  };
+  for (const BadValue& bad : cases) {
+    Json metadata = Metadata("smollm");
+    metadata[std::string("tokenizer.ggml.") + bad.name] = bad.value;
+    try {
+      TokenizerFilesFromGguf(metadata, "m.gguf");
+      ADD_FAILURE() << bad.name << ": no error";
+    } catch (const Error& error) {
+      EXPECT_EQ(std::string(error.what()).find("m.gguf"), 0u) << error.what();
+      EXPECT_NE(std::string(error.what()).find(bad.message), std::string::npos) << error.what();
+    }
+  }
+  Json without_bos = Metadata("llama-bpe");
+  without_bos.erase("tokenizer.ggml.bos_token_id");
+  EXPECT_THROW(TokenizerFilesFromGguf(without_bos, "m.gguf"), Error);
+}
+
+TEST(TokenizerFilesTest, FromAFolder) {
+  const std::filesystem::path folder =
+      std::filesystem::path(testing::TempDir()) / "fptq_tokenizer_files_test";
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder);
+  const auto write = [&](const char* name, std::string_view text) {
+    std::ofstream(folder / name) << text;
+  };
+  EXPECT_THROW(LoadTokenizerFiles(folder), Error);
+  write("tokenizer.json", "{}");
+  EXPECT_EQ(LoadTokenizerFiles(folder).chat_template, "");
+  EXPECT_EQ(LoadTokenizerFiles(folder).tokenizer_config, Json::object());
+  write("tokenizer_config.json", R"({"chat_template": "one"})");
+  EXPECT_EQ(LoadTokenizerFiles(folder).chat_template, "one");
+  write("tokenizer_config.json", R"({"chat_template": [{"name": "tool_use", "template": "t"},
+                                                       {"name": "default", "template": "two"}]})");
+  EXPECT_EQ(LoadTokenizerFiles(folder).chat_template, "two");
+  write("chat_template.jinja", "three");
+  EXPECT_EQ(LoadTokenizerFiles(folder).chat_template, "three");
+  std::filesystem::remove_all(folder);
+}
+
+}  // namespace
+}  // namespace fptq

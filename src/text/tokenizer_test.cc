@@ -1,0 +1,239 @@
+#include "text/tokenizer.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+#include "base/error.h"
+#include "base/mapped_file.h"
+
+namespace fptq {
+namespace {
+
+using std::string_literals::operator""s;
+
+constexpr Tokenizer::EncodeOptions kPlain{.parse_special = true, .add_special_tokens = false};
+
+std::string ReadText(const std::filesystem::path& path) {
+  const MappedFile file(path);
+  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
+}
+
+std::filesystem::path Folder(const std::string& style) {
+  return std::filesystem::path(FPTQ_TESTDATA) / "tokenizer" / style;
+}
+
+Tokenizer Load(const std::string& style) { return Tokenizer(LoadTokenizerFiles(Folder(style))); }
+
+// Goldens by the `tokenizers` package: scripts/golden/tokenizer_goldens.py.
+class TokenizerStyleTest : public testing::TestWithParam<const char*> {};
+
+TEST_P(TokenizerStyleTest, GivesTheReferenceIds) {
+  const Tokenizer tokenizer = Load(GetParam());
+  const std::string text = ReadText(Folder("stress.txt"));
+  const Json golden = ReadJsonFile(Folder(GetParam()) / "ids.json");
+  const auto ids = golden["ids"].get<std::vector<int32_t>>();
+  EXPECT_EQ(tokenizer.Encode(text, {}), ids);
+  EXPECT_EQ(tokenizer.Encode(text, {.parse_special = false, .add_special_tokens = false}),
+            golden["ids_special_as_text"].get<std::vector<int32_t>>());
+  EXPECT_EQ(tokenizer.Decode(std::span(ids).first(2000), /*skip_special=*/true),
+            golden["decoded_skipping_special"].get<std::string>());
+}
+
+INSTANTIATE_TEST_SUITE_P(Styles, TokenizerStyleTest,
+                         testing::Values("gpt2", "smollm", "qwen2", "llama3"));
+
+TEST(TokenizerTest, DecodingGivesTheTextBack) {
+  const Tokenizer tokenizer = Load("smollm");
+  // Added tokens that strip white space around them (as <mask> does) lose it by design.
+  std::string text =
+      "a\0b\xc3\xa9 \xf0\x9f\x91\xa8\xe2\x80\x8d\xf0\x9f\x91\xa9 12345\r\n\t x<|im_end|> "s;
+  for (int codepoint = 0; codepoint < 0x800; ++codepoint) {
+    if (codepoint < 0x80) {
+      text += static_cast<char>(codepoint);
+    } else {
+      text += static_cast<char>(0xc0 | (codepoint >> 6));
+      text += static_cast<char>(0x80 | (codepoint & 0x3f));
+    }
+  }
+  EXPECT_EQ(tokenizer.Decode(tokenizer.Encode(text, kPlain), /*skip_special=*/false), text);
+}
+
+TEST(TokenizerTest, EmptyText) {
+  EXPECT_TRUE(Load("smollm").Encode("", {}).empty());
+  EXPECT_EQ(Load("llama3").Encode("", {}), std::vector<int32_t>{0});  // BOS
+  EXPECT_EQ(Load("smollm").Decode({}, false), "");
+}
+
+TEST(TokenizerTest, IllFormedBytesAreReadAsReplacementCharacters) {
+  const Tokenizer tokenizer = Load("gpt2");
+  EXPECT_EQ(tokenizer.Encode("a\xff"
+                             "b\xe2\x82",
+                             {}),
+            tokenizer.Encode("a\xef\xbf\xbd"
+                             "b\xef\xbf\xbd",
+                             {}));
+}
+
+TEST(TokenizerTest, ByteTokensDecodeToWellFormedText) {
+  const Tokenizer tokenizer = Load("gpt2");
+  const int32_t lead = tokenizer.TokenToId("\xc3\x83").value();  // byte C3
+  EXPECT_EQ(tokenizer.TokenBytes(lead), "\xc3");
+  EXPECT_EQ(tokenizer.Decode(std::vector{lead}, false), "\xef\xbf\xbd");
+  const int32_t trail = tokenizer.TokenToId("\xc2\xa9").value();  // byte A9
+  EXPECT_EQ(tokenizer.Decode(std::vector{lead, trail}, false), "\xc3\xa9");
+}
+
+TEST(TokenizerTest, SpecialTokens) {
+  const Tokenizer tokenizer = Load("qwen2");
+  const int32_t end = tokenizer.TokenToId("<|im_end|>").value();
+  EXPECT_TRUE(tokenizer.IsSpecial(end));
+  EXPECT_FALSE(tokenizer.IsSpecial(tokenizer.TokenToId("<tool>").value()));
+  EXPECT_FALSE(tokenizer.IsSpecial(-1));
+  EXPECT_EQ(tokenizer.TokenBytes(end), "<|im_end|>");
+  EXPECT_EQ(tokenizer.Encode("<|im_end|>", {}), std::vector{end});
+  EXPECT_GT(tokenizer.Encode("<|im_end|>", {.parse_special = false}).size(), 1u);
+  EXPECT_EQ(tokenizer.Decode(std::vector{end}, /*skip_special=*/true), "");
+  EXPECT_THROW(tokenizer.TokenBytes(static_cast<int32_t>(tokenizer.vocab_size())), Error);
+  EXPECT_THROW(tokenizer.TokenBytes(-1), Error);
+}
+
+// Quadratic algorithms take hours here; ours takes a fraction of a second, 10 s allow for
+// sanitizers.
+TEST(TokenizerTest, LongRunsTakeTimeLinearInTheirLength) {
+  constexpr size_t kBytes = 1 << 20;
+  std::string marks;
+  while (marks.size() < kBytes) marks += "\xcc\x81\xcc\xa7";  // acute above, cedilla below
+  for (const char* style : {"gpt2", "qwen2"}) {
+    const Tokenizer tokenizer = Load(style);
+    for (const std::string& text : {std::string(kBytes, 'a'), std::string(kBytes, ' ') + "x",
+                                    std::string(kBytes, '\n'), std::string(kBytes, '7'), marks}) {
+      const auto start = std::chrono::steady_clock::now();
+      const std::vector<int32_t> ids = tokenizer.Encode(text, kPlain);
+      const auto end = std::chrono::steady_clock::now();
+      EXPECT_LT(end - start, std::chrono::seconds(10)) << style;
+      EXPECT_FALSE(ids.empty()) << style;
+    }
+  }
+}
+
+// Bad input: each change of a good file, and what the message must name.
+struct BadFile {
+  const char* name;
+  const char* pointer;  // JSON pointer of the value that is replaced
+  const char* value;
+  const char* message;
+};
+std::ostream& operator<<(std::ostream& out, const BadFile& bad) { return out << bad.name; }
+
+class BadTokenizerTest : public testing::TestWithParam<BadFile> {};
+
+TEST_P(BadTokenizerTest, IsAnErrorThatNamesIt) {
+  TokenizerFiles files;
+  files.where = "DIR";
+  files.tokenizer = ParseJson(R"({
+    "added_tokens": [{"id": 3, "content": "<s>", "special": true}],
+    "normalizer": null,
+    "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+        {"type": "Split", "pattern": {"Regex": "x"}, "behavior": "Isolated"}, {"type": "ByteLevel"}]},
+    "post_processor": {"type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": "<s>"}}, {"Sequence": {"id": "A"}}],
+        "special_tokens": {"<s>": {"ids": [3]}}},
+    "decoder": {"type": "ByteLevel"},
+    "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]}})",
+                              "test");
+  ASSERT_NO_THROW(Tokenizer{files});
+  const BadFile& bad = GetParam();
+  files.tokenizer[Json::json_pointer(bad.pointer)] = ParseJson(bad.value, "test");
+  try {
+    const Tokenizer tokenizer(files);
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find(bad.message), std::string::npos) << error.what();
+    EXPECT_EQ(std::string(error.what()).find("DIR: tokenizer.json"), 0u) << error.what();
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Files, BadTokenizerTest,
+    testing::Values(
+        BadFile{"Type", "/model/type", R"("Unigram")", "Unigram"},
+        BadFile{"ByteFallback", "/model/byte_fallback", "true", "byte_fallback"},
+        BadFile{"Suffix", "/model/end_of_word_suffix", R"("</w>")", "end_of_word_suffix"},
+        BadFile{"MergeOfAbsentToken", "/model/merges/0", R"("c a")", "'c' is not in vocab"},
+        BadFile{"MergeIntoAbsentToken", "/model/merges/0", R"(["b", "a"])", "'ba' is not in vocab"},
+        BadFile{"MergeOfOne", "/model/merges/0", R"("ab")", "expected a merge"},
+        BadFile{"MergeOfThree", "/model/merges/0", R"("a b ab")", "expected a merge"},
+        BadFile{"MergeOfNumbers", "/model/merges/0", "[1, 2]", "expected a merge"},
+        BadFile{"DuplicateId", "/model/vocab/b", "0", "same id 0"},
+        BadFile{"NegativeId", "/model/vocab/b", "-1", "'b'"},
+        BadFile{"HugeId", "/model/vocab/b", "18446744073709551615", "'b'"},
+        BadFile{"LargeId", "/model/vocab/b", "2000000000", "'b'"},
+        BadFile{"FractionalId", "/model/vocab/b", "1.5", "'b'"},
+        BadFile{"NoVocab", "/model/vocab", "null", "vocab"},
+        BadFile{"AbsentUnknown", "/model/unk_token", R"("<unk>")", "<unk>"},
+        BadFile{"AddedIdTaken", "/added_tokens/0/id", "2", "is that of 'ab'"},
+        BadFile{"AddedIdDiffers", "/added_tokens/0/content", R"("a")", "differs from the 0"},
+        BadFile{"AddedIdHuge", "/added_tokens/0/id", "4000000000", "id"},
+        BadFile{"AddedEmpty", "/added_tokens/0/content", R"("")", "content"},
+        BadFile{"AddedTwice", "/added_tokens/1", R"({"id": 3, "content": "<s>"})", "twice"},
+        BadFile{"Normalizer", "/normalizer", R"({"type": "Lowercase"})", "Lowercase"},
+        BadFile{"PreTokenizer", "/pre_tokenizer", R"({"type": "Metaspace"})", "Metaspace"},
+        BadFile{"NoPreTokenizer", "/pre_tokenizer", "null", "pre_tokenizer"},
+        BadFile{"NoByteLevel", "/pre_tokenizer", R"({"type": "Digits"})", "ByteLevel"},
+        BadFile{"BadRegex", "/pre_tokenizer/pretokenizers/0/pattern/Regex", R"("(")", "'('"},
+        BadFile{"UnknownEscape", "/pre_tokenizer/pretokenizers/0/pattern/Regex", R"("\\h")", "\\h"},
+        BadFile{"Behavior", "/pre_tokenizer/pretokenizers/0/behavior", R"("Odd")", "Odd"},
+        BadFile{"Decoder", "/decoder", R"({"type": "Metaspace"})", "Metaspace"},
+        BadFile{"PostProcessor", "/post_processor/type", R"("BertProcessing")", "BertProcessing"},
+        BadFile{"TemplateId", "/post_processor/special_tokens/<s>/ids/0", "9", "id 9"},
+        BadFile{"TemplateWithoutText", "/post_processor/single/1",
+                R"({"SpecialToken": {"id": "<s>"}})", "0 times"}),
+    [](const auto& test) { return test.param.name; });
+
+// FPTQ_TOKENIZER_PARITY=DIR, made by scripts/golden/tokenizer_parity.py: DIR/texts/TEXT, and
+// DIR/NAME with tokenizer.json and TEXT.ids (int32) for each tokenizer NAME.
+TEST(TokenizerParityTest, EqualsTheTokenizersPackage) {
+  const char* directory = std::getenv("FPTQ_TOKENIZER_PARITY");
+  if (directory == nullptr) GTEST_SKIP() << "FPTQ_TOKENIZER_PARITY is not set";
+  for (const auto& folder : std::filesystem::directory_iterator(directory)) {
+    if (!std::filesystem::exists(folder.path() / "tokenizer.json")) continue;
+    const Tokenizer tokenizer(LoadTokenizerFiles(folder.path()));
+    size_t bytes = 0, tokens = 0, mismatches = 0;
+    std::chrono::duration<double> time{};
+    for (const auto& file :
+         std::filesystem::directory_iterator(std::filesystem::path(directory) / "texts")) {
+      const std::string name = file.path().filename().string();
+      const std::string text = ReadText(file.path());
+      const std::string raw = ReadText(folder.path() / (name + ".ids"));
+      std::vector<int32_t> expected(raw.size() / sizeof(int32_t));
+      std::memcpy(expected.data(), raw.data(), raw.size());
+      const auto start = std::chrono::steady_clock::now();
+      const std::vector<int32_t> ids = tokenizer.Encode(text, {});
+      time += std::chrono::steady_clock::now() - start;
+      const auto difference =
+          std::mismatch(ids.begin(), ids.end(), expected.begin(), expected.end());
+      if (difference.first != ids.end() || difference.second != expected.end()) {
+        ++mismatches;
+        const auto at = static_cast<size_t>(difference.first - ids.begin());
+        ADD_FAILURE() << folder.path() << " " << name << ": ids differ from index " << at
+                      << " on, after: "
+                      << tokenizer.Decode(std::span(ids).subspan(at > 20 ? at - 20 : 0).first(20),
+                                          false);
+      }
+      bytes += text.size();
+      tokens += ids.size();
+    }
+    const double megabytes = static_cast<double>(bytes) / 1e6;
+    fmt::print("{}: {:.2f} MB, {} tokens, {} texts differ, {:.1f} MB/s\n",
+               folder.path().filename().string(), megabytes, tokens, mismatches,
+               megabytes / time.count());
+  }
+}
+
+}  // namespace
+}  // namespace fptq
