@@ -58,7 +58,6 @@ class CompressedTensorsConfig {
   Targets targets_;
   std::vector<std::string> ignored_names_;
   std::vector<Pattern> ignored_patterns_;
-  bool ignored_linear_ = false;
 };
 
 // The `quantization_config` of these linears; `ignore` are modules that stay float. Explicit names,

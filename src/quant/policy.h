@@ -5,8 +5,11 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "model/arch/arch.h"
+#include "model/source.h"
+#include "quant/observer.h"
 #include "quant/recipe.h"
 
 namespace fptq {
@@ -39,11 +42,16 @@ struct SchemeChoice {
 };
 SchemeChoice ChooseScheme(const QuantRecipe& recipe, double range, bool can_equalize);
 
-// Whether the site's input comes straight from a norm that LAE can be folded into.
-bool CanEqualize(const ArchSpec& arch, ActSite site);
+// The norm to fold LAE of this site into; null if there is none.
+const EqualizationGroup* FindEqualization(const ArchSpec& arch, ActSite site);
 
 // The scale of static int8 quantization for activations up to `range`, rounded to `dtype` as it is
-// stored: range / 127.5, since q = clamp(round(x / scale), -128, 127); 1 for a range of 0.
+// stored: range / 127.5, since q = clamp(round(x / scale), -128, 127); 1 for a range of 0, or so
+// small that the type has no such scale.
 float StaticScale(double range, DataType dtype);
+
+// The policy of every layer and site, layer after layer, sites in their order.
+std::vector<SitePolicy> DecidePolicy(const ModelSource& source, const QuantRecipe& recipe,
+                                     std::span<const LayerStats> stats);
 
 }  // namespace fptq

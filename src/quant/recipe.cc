@@ -1,0 +1,122 @@
+#include "quant/recipe.h"
+
+#include <array>
+#include <limits>
+
+#include "base/error.h"
+
+namespace fptq {
+namespace {
+
+constexpr std::array<std::string_view, 10> kFields = {"group_size",
+                                                      "v0",
+                                                      "v1",
+                                                      "policy",
+                                                      "equalization",
+                                                      "calibration",
+                                                      "calibration_tokens",
+                                                      "sequence_length",
+                                                      "seed",
+                                                      "kv_bits"};
+
+void CheckFields(const Json& json, std::string_view where) {
+  for (const auto& [name, value] : json.items()) {
+    bool known = false;
+    for (const std::string_view field : kFields) known |= field == name;
+    if (!known) throw Error("{}: unknown field '{}'", where, name);
+  }
+}
+
+}  // namespace
+
+std::string_view PolicyModeName(PolicyMode mode) {
+  switch (mode) {
+    case PolicyMode::kPaper:
+      return "paper";
+    case PolicyMode::kStatic:
+      return "static";
+    case PolicyMode::kDynamic:
+      return "dynamic";
+  }
+  return {};
+}
+
+PolicyMode PolicyModeFromName(std::string_view name, std::string_view where) {
+  for (const PolicyMode mode : {PolicyMode::kPaper, PolicyMode::kStatic, PolicyMode::kDynamic}) {
+    if (name == PolicyModeName(mode)) return mode;
+  }
+  throw Error("{}: expected paper, static or dynamic, found '{}'", where, name);
+}
+
+std::string_view EqualizationName(Equalization equalization) {
+  switch (equalization) {
+    case Equalization::kLae:
+      return "lae";
+    case Equalization::kNone:
+      return "none";
+  }
+  return {};
+}
+
+Equalization EqualizationFromName(std::string_view name, std::string_view where) {
+  for (const Equalization equalization : {Equalization::kLae, Equalization::kNone}) {
+    if (name == EqualizationName(equalization)) return equalization;
+  }
+  throw Error("{}: expected lae or none, found '{}'", where, name);
+}
+
+void Validate(const QuantRecipe& recipe, std::string_view where) {
+  const auto check = [&](bool ok, std::string_view field, std::string_view expected, auto found) {
+    if (!ok) throw Error("{}: '{}': expected {}, found {}", where, field, expected, found);
+  };
+  check(recipe.group_size == 32 || recipe.group_size == 64 || recipe.group_size == 128,
+        "group_size", "32, 64 or 128", recipe.group_size);
+  check(recipe.v0 >= 0 && recipe.v0 <= std::numeric_limits<float>::max(), "v0", "a range from 0 on",
+        recipe.v0);
+  check(recipe.v1 >= recipe.v0 && recipe.v1 <= std::numeric_limits<float>::max(), "v1",
+        "a range from v0 on", recipe.v1);
+  check(!recipe.calibration.empty(), "calibration", "random or a file", recipe.calibration);
+  check(recipe.calibration_tokens >= 1 && recipe.calibration_tokens <= 100'000'000,
+        "calibration_tokens", "1 to 100000000", recipe.calibration_tokens);
+  check(recipe.sequence_length >= 1 && recipe.sequence_length <= 1'000'000, "sequence_length",
+        "1 to 1000000", recipe.sequence_length);
+  check(recipe.kv_bits == 8, "kv_bits", "8", recipe.kv_bits);
+}
+
+Json RecipeToJson(const QuantRecipe& recipe) {
+  return {{"group_size", recipe.group_size},
+          {"v0", recipe.v0},
+          {"v1", recipe.v1},
+          {"policy", PolicyModeName(recipe.policy)},
+          {"equalization", EqualizationName(recipe.equalization)},
+          {"calibration", recipe.calibration},
+          {"calibration_tokens", recipe.calibration_tokens},
+          {"sequence_length", recipe.sequence_length},
+          {"seed", recipe.seed},
+          {"kv_bits", recipe.kv_bits}};
+}
+
+QuantRecipe RecipeFromJson(const Json& json, std::string_view where) {
+  const JsonFields fields(json, std::string(where));
+  CheckFields(json, where);
+  constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
+  QuantRecipe recipe;
+  recipe.group_size = fields.IntOr("group_size", recipe.group_size, 0, kMax);
+  recipe.v0 = fields.DoubleOr("v0", recipe.v0);
+  recipe.v1 = fields.DoubleOr("v1", recipe.v1);
+  recipe.policy = PolicyModeFromName(fields.StringOr("policy", PolicyModeName(recipe.policy)),
+                                     fields.where() + ": 'policy'");
+  recipe.equalization =
+      EqualizationFromName(fields.StringOr("equalization", EqualizationName(recipe.equalization)),
+                           fields.where() + ": 'equalization'");
+  recipe.calibration = fields.StringOr("calibration", recipe.calibration);
+  recipe.calibration_tokens =
+      fields.IntOr("calibration_tokens", recipe.calibration_tokens, 0, kMax);
+  recipe.sequence_length = fields.IntOr("sequence_length", recipe.sequence_length, 0, kMax);
+  recipe.seed = static_cast<uint64_t>(fields.IntOr("seed", 0, 0, kMax));
+  recipe.kv_bits = fields.IntOr("kv_bits", recipe.kv_bits, 0, kMax);
+  Validate(recipe, where);
+  return recipe;
+}
+
+}  // namespace fptq

@@ -1,0 +1,57 @@
+#include "quant/recipe.h"
+
+#include <gtest/gtest.h>
+
+#include "base/test_util.h"
+
+namespace fptq {
+namespace {
+
+constexpr std::string_view kWhere = "recipe.json";
+
+TEST(Recipe, RoundTripsThroughJson) {
+  QuantRecipe recipe;
+  recipe.group_size = 64;
+  recipe.v0 = 1.5;
+  recipe.v1 = 1e3;
+  recipe.policy = PolicyMode::kDynamic;
+  recipe.equalization = Equalization::kNone;
+  recipe.calibration = "text.txt";
+  recipe.calibration_tokens = 100;
+  recipe.sequence_length = 10;
+  recipe.seed = 7;
+  const Json json = RecipeToJson(recipe);
+  EXPECT_EQ(RecipeToJson(RecipeFromJson(ParseJson(json.dump(), kWhere), kWhere)), json);
+  EXPECT_NE(json, RecipeToJson(QuantRecipe()));
+}
+
+TEST(Recipe, AbsentFieldsKeepTheirDefaults) {
+  const QuantRecipe recipe = RecipeFromJson(ParseJson("{\"v0\": 3}", kWhere), kWhere);
+  EXPECT_EQ(recipe.v0, 3);
+  EXPECT_EQ(recipe.v1, 150);
+  EXPECT_EQ(recipe.group_size, 128);
+  EXPECT_EQ(recipe.calibration, kRandomCalibration);
+}
+
+TEST(Recipe, NamesBadFields) {
+  const auto expect_error = [](std::string_view text, const char* part) {
+    EXPECT_ERROR(part, RecipeFromJson(ParseJson(text, kWhere), kWhere));
+  };
+  expect_error("[]", "expected an object");
+  expect_error(R"({"grup_size": 64})", "unknown field 'grup_size'");
+  expect_error(R"({"group_size": 48})", "'group_size': expected 32, 64 or 128, found 48");
+  expect_error(R"({"group_size": 64.5})", "'group_size': expected an integer");
+  expect_error(R"({"v0": -1})", "'v0'");
+  expect_error(R"({"v0": 20, "v1": 10})", "'v1': expected a range from v0 on, found 10");
+  expect_error(R"({"policy": "best"})",
+               "'policy': expected paper, static or dynamic, found 'best'");
+  expect_error(R"({"equalization": "yes"})", "'equalization': expected lae or none, found 'yes'");
+  expect_error(R"({"calibration": ""})", "'calibration'");
+  expect_error(R"({"calibration_tokens": 0})", "'calibration_tokens'");
+  expect_error(R"({"sequence_length": 0})", "'sequence_length'");
+  expect_error(R"({"seed": -1})", "'seed'");
+  expect_error(R"({"kv_bits": 4})", "'kv_bits': expected 8, found 4");
+}
+
+}  // namespace
+}  // namespace fptq

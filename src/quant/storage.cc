@@ -1,0 +1,39 @@
+#include "quant/storage.h"
+
+#include <bit>
+#include <cstdint>
+#include <cstring>
+
+#include "base/error.h"
+#include "base/half.h"
+
+namespace fptq {
+namespace {
+
+static_assert(std::endian::native == std::endian::little);
+
+}  // namespace
+
+float RoundToStored(float value, DataType dtype) {
+  if (dtype == DataType::kF16) return F16ToF32(F32ToF16(value));
+  if (dtype == DataType::kBF16) return BF16ToF32(F32ToBF16(value));
+  FPTQ_CHECK(dtype == DataType::kF32);
+  return value;
+}
+
+std::vector<std::byte> StoreFloats(std::span<const float> values, DataType dtype) {
+  if (dtype == DataType::kF32) {
+    const std::span<const std::byte> bytes = std::as_bytes(values);
+    return {bytes.begin(), bytes.end()};
+  }
+  FPTQ_CHECK(dtype == DataType::kF16 || dtype == DataType::kBF16);
+  const auto convert = dtype == DataType::kF16 ? F32ToF16 : F32ToBF16;
+  std::vector<std::byte> bytes(values.size() * 2);
+  for (size_t i = 0; i < values.size(); ++i) {
+    const uint16_t bits = convert(values[i]);
+    std::memcpy(bytes.data() + 2 * i, &bits, 2);
+  }
+  return bytes;
+}
+
+}  // namespace fptq
