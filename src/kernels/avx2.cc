@@ -119,8 +119,7 @@ inline Lanes ToLanes(Ints a) { return {_mm256_cvtepi32_ps(a.lo), _mm256_cvtepi32
 
 #include "kernels/attention.inc"
 
-// --- GEMM
-// ----------------------------------------------------------------------------------------------------------
+// --- GEMM --------------------------------------------------------------------------------------
 
 constexpr int kMaxRows = 4;
 // Activations of the rows that go through all tiles together: they stay in the L2 cache.

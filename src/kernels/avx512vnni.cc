@@ -62,8 +62,7 @@ inline Lanes ToLanes(Ints a) { return _mm512_cvtepi32_ps(a); }
 
 #include "kernels/attention.inc"
 
-// --- GEMM
-// ----------------------------------------------------------------------------------------------------------
+// --- GEMM --------------------------------------------------------------------------------------
 
 // Rows that share each loaded weight: with two tiles 24 accumulators, and the weights and a
 // broadcast beside them.

@@ -30,8 +30,7 @@ inline constexpr int64_t kMinGroupSize = 32;
 // Positions in a block of the KV cache; blocks are aligned to absolute positions.
 inline constexpr int64_t kKvBlock = 64;
 
-// --- Linears
-// -------------------------------------------------------------------------------------------------------
+// --- Linears -----------------------------------------------------------------------------------
 // Weight layouts, the same for every ISA (weights.h packs them):
 //  w4   [tile][k/8][16 channels][4]: byte j of channel c in vector v holds k = 8v + j in its low
 //  nibble and
@@ -78,8 +77,7 @@ struct FloatGemmArgs {
   bool accumulate;
 };
 
-// --- Rows
-// ----------------------------------------------------------------------------------------------------------
+// --- Rows --------------------------------------------------------------------------------------
 // One row at a time, so that a caller can chain them on a row that is still in L1. `n` is any
 // positive number.
 
@@ -178,8 +176,7 @@ struct AttentionArgs {
 };
 inline constexpr int64_t kMaxHeadDim = 256;
 
-// --- The table
-// -----------------------------------------------------------------------------------------------------
+// --- The table ---------------------------------------------------------------------------------
 
 // CPU features a table may need.
 enum CpuFeature : uint32_t {
