@@ -55,6 +55,7 @@ class Tokenizer {
   // their content.
   const std::string& TokenBytes(int32_t id) const;  // Error if the id is out of range
   bool IsSpecial(int32_t id) const;
+  // The text of `ids`; bytes that make no whole character come out as U+FFFD.
   std::string Decode(std::span<const int32_t> ids, bool skip_special) const;
 
   std::optional<int32_t> TokenToId(std::string_view token) const;  // as written in tokenizer.json
