@@ -122,9 +122,8 @@ struct RopeArgs {
   const float* sin;  // [rotary / 2]
 };
 
-// --- KV cache and attention
-// ---------------------------------------------------------------------------------------- The
-// cache of one sequence, layer and KV head; block b holds positions b * kKvBlock ... + kKvBlock
+// --- KV cache and attention --------------------------------------------------------------------
+// The cache of one sequence, layer and KV head; block b holds positions b * kKvBlock ... + kKvBlock
 // - 1. `dim` is the head_dim rounded up to a multiple of 16 (the rest is zero).
 //  i8:  keys   [block][kKvBlock/16][dim/4][16 positions][4], as k + 128
 //       values [block][dim/16][kKvBlock/4][16 dims][4 positions], as v
