@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+"""Compares fptq with transformers + compressed-tensors on a folder that `fptq quantize` wrote.
+
+  scripts/check_transformers.py FPTQ MODEL_DIR TEXT [--tokens 4096]
+
+Both run the same W4A8 linears, transformers in float32. They differ in what the file does not
+define: fptq keeps the KV cache and lm_head in int8. So transformers is also measured with those
+two rounded in the same way ("emulated"); what is left then is the order of float sums, which now
+and then rounds an activation the other way, and the int8 queries and attention weights.
+
+Reports the perplexity of the first tokens of TEXT (windows of 1024, as `fptq perplexity`) and how
+many greedy continuations of 32 tokens agree over 20 prompts from TEXT. Fails if perplexities differ
+by more than 3 % or fewer than half of the continuations agree for 16 tokens or more: near ties
+decide where two greedy texts part, after that they have nothing in common.
+
+Needs torch, transformers and compressed-tensors.
+"""
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.cache_utils import DynamicCache
+
+CONTEXT, PROMPTS, NEW_TOKENS = 1024, 20, 32
+
+
+def fake_int8(x, scale):
+    return torch.round(x / scale).clamp(-128, 127) * scale
+
+
+def by_row(x, steps):
+    return fake_int8(x, (x.abs().amax(-1, keepdim=True) / steps).clamp_min(1e-30))
+
+
+class Int8Cache(DynamicCache):
+    def update(self, keys, values, *args, **kwargs):
+        return super().update(by_row(keys, 127), by_row(values, 127), *args, **kwargs)
+
+
+def emulate_int8_head(model):
+    head = model.lm_head
+    head.weight = torch.nn.Parameter(by_row(head.weight.detach(), 127), requires_grad=False)
+    head.register_forward_pre_hook(lambda _, args: (by_row(args[0], 127.5),))
+
+
+@torch.no_grad()
+def perplexity(model, ids, new_cache):
+    nll, count = 0.0, 0
+    for begin in range(0, len(ids), CONTEXT):
+        window = torch.tensor([ids[begin : begin + CONTEXT]])
+        logits = model(window, past_key_values=new_cache(), use_cache=True).logits[0, :-1].double()
+        losses = torch.nn.functional.cross_entropy(logits, window[0, 1:], reduction="none")
+        nll, count = nll + losses.sum().item(), count + len(losses)
+    return math.exp(nll / count)
+
+
+@torch.no_grad()
+def continuations(model, prompts, new_cache):
+    """Greedy, all prompts in one batch, padded on the left."""
+    width = max(map(len, prompts))
+    ids = torch.tensor([[0] * (width - len(p)) + p for p in prompts])
+    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])
+    out = model.generate(
+        ids, attention_mask=mask, do_sample=False, max_new_tokens=NEW_TOKENS,
+        past_key_values=new_cache(), pad_token_id=0,
+    )
+    return out[:, width:].tolist()
+
+
+def fptq(binary, *args):
+    return subprocess.run([binary, *map(str, args)], check=True, stdout=subprocess.PIPE, text=True,
+                          stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL).stdout
+
+
+def common_prefix(a, b):
+    return next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("fptq")
+    parser.add_argument("model")
+    parser.add_argument("text")
+    parser.add_argument("--tokens", type=int, default=4096)
+    args = parser.parse_args()
+
+    tokenizer = AutoTokenizer.from_pretrained(args.model)
+    model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32).eval()
+    text = open(args.text).read()
+    ids = tokenizer(text[: 20 * args.tokens])["input_ids"][: args.tokens]
+    prompts = [" ".join(p.split()[:12]) for p in text.split("\n\n")[:PROMPTS]]
+    prompt_ids = [tokenizer(p)["input_ids"] for p in prompts]
+
+    command = ["perplexity", args.model, "--text", args.text, "--tokens", args.tokens, "--json"]
+    ours = json.loads(fptq(args.fptq, *command))["perplexity"]
+    texts = [
+        fptq(args.fptq, "run", args.model, "--temperature", 0, "-n", NEW_TOKENS, "-p", p)
+        for p in prompts
+    ]
+
+    failed = False
+    for name, new_cache in (("plain", DynamicCache), ("emulated", Int8Cache)):
+        if name == "emulated":
+            model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.clone())  # untie
+            emulate_int8_head(model)
+        theirs = perplexity(model, ids, new_cache)
+        shared = []
+        for tokens, text in zip(continuations(model, prompt_ids, new_cache), texts):
+            expected = tokenizer.decode(tokens, skip_special_tokens=True).removesuffix("\n")
+            found = text.removesuffix("\n")
+            same = common_prefix(
+                tokenizer(expected)["input_ids"], tokenizer(found)["input_ids"]
+            )
+            shared.append(NEW_TOKENS if found == expected else same)
+        whole, half = sum(s == NEW_TOKENS for s in shared), sum(s >= NEW_TOKENS // 2 for s in shared)
+        print(
+            f"transformers, {name:8}: perplexity {theirs:.4f}, fptq {ours:.4f} "
+            f"({(ours / theirs - 1) * 100:+.2f} %); of {PROMPTS} continuations {whole} are equal, "
+            f"{half} agree for {NEW_TOKENS // 2} tokens or more"
+        )
+        failed |= abs(ours / theirs - 1) > 0.03 or half < PROMPTS // 2
+    sys.exit("check_transformers: no agreement" if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
