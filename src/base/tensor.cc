@@ -3,7 +3,6 @@
 #include <sys/mman.h>
 
 #include <cstdlib>
-#include <cstring>
 #include <new>
 
 #include "base/error.h"
@@ -117,20 +116,26 @@ std::string ShapeString(std::span<const int64_t> shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
 }
 
+// Before the aligned memory stands the pointer that calloc gave. Large memory from calloc is zero
+// without being touched, so a KV cache takes what is written to it, not its capacity.
 void* AllocateAligned(int64_t bytes) {
   constexpr size_t kCacheLine = 64;
   constexpr size_t kHugePage = size_t{2} << 20;
   FPTQ_CHECK(bytes >= 0);
+  if (bytes == 0) return nullptr;
   const size_t alignment = bytes >= int64_t{4} << 20 ? kHugePage : kCacheLine;
-  const size_t size = (static_cast<size_t>(bytes) + alignment - 1) / alignment * alignment;
-  if (size == 0) return nullptr;
-  void* p = std::aligned_alloc(alignment, size);
-  if (p == nullptr) throw std::bad_alloc();
-  if (alignment == kHugePage) madvise(p, size, MADV_HUGEPAGE);  // only advice: failing is fine
-  std::memset(p, 0, size);
+  void* const allocated = std::calloc(1, static_cast<size_t>(bytes) + sizeof(void*) + alignment);
+  if (allocated == nullptr) throw std::bad_alloc();
+  const auto first = reinterpret_cast<uintptr_t>(allocated) + sizeof(void*);
+  void* const p = reinterpret_cast<void*>((first + alignment - 1) / alignment * alignment);
+  static_cast<void**>(p)[-1] = allocated;
+  // Only advice: failing is fine.
+  if (alignment == kHugePage) madvise(p, static_cast<size_t>(bytes), MADV_HUGEPAGE);
   return p;
 }
 
-void FreeAligned(void* p) { std::free(p); }
+void FreeAligned(void* p) {
+  if (p != nullptr) std::free(static_cast<void**>(p)[-1]);
+}
 
 }  // namespace fptq
