@@ -1,13 +1,14 @@
 #include "cli/chat.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <iostream>
 
 #include "base/error.h"
-#include "cli/common.h"
 #include "cli/generate.h"
 #include "cli/interrupt.h"
+#include "cli/terminal.h"
 
 namespace fptq {
 

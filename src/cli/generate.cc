@@ -1,7 +1,9 @@
 #include "cli/generate.h"
 
-#include "cli/common.h"
+#include <fmt/format.h>
+
 #include "cli/interrupt.h"
+#include "cli/terminal.h"
 
 namespace fptq {
 

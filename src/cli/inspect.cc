@@ -1,7 +1,10 @@
+#include <fmt/format.h>
+
 #include <filesystem>
 
-#include "cli/common.h"
+#include "cli/arguments.h"
 #include "cli/subcommands.h"
+#include "cli/terminal.h"
 #include "model/source.h"
 
 namespace fptq {
@@ -82,22 +85,29 @@ Json Describe(const ModelSource& source, const std::string& path) {
                       {"bits_per_weight", linears.BitsPerWeight()},
                       {"tensors", DescribeTensors(source.checkpoint())}};
   const std::filesystem::path report = std::filesystem::path(path) / "fptq.json";
-  if (std::filesystem::exists(report)) description["policy"] = ReadJsonFile(report).at("sites");
+  if (std::filesystem::exists(report)) {
+    const Json json = ReadJsonFile(report);
+    description["policy"] = JsonFields(json, report.string()).Array("sites");
+  }
   return description;
 }
 
 std::string CellText(const Json& value) {
-  return value.is_string() ? value.get<std::string>() : value.dump();
+  if (value.is_string()) return value.get<std::string>();
+  if (value.is_number_float()) return fmt::format("{:.6g}", value.get<double>());
+  return value.dump();
 }
 
-// The fields of a list of equal objects, as columns.
-void PrintObjects(const Json& objects, std::string_view alignment) {
-  if (objects.empty()) return;
-  std::vector<std::vector<std::string>> rows(1);
-  for (const auto& [name, value] : objects[0].items()) rows[0].push_back(name);
+// One row an object, one column a field; a field that an object does not have is left blank.
+void PrintObjects(const Json& objects, const std::vector<std::string>& fields,
+                  std::string_view alignment) {
+  std::vector<std::vector<std::string>> rows = {fields};
   for (const Json& object : objects) {
     auto& row = rows.emplace_back();
-    for (const Json& value : object) row.push_back(CellText(value));
+    for (const std::string& field : fields) {
+      const auto found = object.find(field);
+      row.push_back(found == object.end() ? "" : CellText(*found));
+    }
   }
   PrintTable(rows, alignment);
 }
@@ -114,10 +124,11 @@ void PrintDescription(const Json& description) {
       description["tensors"].size(), FormatBytes(description["bytes"].get<int64_t>()),
       FormatCount(description["linear_weights"].get<int64_t>()),
       description["bits_per_weight"].get<double>()));
-  PrintObjects(description["tensors"], "lllr");
+  PrintObjects(description["tensors"], {"name", "type", "shape", "bytes"}, "lllr");
   if (description.contains("policy")) {
     Print("\n");
-    PrintObjects(description["policy"], "rlrlrrrl");
+    PrintObjects(description["policy"],
+                 {"layer", "site", "range", "scheme", "scale", "group_size", "reason"}, "rlrlrrl");
   }
 }
 

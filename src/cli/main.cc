@@ -7,9 +7,9 @@
 #include <string_view>
 
 #include "base/error.h"
-#include "cli/common.h"
 #include "cli/interrupt.h"
 #include "cli/subcommands.h"
+#include "cli/terminal.h"
 #include "kernels/dispatch.h"
 
 namespace fptq {

@@ -1,11 +1,15 @@
 #include "eval/perplexity.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "base/error.h"
 #include "base/mapped_file.h"
-#include "cli/common.h"
+#include "cli/arguments.h"
+#include "cli/progress_bar.h"
 #include "cli/subcommands.h"
+#include "cli/terminal.h"
 
 namespace fptq {
 namespace {

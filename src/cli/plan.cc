@@ -1,6 +1,10 @@
-#include "cli/common.h"
+#include <fmt/format.h>
+
+#include "cli/arguments.h"
+#include "cli/progress_bar.h"
 #include "cli/recipe_options.h"
 #include "cli/subcommands.h"
+#include "cli/terminal.h"
 #include "quant/quantize.h"
 
 namespace fptq {

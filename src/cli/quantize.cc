@@ -1,9 +1,13 @@
 #include "quant/quantize.h"
 
-#include "cli/common.h"
+#include <fmt/format.h>
+
+#include "cli/arguments.h"
 #include "cli/interrupt.h"
+#include "cli/progress_bar.h"
 #include "cli/recipe_options.h"
 #include "cli/subcommands.h"
+#include "cli/terminal.h"
 
 namespace fptq {
 namespace {

@@ -7,8 +7,8 @@
 #include <string>
 
 #include "base/error.h"
+#include "cli/arguments.h"
 #include "cli/chat.h"
-#include "cli/common.h"
 #include "cli/generate.h"
 #include "cli/interrupt.h"
 #include "cli/subcommands.h"

@@ -1,0 +1,61 @@
+#include "cli/arguments.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/thread_pool.h"
+#include "cli/terminal.h"
+
+namespace fptq {
+namespace {
+
+template <typename T>
+CLI::Validator RangeValidator(T min, T max, std::string_view noun) {
+  return CLI::Validator(
+      [=](std::string& text) {
+        T value{};
+        if (CLI::detail::lexical_cast(text, value) && value >= min && value <= max)
+          return std::string();
+        if (max == static_cast<T>(kAnyCount))
+          return fmt::format("expected {} of at least {}, found '{}'", noun, min, text);
+        return fmt::format("expected {} from {} to {}, found '{}'", noun, min, max, text);
+      },
+      "");
+}
+
+}  // namespace
+
+bool ParseArguments(CLI::App& app, int argc, char** argv) {
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    Print(app.help());
+    return false;
+  } catch (const CLI::ParseError& e) {
+    throw Error("{}: {}", argv[0], e.what());
+  }
+  return true;
+}
+
+CLI::Validator Between(int64_t min, int64_t max) {
+  return RangeValidator(min, max, "a whole number");
+}
+CLI::Validator Between(double min, double max) { return RangeValidator(min, max, "a number"); }
+
+void AddThreads(CLI::App& app, int& threads) {
+  threads = PhysicalCores();
+  app.add_option("--threads", threads,
+                 fmt::format("threads to compute with (default {}, the cores)", threads))
+      ->check(Between(int64_t{1}, int64_t{1024}));
+}
+
+int64_t ChooseContext(int64_t context, int64_t otherwise, const ModelConfig& config) {
+  if (context > config.max_positions) {
+    throw Error("--context: the model has {} positions, found {}", config.max_positions, context);
+  }
+  return context > 0 ? context : std::min(otherwise, config.max_positions);
+}
+
+}  // namespace fptq

@@ -1,0 +1,25 @@
+// Command lines.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+
+#include "model/config.h"
+
+namespace fptq {
+
+// Parses and returns true; prints the help if it is asked for and returns false. Error for wrong
+// usage.
+bool ParseArguments(CLI::App& app, int argc, char** argv);
+
+// For CLI::Option::check(). NaN is in no range.
+CLI::Validator Between(int64_t min, int64_t max);
+CLI::Validator Between(double min, double max);
+inline constexpr int64_t kAnyCount = 1'000'000'000'000;
+
+void AddThreads(CLI::App& app, int& threads);  // sets its default, the physical cores
+
+// `context` as given (0: not given, then `otherwise` or less). Error if the model has less.
+int64_t ChooseContext(int64_t context, int64_t otherwise, const ModelConfig& config);
+
+}  // namespace fptq
