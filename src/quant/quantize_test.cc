@@ -1,0 +1,275 @@
+#include "quant/quantize.h"
+
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cmath>
+#include <csignal>
+#include <functional>
+#include <map>
+
+#include "base/test_util.h"
+#include "io/compressed_tensors.h"
+#include "io/safetensors.h"
+#include "model/model.h"
+#include "quant/calibrate.h"
+
+namespace fptq {
+namespace {
+
+namespace fs = std::filesystem;
+const fs::path kModels = fs::path(FPTQ_TESTDATA) / "models";
+
+QuantRecipe Recipe(PolicyMode policy = PolicyMode::kPaper) {
+  QuantRecipe recipe;
+  recipe.policy = policy;
+  recipe.calibration_tokens = 512;
+  recipe.sequence_length = 64;
+  return recipe;
+}
+
+QuantizeReport Quantize(const fs::path& source, const fs::path& output, const QuantRecipe& recipe,
+                        int threads = 2, bool replace = false) {
+  ThreadPool pool(threads);
+  return QuantizeCheckpoint(source, output, recipe, replace, pool, {});
+}
+
+std::vector<float> ReadFloats(const Checkpoint& checkpoint, const std::string& name) {
+  const TensorView& tensor = checkpoint.Get(name);
+  std::vector<float> values(static_cast<size_t>(tensor.ElementCount()));
+  DequantizeRange(tensor, 0, values);
+  return values;
+}
+
+// Copies a folder, its tensors changed by `change` and stored as F32.
+using Tensors = std::map<std::string, std::vector<float>>;
+void CopyModel(const fs::path& from, const fs::path& to,
+               const std::function<void(Tensors&)>& change) {
+  const auto checkpoint = Checkpoint::Open(from);
+  Tensors tensors;
+  std::vector<SafetensorsWriter::Tensor> layout;
+  for (const auto& [name, view] : checkpoint->tensors()) {
+    tensors[name] = ReadFloats(*checkpoint, name);
+    layout.push_back({name, DataType::kF32, view.shape});
+  }
+  change(tensors);
+  fs::create_directory(to);
+  for (const char* name : {"config.json", "tokenizer.json", "tokenizer_config.json"}) {
+    fs::copy_file(from / name, to / name);
+  }
+  SafetensorsWriter writer(to / "model.safetensors", layout);
+  for (const auto& [name, values] : tensors) writer.Write(name, std::as_bytes(std::span(values)));
+  writer.Close();
+}
+
+// Multiplies two channels of each norm by `factor` and divides the weights that they meet by it:
+// the same function, with outliers in the activations.
+void PlantOutliers(Tensors& tensors, float factor) {
+  for (int layer = 0; layer < 2; ++layer) {
+    const std::string prefix = "model.layers." + std::to_string(layer) + ".";
+    const auto plant = [&](const std::string& norm, std::initializer_list<std::string> linears) {
+      std::vector<float>& weight = tensors.at(prefix + norm + ".weight");
+      for (const size_t channel : {size_t{5}, size_t{40}}) {
+        weight[channel] *= factor;
+        for (const std::string& linear : linears) {
+          std::vector<float>& matrix = tensors.at(prefix + linear + ".weight");
+          for (size_t i = channel; i < matrix.size(); i += weight.size()) matrix[i] /= factor;
+        }
+      }
+    };
+    plant("input_layernorm", {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"});
+    plant("post_attention_layernorm", {"mlp.gate_proj", "mlp.up_proj"});
+  }
+}
+
+std::vector<float> Logits(const fs::path& path) {
+  ThreadPool pool(2);
+  const auto model = LoadModel(path, pool);
+  const auto tokens =
+      ReadJsonFile(kModels / "tiny-llama-f32/golden.json")["token_ids"].get<std::vector<int32_t>>();
+  const int64_t count = std::ssize(tokens);
+  KvCache cache(model->config(), model->kv_type(), /*slots=*/1, count, model->config().layers);
+  Activations act(model->config(), count, count);
+  const ForwardBatch batch{
+      .chunks = {{.slot = 0, .first_position = 0, .tokens = tokens, .logits = count}}};
+  Forward(*model, batch, cache, pool, act);
+  return {act.logits.data(), act.logits.data() + count * model->config().vocab};
+}
+
+// ||found - expected|| / ||expected||
+double RelativeError(std::span<const float> found, std::span<const float> expected) {
+  double error = 0, norm = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    error += std::pow(double{found[i]} - double{expected[i]}, 2);
+    norm += std::pow(double{expected[i]}, 2);
+  }
+  return std::sqrt(error / norm);
+}
+
+std::map<std::string, std::string> FilesOf(const fs::path& folder) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    files[entry.path().filename().string()] = ReadFile(entry.path());
+  }
+  return files;
+}
+
+TEST(QuantizeCheckpoint, OutliersCollapseUnderStaticAndRecoverUnderFptq) {
+  const TempFolder folder;
+  const fs::path plain = kModels / "tiny-llama-f32", planted = folder / "planted";
+  CopyModel(plain, planted, [](Tensors& tensors) { PlantOutliers(tensors, 25); });
+  const std::vector<float> expected = Logits(plain);
+  // The rescaling is function-preserving: what is left is float rounding.
+  ASSERT_LT(RelativeError(Logits(planted), expected), 1e-5);
+
+  const QuantizeReport report = Quantize(planted, folder / "fptq", Recipe());
+  EXPECT_EQ(report.CountSites(ActScheme::kLaeStatic), 4);  // both norms of both layers
+  for (const SitePolicy& site : report.sites) {
+    if (site.scheme != ActScheme::kLaeStatic) continue;
+    EXPECT_TRUE(site.range > 15 && site.range < 150) << site.range;
+    EXPECT_NEAR(site.equalized_range, std::log2(2 + site.range), 1e-5);
+  }
+  Quantize(planted, folder / "static", Recipe(PolicyMode::kStatic));
+  Quantize(plain, folder / "plain", Recipe(PolicyMode::kDynamic));
+  const double fptq = RelativeError(Logits(folder / "fptq"), expected);
+  const double all_static = RelativeError(Logits(folder / "static"), expected);
+  // What 4-bit weights and 8-bit activations cost where there are no outliers.
+  const double floor = RelativeError(Logits(folder / "plain"), expected);
+  // Under static quantization an int8 step is as large as most activations; with FPTQ the outliers
+  // cost little.
+  EXPECT_GT(all_static, 2 * floor) << floor;
+  EXPECT_LT(fptq, 1.3 * floor) << floor;
+}
+
+TEST(QuantizeCheckpoint, StoresQuantizedWeights) {
+  const TempFolder folder;
+  const fs::path source_path = kModels / "tiny-llama-f16";
+  const QuantizeReport report = Quantize(source_path, folder / "out", Recipe(PolicyMode::kDynamic));
+  const ModelSource source = ModelSource::Open(source_path);
+  const auto output = Checkpoint::Open(folder / "out");
+  const auto quantization =
+      CompressedTensorsConfig::Parse(output->metadata()["quantization_config"], "out");
+  EXPECT_EQ(quantization.Find("lm_head"), std::nullopt);
+  size_t linears = 0;
+  for (int64_t layer = 0; layer < source.config().layers; ++layer) {
+    for (const std::vector<SourceLinear>& site : source.ReadLayer(layer).linears) {
+      for (const SourceLinear& linear : site) {
+        const LinearQuantization how = quantization.Find(linear.name).value();
+        EXPECT_EQ(how.activations, ActivationQuantization::kDynamicToken);
+        const PackedLinear packed =
+            GetPackedLinear(*output, linear.name, how, linear.channels, linear.k);
+        std::vector<int8_t> q(static_cast<size_t>(linear.k));
+        std::vector<float> scales(static_cast<size_t>(linear.k / how.group_size));
+        double error = 0, norm = 0;
+        for (int64_t n = 0; n < linear.channels; ++n) {
+          packed.ReadRow(n, q, scales);
+          for (int64_t j = 0; j < linear.k; ++j) {
+            const float w = linear.weight[n * linear.k + j];
+            const float scale = scales[static_cast<size_t>(j / how.group_size)];
+            const auto stored = static_cast<float>(q[static_cast<size_t>(j)]);
+            ASSERT_EQ(stored, std::clamp(std::nearbyint(w / scale), -8.0f, 7.0f));
+            error += std::pow(w - scale * stored, 2);
+            norm += std::pow(w, 2);
+          }
+        }
+        // 4 bits over groups of 32 or 64 normal weights: about 0.08.
+        EXPECT_LT(std::sqrt(error / norm), 0.12) << linear.name;
+        EXPECT_EQ(report.linears[linears++].name, linear.name);
+      }
+    }
+  }
+  EXPECT_EQ(report.linears.size(), linears);
+  EXPECT_EQ(report.output_bytes, output->TensorBytes());
+  EXPECT_EQ(ReadFloats(*output, "model.embed_tokens.weight"),
+            ReadFloats(source.checkpoint(), "model.embed_tokens.weight"));
+}
+
+TEST(QuantizeCheckpoint, GivesTheSameBytesAgain) {
+  const TempFolder folder;
+  Quantize(kModels / "tiny-llama-bf16", folder / "a", Recipe(), /*threads=*/1);
+  Quantize(kModels / "tiny-llama-bf16", folder / "b", Recipe(), /*threads=*/3);
+  const auto files = FilesOf(folder / "a");
+  EXPECT_EQ(files, FilesOf(folder / "b"));
+  for (const char* name : {"config.json", "tokenizer.json", "tokenizer_config.json",
+                           "model.safetensors", "fptq.json"}) {
+    EXPECT_TRUE(files.contains(name)) << name;
+  }
+}
+
+TEST(QuantizeCheckpoint, TakesGguf) {
+  const TempFolder folder;
+  const fs::path source = kModels / "tiny-llama-gguf/model.gguf";
+  Quantize(source, folder / "out", Recipe());
+  EXPECT_TRUE(ModelSource::Open(folder / "out").quantized());
+  // Random weights have no redundancy: the 4 bits of 14 linears cost 0.25 to 0.3 of the logits'
+  // norm.
+  EXPECT_LT(RelativeError(Logits(folder / "out"), Logits(source)), 0.4);
+  EXPECT_TRUE(FilesOf(folder / "out").contains("generation_config.json"));
+}
+
+TEST(PlanCheckpoint, IsWhatQuantizingDecides) {
+  const TempFolder folder;
+  ThreadPool pool(2);
+  const fs::path source = kModels / "tiny-llama-f32";
+  QuantRecipe recipe = Recipe();
+  recipe.v0 = 3;  // so that all schemes occur
+  recipe.v1 = 8;
+  const std::vector<SitePolicy> plan = PlanCheckpoint(source, recipe, pool, {});
+  const QuantizeReport report = Quantize(source, folder / "out", recipe);
+  ASSERT_EQ(plan.size(), report.sites.size());
+  ASSERT_EQ(plan.size(), 2u * kActSites);
+  for (size_t i = 0; i < plan.size(); ++i) {
+    EXPECT_EQ(plan[i].scheme, report.sites[i].scheme);
+    EXPECT_EQ(plan[i].range, report.sites[i].range);
+    EXPECT_EQ(plan[i].scale, report.sites[i].scale);
+    EXPECT_EQ(plan[i].scale == 0, plan[i].scheme == ActScheme::kDynamic);
+  }
+  EXPECT_EQ(ReportToJson(report, recipe)["sites"].size(), plan.size());
+}
+
+TEST(QuantizeCheckpoint, NamesBadSources) {
+  const TempFolder folder;
+  const auto expect_error = [&](const char* part, const fs::path& source) {
+    EXPECT_ERROR(part, Quantize(source, folder / "out", Recipe()));
+    EXPECT_FALSE(fs::exists(folder / "out"));
+  };
+  expect_error("found a quantized one", kModels / "tiny-llama-w4a8");
+  CopyModel(kModels / "tiny-llama-f32", folder / "nan",
+            [](Tensors& tensors) { tensors.at("model.layers.1.mlp.up_proj.weight")[17] = NAN; });
+  expect_error("model.layers.1.mlp.up_proj.weight", folder / "nan");
+  CopyModel(kModels / "tiny-llama-f32", folder / "inf",
+            [](Tensors& tensors) { tensors.at("model.embed_tokens.weight")[3] = INFINITY; });
+  expect_error("finite", folder / "inf");
+}
+
+TEST(QuantizeCheckpoint, ReplacesOnlyIfAsked) {
+  const TempFolder folder;
+  const fs::path source = kModels / "tiny-llama-f32";
+  fs::create_directory(folder / "out");
+  folder.Write("out/precious", "data");
+  EXPECT_ERROR("out", Quantize(source, folder / "out", Recipe()));
+  EXPECT_TRUE(fs::exists(folder / "out/precious"));
+  EXPECT_ERROR("other than the source", Quantize(source, source, Recipe(), 1, /*replace=*/true));
+  Quantize(source, folder / "out", Recipe(), 1, /*replace=*/true);
+  EXPECT_FALSE(fs::exists(folder / "out/precious"));
+}
+
+// A limit on the size of files stands in for a full disk: write() fails in the same place.
+TEST(QuantizeCheckpoint, LeavesNothingBehindOnAFullDisk) {
+  const TempFolder folder;
+  rlimit limit;
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &limit), 0);
+  const rlimit small = {10000, limit.rlim_max};
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+  const std::string message =
+      ErrorOf([&] { Quantize(kModels / "tiny-llama-f32", folder / "out", Recipe()); });
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_NE(message.find("model.safetensors"), std::string::npos) << message;
+  EXPECT_TRUE(fs::is_empty(folder.path()));
+}
+
+}  // namespace
+}  // namespace fptq
