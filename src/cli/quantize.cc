@@ -13,11 +13,9 @@ namespace fptq {
 namespace {
 
 void PrintSummary(const QuantizeReport& report, const std::string& output) {
-  const double ratio =
-      static_cast<double>(report.source_bytes) / static_cast<double>(report.output_bytes);
   Print(fmt::format("time     {}\n", FormatSeconds(report.seconds)));
-  Print(fmt::format("size     {} -> {} ({:.2f} times smaller)\n", FormatBytes(report.source_bytes),
-                    FormatBytes(report.output_bytes), ratio));
+  Print(fmt::format("size     {} -> {}\n", FormatBytes(report.source_bytes),
+                    FormatBytes(report.output_bytes)));
   Print(fmt::format("weights  {} in the linears at {:.2f} bits each, scales included\n",
                     FormatCount(report.linear_weights), report.BitsPerWeight()));
   Print(fmt::format("sites    {} static, {} LAE + static, {} dynamic\n",

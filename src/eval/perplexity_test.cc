@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <vector>
 
@@ -53,6 +54,96 @@ TEST(Perplexity, SummaryIsTheExponentialOfTheMean) {
 TEST(Perplexity, SummaryOfOneTokenHasNoError) {
   EXPECT_EQ(SummarizeNlls(std::vector<double>{2}).standard_error, 0);
   EXPECT_ERROR("at least one token", SummarizeNlls({}));
+}
+
+std::filesystem::path TinyPath(std::string_view name) {
+  return std::filesystem::path(FPTQ_TESTDATA) / "models" / name;
+}
+
+std::vector<int32_t> GoldenTokens() {
+  return ReadJsonFile(TinyPath("tiny-llama-f32") / "golden.json")["token_ids"]
+      .get<std::vector<int32_t>>();
+}
+
+PerplexityResult Measure(const Model& model, std::span<const int32_t> tokens, int64_t context,
+                         int threads, std::span<const int32_t> prefix = {}) {
+  ThreadPool pool(threads);
+  return MeasurePerplexity(model, tokens, prefix, {.context = context}, pool, nullptr);
+}
+
+class TinyModelPerplexity : public ::testing::Test {
+ protected:
+  ThreadPool pool_{1};
+  std::shared_ptr<const Model> model_ = LoadModel(TinyPath("tiny-llama-f32"), pool_);
+  std::vector<int32_t> tokens_ = GoldenTokens();
+};
+
+// The logits of transformers, both sides in float32: they differ by about 1e-5.
+TEST_F(TinyModelPerplexity, AgreesWithTransformers) {
+  const std::string bytes = ReadFile(TinyPath("tiny-llama-f32") / "logits.f32");
+  const auto vocab = static_cast<size_t>(model_->config().vocab);
+  std::vector<float> logits(bytes.size() / sizeof(float));
+  std::memcpy(logits.data(), bytes.data(), bytes.size());
+  ASSERT_EQ(logits.size(), vocab * tokens_.size());
+  double sum = 0;
+  for (size_t i = 0; i + 1 < tokens_.size(); ++i) {
+    sum += NegativeLogLikelihood(std::span(logits).subspan(i * vocab, vocab), tokens_[i + 1]);
+  }
+  const PerplexityResult result = Measure(*model_, tokens_, 256, 2);
+  EXPECT_EQ(result.tokens, std::ssize(tokens_) - 1);
+  EXPECT_NEAR(result.mean_nll, sum / static_cast<double>(result.tokens), 1e-4);
+}
+
+TEST_F(TinyModelPerplexity, WindowsDoNotKnowEachOther) {
+  const PerplexityResult both = Measure(*model_, std::span(tokens_).first(30), 20, 1);
+  const PerplexityResult first = Measure(*model_, std::span(tokens_).first(20), 20, 1);
+  const PerplexityResult second = Measure(*model_, std::span(tokens_).subspan(20, 10), 20, 1);
+  EXPECT_EQ(first.tokens, 19);
+  EXPECT_EQ(second.tokens, 9);
+  EXPECT_EQ(both.tokens, 28);
+  EXPECT_DOUBLE_EQ(both.mean_nll, (first.mean_nll * 19 + second.mean_nll * 9) / 28);
+}
+
+TEST_F(TinyModelPerplexity, PrefixStartsEachWindowAndIsNotScored) {
+  const std::vector<int32_t> bos = {1};
+  const PerplexityResult result = Measure(*model_, std::span(tokens_).first(30), 16, 1, bos);
+  EXPECT_EQ(result.tokens, 30);
+  std::vector<int32_t> window = bos;
+  window.insert(window.end(), tokens_.begin(), tokens_.begin() + 15);
+  const PerplexityResult by_hand = Measure(*model_, window, 16, 1);
+  EXPECT_EQ(by_hand.mean_nll, Measure(*model_, std::span(tokens_).first(15), 16, 1, bos).mean_nll);
+}
+
+// 300 tokens: chunks of 128, 128 and 43 rows in one window.
+TEST_F(TinyModelPerplexity, DoesNotDependOnThreads) {
+  for (const char* name : {"tiny-llama-f32", "tiny-llama-w4a8"}) {
+    const auto model = LoadModel(TinyPath(name), pool_);
+    std::vector<int32_t> tokens;
+    for (int i = 0; i < 300; ++i)
+      tokens.push_back(tokens_[static_cast<size_t>(i) % tokens_.size()]);
+    const PerplexityResult one = Measure(*model, tokens, 512, 1);
+    const PerplexityResult three = Measure(*model, tokens, 512, 3);
+    EXPECT_EQ(one.tokens, 299);
+    EXPECT_EQ(one.perplexity, three.perplexity) << name;
+    EXPECT_EQ(one.standard_error, three.standard_error) << name;
+  }
+}
+
+TEST_F(TinyModelPerplexity, RefusesWhatCannotBeScored) {
+  EXPECT_ERROR("at least one token", Measure(*model_, std::span(tokens_).first(1), 20, 1));
+  EXPECT_ERROR("at least one token", Measure(*model_, {}, 20, 1));
+  EXPECT_ERROR("at least 2", Measure(*model_, tokens_, 1, 1));
+  EXPECT_ERROR("100000", Measure(*model_, std::vector<int32_t>{1, 100000}, 20, 1));
+}
+
+TEST_F(TinyModelPerplexity, ReportsProgressToTheEnd) {
+  std::vector<int64_t> seen;
+  MeasurePerplexity(*model_, std::span(tokens_).first(25), {}, {.context = 10}, pool_,
+                    [&](std::string_view, int64_t done, int64_t total) {
+                      EXPECT_EQ(total, 25);
+                      seen.push_back(done);
+                    });
+  EXPECT_EQ(seen, (std::vector<int64_t>{10, 20, 25}));
 }
 
 }  // namespace

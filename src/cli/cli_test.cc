@@ -1,0 +1,251 @@
+// Runs the program as a user does.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "base/test_util.h"
+
+namespace fptq {
+namespace {
+
+struct Result {
+  int status = 0;
+  std::string out, err;
+};
+
+std::string Tiny(std::string_view name) {
+  return (std::filesystem::path(FPTQ_TESTDATA) / "models" / name).string();
+}
+
+// Starts fptq with its input and outputs in files and returns its process id.
+pid_t Start(const std::vector<std::string>& args, int in, const std::string& out,
+            const std::string& err) {
+  const pid_t child = fork();
+  if (child != 0) return child;
+  dup2(in, STDIN_FILENO);
+  dup2(open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), STDOUT_FILENO);
+  dup2(open(err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), STDERR_FILENO);
+  std::vector<char*> argv = {const_cast<char*>("fptq")};
+  for (const std::string& arg : args) argv.push_back(const_cast<char*>(arg.c_str()));
+  argv.push_back(nullptr);
+  execv(FPTQ_BINARY, argv.data());
+  _exit(127);
+}
+
+int Wait(pid_t child) {
+  int status = 0;
+  EXPECT_EQ(waitpid(child, &status, 0), child);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+Result Fptq(const std::vector<std::string>& args, std::string_view input = "") {
+  const TempFolder folder;
+  const int in = open(folder.Write("in", input).c_str(), O_RDONLY);
+  const pid_t child = Start(args, in, folder / "out", folder / "err");
+  close(in);
+  const int status = Wait(child);
+  return {.status = status, .out = ReadFile(folder / "out"), .err = ReadFile(folder / "err")};
+}
+
+Result Succeed(const std::vector<std::string>& args, std::string_view input = "") {
+  const Result result = Fptq(args, input);
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_EQ(result.err.find('\x1b'), std::string::npos) << "no progress bar without a terminal";
+  return result;
+}
+
+// Status 1 and one line that has `part` in it.
+void Fail(std::string_view part, const std::vector<std::string>& args,
+          std::string_view input = "") {
+  const Result result = Fptq(args, input);
+  EXPECT_EQ(result.status, 1) << part;
+  EXPECT_TRUE(result.err.starts_with("fptq: error: ")) << result.err;
+  EXPECT_NE(result.err.find(part), std::string::npos)
+      << "expected " << part << ", found " << result.err;
+  EXPECT_EQ(result.err.find('\n'), result.err.size() - 1) << result.err;
+  EXPECT_EQ(result.out, "");
+}
+
+std::vector<std::string> Greedy(std::vector<std::string> args,
+                                const std::vector<std::string>& more = {}) {
+  args.insert(args.end(), {"--temperature", "0", "-n", "8"});
+  args.insert(args.end(), more.begin(), more.end());
+  return args;
+}
+
+TEST(Cli, VersionNamesTheKernels) {
+  EXPECT_TRUE(Succeed({"--version"}).out.starts_with("fptq "));
+  setenv("FPTQ_ISA", "scalar", 1);
+  EXPECT_NE(Succeed({"--version"}).out.find("(scalar)"), std::string::npos);
+  setenv("FPTQ_ISA", "bogus", 1);
+  Fail("bogus", {"--version"});
+  unsetenv("FPTQ_ISA");
+}
+
+TEST(Cli, HelpListsSubcommandsAndOptions) {
+  EXPECT_NE(Succeed({"--help"}).out.find("quantize"), std::string::npos);
+  EXPECT_NE(Succeed({"quantize", "--help"}).out.find("--calibration"), std::string::npos);
+}
+
+TEST(Cli, WrongUsageIsOneLine) {
+  const std::string model = Tiny("tiny-llama-w4a8");
+  Fail("quantize, plan, inspect, run, perplexity", {});
+  Fail("'frobnicate'", {"frobnicate"});
+  Fail("MODEL", {"run"});
+  Fail("--bogus", {"run", model, "--bogus"});
+  Fail("--output", {"quantize", model});
+  Fail("--threads", {"run", model, "-p", "x", "--threads", "0"});
+  Fail("'1.5'", {"run", model, "-p", "x", "-n", "1.5"});
+  Fail("'-3'", {"run", model, "-p", "x", "-n", "-3"});
+  Fail("'nan'", {"run", model, "-p", "x", "--top-p", "nan"});
+  Fail("'2'", {"run", model, "-p", "x", "--top-p", "2"});
+  Fail("'-0.1'", {"run", model, "-p", "x", "--temperature", "-0.1"});
+  Fail("--context", {"run", model, "-p", "x", "--context", "100000"});
+  Fail("--system is for --chat", {"run", model, "-p", "x", "--system", "y"});
+  Fail("bogus", {"plan", model, "--policy", "bogus"});
+  Fail("v0", {"plan", model, "--v0", "nan"});
+  Fail("no such", {"inspect", "no\nsuch"});
+}
+
+TEST(Cli, QuantizesAndShowsAndRuns) {
+  const TempFolder folder;
+  const std::string source = Tiny("tiny-llama-f32"), model = folder / "w4a8";
+  const Result quantized =
+      Succeed({"quantize", source, "-o", model, "--calibration-tokens", "512"});
+  EXPECT_NE(quantized.out.find("bits each"), std::string::npos);
+  EXPECT_EQ(quantized.err, "");
+  Fail("--force", {"quantize", source, "-o", model});
+  Succeed({"quantize", source, "-o", model, "--force", "--calibration-tokens", "512"});
+
+  const Json description = ParseJson(Succeed({"inspect", model, "--json"}).out, "inspect");
+  EXPECT_EQ(description["config"]["layers"], 2);
+  EXPECT_EQ(description["policy"].size(), 8u);
+  // 4 bits and a 16- or 32-bit scale a group of 32 weights, and the shapes.
+  EXPECT_GT(description["bits_per_weight"], 4.4);
+  EXPECT_LT(description["bits_per_weight"], 5.5);
+  EXPECT_NE(Succeed({"inspect", model}).out.find("mlp_mid"), std::string::npos);
+  EXPECT_NE(Succeed(Greedy({"run", model, "-p", "The river"})).out, "\n");
+}
+
+TEST(Cli, PlanHasARowASite) {
+  const TempFolder folder;
+  const Result plan = Succeed({"plan", Tiny("tiny-llama-f32"), "--calibration-tokens", "512"});
+  EXPECT_EQ(std::count(plan.out.begin(), plan.out.end(), '\n'), 1 + 2 * 4);
+  const std::string recipe =
+      folder.Write("r.json", R"({"policy": "dynamic", "calibration_tokens": 512})");
+  const Result dynamic = Succeed({"plan", Tiny("tiny-llama-f32"), "--recipe", recipe});
+  EXPECT_EQ(dynamic.out.find("static"), std::string::npos);
+  const Result overridden =
+      Succeed({"plan", Tiny("tiny-llama-f32"), "--recipe", recipe, "--policy", "static"});
+  EXPECT_NE(overridden.out.find("static"), std::string::npos);
+}
+
+TEST(Cli, InspectsFloatModels) {
+  const Json folder =
+      ParseJson(Succeed({"inspect", Tiny("tiny-llama-bf16"), "--json"}).out, "inspect");
+  EXPECT_EQ(folder["bits_per_weight"], 16.0);
+  EXPECT_FALSE(folder.contains("policy"));
+  EXPECT_NE(Succeed({"inspect", Tiny("tiny-llama-gguf/model.gguf")}).out.find("GGUF"),
+            std::string::npos);
+}
+
+TEST(Cli, RunTakesItsPromptFromAFlagOrThePipe) {
+  const std::string model = Tiny("tiny-llama-w4a8");
+  const Result flag = Succeed(Greedy({"run", model, "-p", "The river"}));
+  const Result pipe = Succeed(Greedy({"run", model}), "The river\n");
+  EXPECT_EQ(flag.out, pipe.out);
+  EXPECT_NE(flag.err.find("tokens/s"), std::string::npos);
+  Fail("empty", Greedy({"run", model}), "");
+}
+
+TEST(Cli, EqualSeedsGiveEqualText) {
+  const auto text = [](const char* seed) {
+    return Succeed({"run", Tiny("tiny-llama-w4a8"), "-p", "The", "--temperature", "2", "--seed",
+                    seed, "-n", "20"})
+        .out;
+  };
+  EXPECT_EQ(text("1"), text("1"));
+  EXPECT_NE(text("1"), text("2"));
+}
+
+TEST(Cli, ContextLimitsAreStated) {
+  const std::string model = Tiny("tiny-llama-w4a8");
+  Fail("the context has room for 4",
+       {"run", model, "-p", "The river runs through three towns", "--context", "4"});
+  const Result full =
+      Succeed({"run", model, "-p", "The", "--temperature", "0", "-n", "500", "--context", "16"});
+  EXPECT_NE(full.err.find("the context of 16 tokens is full"), std::string::npos);
+}
+
+TEST(Cli, ChatsLineByLine) {
+  const std::string model = Tiny("tiny-llama-w4a8");
+  const Result once = Succeed(Greedy({"run", model, "--chat", "-p", "Hi"}));
+  const Result piped = Succeed(Greedy({"run", model, "--chat"}), "Hi\n\n/exit\nnot read\n");
+  EXPECT_EQ(once.out, piped.out);
+  const Result reset = Succeed(Greedy({"run", model, "--chat"}), "Hi\n/reset\nHi\n");
+  EXPECT_EQ(reset.out, once.out + once.out);
+}
+
+TEST(Cli, ChatWithoutATemplateListsTheNames) {
+  const TempFolder folder;
+  std::filesystem::copy(Tiny("tiny-llama-w4a8"), folder / "model",
+                        std::filesystem::copy_options::recursive);
+  std::filesystem::remove(folder / "model/tokenizer_config.json");
+  const std::vector<std::string> chat = {"run", folder / "model", "--chat", "-p", "Hi"};
+  Fail("chatml", Greedy(chat));
+  Succeed(Greedy(chat, {"--chat-template", "chatml"}));
+  Fail("bogus", Greedy(chat, {"--chat-template", "bogus"}));
+}
+
+TEST(Cli, PerplexityAsJson) {
+  const TempFolder folder;
+  std::string text;
+  for (int i = 0; i < 40; ++i) text += "The river runs through three towns to the sea.\n";
+  const std::string file = folder.Write("text", text), model = Tiny("tiny-llama-w4a8");
+  const auto measure = [&](const char* threads) {
+    return Succeed({"perplexity", model, "--text", file, "--context", "64", "--tokens", "200",
+                    "--json", "--threads", threads})
+        .out;
+  };
+  const Json json = ParseJson(measure("1"), "perplexity");
+  EXPECT_GT(json["perplexity"], 1.0);
+  EXPECT_GT(json["standard_error"], 0.0);
+  EXPECT_EQ(json["tokens"], 200 - 4);  // windows of 64, 64, 64 and 8
+  EXPECT_EQ(measure("1"), measure("2"));
+  Fail("absent", {"perplexity", model, "--text", folder / "absent"});
+  Fail("empty", {"perplexity", model, "--text", folder.Write("empty", "")});
+}
+
+TEST(Cli, SaysSoWhenStandardOutputIsFull) {
+  const TempFolder folder;
+  const int in = open("/dev/null", O_RDONLY);
+  EXPECT_EQ(Wait(Start({"--version"}, in, "/dev/full", folder / "err")), 1);
+  EXPECT_NE(ReadFile(folder / "err").find("standard output"), std::string::npos);
+  close(in);
+}
+
+TEST(Cli, InterruptAtThePromptEndsWith130) {
+  const TempFolder folder;
+  int pipe_ends[2];
+  ASSERT_EQ(pipe(pipe_ends), 0);
+  const pid_t child = Start(Greedy({"run", Tiny("tiny-llama-w4a8"), "--chat"}), pipe_ends[0],
+                            folder / "out", folder / "err");
+  close(pipe_ends[0]);
+  ASSERT_EQ(write(pipe_ends[1], "Hi\n", 3), 3);
+  // The answer's note on standard error: the program waits for the next line, or is just about to.
+  while (ReadFile(folder / "err").find("stopped") == std::string::npos) usleep(1000);
+  usleep(20000);
+  kill(child, SIGINT);
+  EXPECT_EQ(Wait(child), 130);
+  close(pipe_ends[1]);
+}
+
+}  // namespace
+}  // namespace fptq
