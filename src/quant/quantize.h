@@ -15,7 +15,7 @@ namespace fptq {
 // Calibrates, decides, equalizes and quantizes layer by layer, so that one layer is float-resident
 // at a time, and writes a complete folder: there whole or not at all. `replace`: of a folder that
 // exists. The same source and recipe give the same bytes, whatever the number of threads and the
-// CPU. `progress` may be empty.
+// kernels in use. `progress` may be empty.
 QuantizeReport QuantizeCheckpoint(const std::filesystem::path& source,
                                   const std::filesystem::path& output, const QuantRecipe& recipe,
                                   bool replace, ThreadPool& pool, const Progress& progress);
