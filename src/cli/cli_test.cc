@@ -11,6 +11,7 @@
 
 #include "base/json.h"
 #include "base/test_util.h"
+#include "cli/interrupt.h"
 
 namespace fptq {
 namespace {
@@ -231,7 +232,7 @@ TEST(Cli, SaysSoWhenStandardOutputIsFull) {
   close(in);
 }
 
-TEST(Cli, InterruptAtThePromptEndsWith130) {
+TEST(Cli, InterruptAtThePromptEndsTheProgram) {
   const TempFolder folder;
   int pipe_ends[2];
   ASSERT_EQ(pipe(pipe_ends), 0);
@@ -243,8 +244,23 @@ TEST(Cli, InterruptAtThePromptEndsWith130) {
   while (ReadFile(folder / "err").find("stopped") == std::string::npos) usleep(1000);
   usleep(20000);
   kill(child, SIGINT);
-  EXPECT_EQ(Wait(child), 130);
+  EXPECT_EQ(Wait(child), kInterruptedStatus);
   close(pipe_ends[1]);
+}
+
+TEST(Cli, InterruptedQuantizeLeavesNothing) {
+  const TempFolder folder;
+  std::filesystem::create_directory(folder / "output");
+  const int in = open("/dev/null", O_RDONLY);
+  // So many tokens take many seconds; it is interrupted while it calibrates.
+  const pid_t child = Start({"quantize", Tiny("tiny-llama-f32"), "-o", folder / "output/model",
+                             "--calibration-tokens", "1000000"},
+                            in, folder / "out", folder / "err");
+  usleep(200000);
+  kill(child, SIGINT);
+  EXPECT_EQ(Wait(child), kInterruptedStatus);
+  EXPECT_TRUE(std::filesystem::is_empty(folder / "output"));
+  close(in);
 }
 
 }  // namespace
