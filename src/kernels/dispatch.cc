@@ -58,6 +58,7 @@ void InheritAll(KernelTable& table, const KernelTable& next) {
   Inherit(table.append_kv_f32, next.append_kv_f32);
   Inherit(table.attention_i8, next.attention_i8);
   Inherit(table.attention_f32, next.attention_f32);
+  Inherit(table.int8_peak, next.int8_peak);
 }
 
 std::vector<KernelTable> CompleteTables() {

@@ -198,6 +198,9 @@ struct KernelTable {
   void (*append_kv_f32)(const AppendKvArgs<KvF32>&);
   void (*attention_i8)(const AttentionArgs<KvI8>&);
   void (*attention_f32)(const AttentionArgs<KvF32>&);
+  // The machine's int8 peak: `steps` (up to 2^28) rounds of the ISA's best int8 dot product on ones
+  // in registers. Returns the sum of the products, which is how many multiply-adds were done.
+  int64_t (*int8_peak)(int64_t steps);
 };
 
 extern const KernelTable kScalarKernels;

@@ -165,6 +165,18 @@ void FloatGemm(const FloatGemmArgs& args) {
   }
 }
 
+int64_t Int8Peak(int64_t steps) {
+  Bytes ones;
+  for (uint8_t& byte : ones.v) byte = 1;
+  int64_t sum = 0;
+  for (int64_t i = 0; i < steps; ++i) {
+    asm volatile("" : "+m"(ones));  // the compiler must not know them
+    const Ints dot = Dot(BroadcastInts(0), ones, ones);
+    for (const int32_t lane : dot.v) sum += lane;
+  }
+  return sum;
+}
+
 }  // namespace
 
 const KernelTable kScalarKernels = {
@@ -181,6 +193,7 @@ const KernelTable kScalarKernels = {
     .append_kv_f32 = AppendKvF32,
     .attention_i8 = AttentionI8,
     .attention_f32 = AttentionF32,
+    .int8_peak = Int8Peak,
 };
 
 }  // namespace fptq
