@@ -19,6 +19,10 @@ int64_t MaxInputs(const ModelConfig& config) {
   return inputs;
 }
 
+void Stamp(Activations& act, ForwardPart part) {
+  if (act.profile != nullptr) act.profile->Stamp(part);
+}
+
 // Calls body(chunk, index of the row in its chunk, row of the batch) for the batch's rows [begin,
 // end).
 template <typename Body>
@@ -175,6 +179,7 @@ Activations::Activations(const ModelConfig& config, int64_t rows, int64_t logits
 void EmbedTokens(const ModelConfig& config, const TensorView& embedding, const ForwardBatch& batch,
                  ThreadPool& pool, Activations& act) {
   FPTQ_CHECK(batch.rows() <= act.max_rows);
+  if (act.profile != nullptr) act.profile->Start();
   pool.ParallelFor(batch.rows(), [&](int64_t begin, int64_t end) {
     ForEachRow(batch, begin, end, [&](const BatchChunk& chunk, int64_t index, int64_t row) {
       const auto hidden = act.hidden.span().subspan(static_cast<size_t>(row * config.hidden),
@@ -182,6 +187,7 @@ void EmbedTokens(const ModelConfig& config, const TensorView& embedding, const F
       DequantizeRange(embedding, chunk.tokens[static_cast<size_t>(index)] * config.hidden, hidden);
     });
   });
+  Stamp(act, ForwardPart::kEmbedding);
 }
 
 void PrepareRope(const ModelConfig& config, const ForwardBatch& batch, Activations& act) {
@@ -196,6 +202,7 @@ void PrepareRope(const ModelConfig& config, const ForwardBatch& batch, Activatio
       act.rope_sin[row * half + i] = std::sin(position * frequency);
     }
   });
+  Stamp(act, ForwardPart::kRopeAppend);
 }
 
 void ForwardLayer(const ModelConfig& config, const LayerWeights& weights, int64_t layer,
@@ -211,10 +218,14 @@ void ForwardLayer(const ModelConfig& config, const LayerWeights& weights, int64_
 
   const Linear& qkv = weights.at(ActSite::kAttnIn);
   NormInput(config, weights.attn_norm, qkv, rows, pool, act);
+  Stamp(act, ForwardPart::kNormQuantize);
   observe(ActSite::kAttnIn);
   Apply(qkv, act.input, rows, pool, act.qkv.data(), /*accumulate=*/false);
+  Stamp(act, ForwardPart::kQkv);
   RotateAndAppend(config, batch, cache, cache_layer, pool, act);
+  Stamp(act, ForwardPart::kRopeAppend);
   Attention(config, batch, cache, cache_layer, pool, act);
+  Stamp(act, ForwardPart::kAttention);
 
   const Linear& o = weights.at(ActSite::kAttnOut);
   pool.ParallelFor(rows, [&](int64_t begin, int64_t end) {
@@ -222,18 +233,24 @@ void ForwardLayer(const ModelConfig& config, const LayerWeights& weights, int64_
       act.input.Set(o, row, act.attention.data() + row * config.query_width());
     }
   });
+  Stamp(act, ForwardPart::kNormQuantize);
   observe(ActSite::kAttnOut);
   Apply(o, act.input, rows, pool, act.hidden.data(), /*accumulate=*/true);
+  Stamp(act, ForwardPart::kAttnOut);
 
   const Linear& gate_up = weights.at(ActSite::kMlpIn);
   NormInput(config, weights.mlp_norm, gate_up, rows, pool, act);
+  Stamp(act, ForwardPart::kNormQuantize);
   observe(ActSite::kMlpIn);
   Apply(gate_up, act.input, rows, pool, act.gate_up.data(), /*accumulate=*/false);
+  Stamp(act, ForwardPart::kGateUp);
 
   const Linear& down = weights.at(ActSite::kMlpMid);
   GatedMlpInput(config, down, rows, pool, act);
+  Stamp(act, ForwardPart::kSiluQuantize);
   observe(ActSite::kMlpMid);
   Apply(down, act.input, rows, pool, act.hidden.data(), /*accumulate=*/true);
+  Stamp(act, ForwardPart::kDown);
 }
 
 void ComputeLogits(const ModelConfig& config, std::span<const float> final_norm, const Linear& head,
@@ -250,6 +267,7 @@ void ComputeLogits(const ModelConfig& config, std::span<const float> final_norm,
     act.input.Set(head, wanted++, act.normed.data());
   });
   if (wanted > 0) Apply(head, act.input, wanted, pool, act.logits.data(), /*accumulate=*/false);
+  Stamp(act, ForwardPart::kHead);
 }
 
 }  // namespace fptq

@@ -11,6 +11,7 @@
 #include "model/config.h"
 #include "model/kv_cache.h"
 #include "model/linear.h"
+#include "model/profile.h"
 
 namespace fptq {
 
@@ -61,6 +62,7 @@ struct Activations {
   AlignedBuffer<float> gate_up;             // [rows, 2 mlp]
   AlignedBuffer<float> logits;              // [logits_rows, vocab]
   AlignedBuffer<float> rope_cos, rope_sin;  // [rows, head_dim / 2]
+  Profile* profile = nullptr;               // not owned; null: the time of the parts is not taken
 };
 
 // The steps of the forward pass. All of them allocate nothing.
