@@ -53,6 +53,10 @@ def emulate_int8_head(model):
     head.register_forward_pre_hook(lambda _, args: (by_row(args[0], 127.5),))
 
 
+def load(folder):
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+
+
 @torch.no_grad()
 def perplexity(model, ids, new_cache):
     nll, count = 0.0, 0
@@ -121,7 +125,7 @@ def main():
     args = parser.parse_args()
 
     tokenizer = AutoTokenizer.from_pretrained(args.model)
-    model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32).eval()
+    model = load(args.model)
     text = open(args.text).read()
     ids = tokenizer(text[: 20 * args.tokens])["input_ids"][: args.tokens]
     prompts = prompts_of(text)
@@ -145,7 +149,7 @@ def main():
     agreed = report("transformers", plain, "fptq", ours, tokenizer)
     model.double()
     report("transformers, control", plain, "in float64", theirs(DynamicCache), tokenizer)
-    model.float()
+    model = load(args.model)
     model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.clone())  # untie
     emulate_int8_head(model)
     agreed &= report("transformers, emulated", theirs(Int8Cache), "fptq", ours, tokenizer)
