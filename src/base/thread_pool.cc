@@ -52,6 +52,7 @@ struct ThreadPool::State {
   const FunctionRef<void(int)>* job = nullptr;  // called with the thread's index; null: workers end
   std::exception_ptr error;                     // the first one; written by whoever sets `failed`
   std::atomic<bool> running = false;
+  double* waiting = nullptr;  // of CountWaiting
   alignas(64) std::atomic<uint32_t> epoch = 0;
   alignas(64) std::atomic<int> unfinished = 0;
   alignas(64) std::atomic<int64_t> next = 0;  // of ParallelEach
@@ -87,14 +88,21 @@ struct ThreadPool::State {
     FPTQ_CHECK(!running.exchange(true, std::memory_order_relaxed));
     Publish(&new_job);
     RunJob(0);
-    for (int left = unfinished.load(std::memory_order_acquire); left != 0;) {
-      left = WaitWhile(unfinished, left);
-    }
+    Join();
     running.store(false, std::memory_order_relaxed);
     if (failed.load(std::memory_order_relaxed)) {
       failed.store(false, std::memory_order_relaxed);
       std::rethrow_exception(std::exchange(error, nullptr));
     }
+  }
+
+  void Join() {
+    using Clock = std::chrono::steady_clock;
+    const Clock::time_point start = waiting == nullptr ? Clock::time_point() : Clock::now();
+    for (int left = unfinished.load(std::memory_order_acquire); left != 0;) {
+      left = WaitWhile(unfinished, left);
+    }
+    if (waiting != nullptr) *waiting += std::chrono::duration<double>(Clock::now() - start).count();
   }
 
   void Stop() {
@@ -118,6 +126,8 @@ ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
 ThreadPool::~ThreadPool() { state_->Stop(); }
 
 int ThreadPool::threads() const { return state_->threads(); }
+
+void ThreadPool::CountWaiting(double* seconds) { state_->waiting = seconds; }
 
 void ThreadPool::ParallelFor(int64_t count, FunctionRef<void(int64_t, int64_t)> body) {
   const int64_t n = std::min<int64_t>(count, threads());

@@ -41,6 +41,10 @@ class ThreadPool {
 
   int threads() const;
 
+  // Adds to *seconds, until another call, the time that the calling thread waits at the end of
+  // loops for the others. Null: the time is not taken.
+  void CountWaiting(double* seconds);
+
   // Calls body(begin, end) on disjoint ranges that cover [0, count), one range a thread, as even as
   // they can be.
   void ParallelFor(int64_t count, FunctionRef<void(int64_t, int64_t)> body);

@@ -224,6 +224,25 @@ TEST(Cli, PerplexityAsJson) {
   Fail("empty", {"perplexity", model, "--text", folder.Write("empty", "")});
 }
 
+TEST(Cli, BenchNamesItsTests) {
+  const std::string model = Tiny("tiny-llama-w4a8");
+  const Json json = ParseJson(Succeed({"bench", "-p", "16,5", "-n", "4", "-b", "1,3", "-d", "7",
+                                       "-r", "2", "-t", "1", "--json", "--profile", model})
+                                  .out,
+                              "bench");
+  std::vector<std::string> names;
+  for (const Json& row : json) {
+    names.push_back(row["test"]);
+    EXPECT_GT(row["tokens_per_second"], 0.0);
+    EXPECT_GT(row["profile"]["parts"]["gate/up"], 0.0);
+  }
+  EXPECT_EQ(names, (std::vector<std::string>{"pp16 @ d7", "pp5 @ d7", "tg4 @ d7", "tg4 x3 @ d7"}));
+  Fail("--prompt", {"bench", model, "-p", "16,x"});
+  Fail("--csv", {"bench", model, "--json", "--csv"});
+  Fail("positions", {"bench", model, "-p", "100000"});
+  Fail("expected a test", {"bench", model, "-p", "0", "-n", "0"});
+}
+
 TEST(Cli, SaysSoWhenStandardOutputIsFull) {
   const TempFolder folder;
   const int in = open("/dev/null", O_RDONLY);

@@ -9,5 +9,6 @@ int RunPlan(int argc, char** argv);
 int RunInspect(int argc, char** argv);
 int RunRun(int argc, char** argv);
 int RunPerplexity(int argc, char** argv);
+int RunBench(int argc, char** argv);
 
 }  // namespace fptq

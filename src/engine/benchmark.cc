@@ -1,0 +1,247 @@
+#include "engine/benchmark.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <random>
+#include <vector>
+
+#include "base/error.h"
+#include "kernels/dispatch.h"
+
+namespace fptq {
+namespace {
+
+constexpr int64_t kPrefillRows = 512;
+constexpr int kPeakTrials = 5;
+
+template <typename Body>
+double Seconds(Body body) {
+  const auto start = std::chrono::steady_clock::now();
+  body();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+double MeasureInt8Ops(ThreadPool& pool) {
+  constexpr double kSeconds = 0.02;
+  const auto& peak = Kernels().int8_peak;
+  // Doubled until one thread takes long enough.
+  int64_t steps = 1000;
+  while (Seconds([&] { peak(steps); }) < kSeconds) steps *= 2;
+  double best = 0;
+  for (int i = 0; i < kPeakTrials; ++i) {
+    const double seconds =
+        Seconds([&] { pool.ParallelFor(pool.threads(), [&](int64_t, int64_t) { peak(steps); }); });
+    const int64_t multiply_adds = peak(1) * steps * pool.threads();
+    best = std::max(best, 2 * static_cast<double>(multiply_adds) / seconds);
+  }
+  return best;
+}
+
+// Sums `words` in kStreams places at a time: which pattern is fastest depends on the machine.
+template <int kStreams>
+uint64_t Sum(std::span<const uint64_t> words) {
+  constexpr size_t kLine = 8;  // words
+  const size_t stream = words.size() / kStreams / kLine * kLine;
+  uint64_t sums[kLine] = {};
+  for (size_t i = 0; i < stream; i += kLine) {
+    for (int s = 0; s < kStreams; ++s) {
+      const uint64_t* line = words.data() + static_cast<size_t>(s) * stream + i;
+      for (size_t j = 0; j < kLine; ++j) sums[j] += line[j];
+    }
+  }
+  uint64_t sum = 0;
+  for (const uint64_t part : sums) sum += part;
+  return sum;
+}
+
+double MeasureReadBytes(ThreadPool& pool) {
+  constexpr int64_t kWords = (int64_t{256} << 20) / 8;
+  AlignedBuffer<uint64_t> buffer(kWords);
+  pool.ParallelFor(kWords, [&](int64_t begin, int64_t end) {
+    std::fill(buffer.data() + begin, buffer.data() + end, 1);
+  });
+  double best = 0;
+  for (const auto sum : {Sum<1>, Sum<2>, Sum<4>, Sum<8>}) {
+    for (int i = 0; i < kPeakTrials; ++i) {
+      const double seconds = Seconds([&] {
+        pool.ParallelFor(kWords, [&](int64_t begin, int64_t end) {
+          const auto count = static_cast<size_t>(end - begin);
+          FPTQ_CHECK(sum({buffer.data() + begin, count}) <= count);  // so that it is computed
+        });
+      });
+      best = std::max(best, 8.0 * static_cast<double>(kWords) / seconds);
+    }
+  }
+  return best;
+}
+
+// What the steps of a repetition cost, by the shapes.
+class WorkCounter {
+ public:
+  WorkCounter(const Model& model, int64_t kv_bytes_per_position)
+      : config_(model.config()), kv_bytes_(static_cast<double>(kv_bytes_per_position)) {
+    for (const LayerWeights& layer : model.layers) {
+      for (const Linear& linear : layer.linears) {
+        layer_bytes_ += static_cast<double>(linear.Bytes());
+        layer_ops_ += OpsPerRow(linear);
+      }
+    }
+    head_bytes_ = static_cast<double>(model.head.Bytes());
+    head_ops_ = OpsPerRow(model.head);
+  }
+
+  void Add(const ForwardBatch& batch, BenchmarkResult& result) const {
+    const auto logits_rows = static_cast<double>(batch.logits_rows());
+    result.bytes += layer_bytes_ + (logits_rows > 0 ? head_bytes_ : 0);
+    result.operations += static_cast<double>(batch.rows()) * layer_ops_ + logits_rows * head_ops_;
+    for (const BatchChunk& chunk : batch.chunks) {
+      const auto rows = static_cast<double>(chunk.tokens.size());
+      const auto first = static_cast<double>(chunk.first_position);
+      result.bytes += (first + rows) * kv_bytes_;
+      const double pairs = rows * first + rows * (rows + 1) / 2;  // of a query and a position
+      // Two products of a query head's width a pair, each a multiplication and an addition.
+      result.operations += static_cast<double>(config_.layers * config_.query_width()) * 4 * pairs;
+    }
+    ++result.steps;
+  }
+
+ private:
+  static double OpsPerRow(const Linear& linear) {
+    return 2 * static_cast<double>(linear.channels()) * static_cast<double>(linear.k());
+  }
+
+  const ModelConfig& config_;
+  double kv_bytes_;  // of a position, all layers
+  double layer_bytes_ = 0, layer_ops_ = 0, head_bytes_ = 0, head_ops_ = 0;
+};
+
+// The sequences of a case over one KV cache. Each repetition starts again at the depth.
+class Runner {
+ public:
+  Runner(const Model& model, const BenchmarkCase& test, ThreadPool& pool)
+      : model_(model),
+        test_(test),
+        pool_(pool),
+        capacity_((test.depth + test.tokens + kKvBlock - 1) / kKvBlock * kKvBlock),
+        cache_(model.config(), model.kv_type(), test.sequences, capacity_, model.config().layers),
+        activations_(model.config(), MaxRows(test), test.sequences) {
+    std::mt19937 random(0);
+    std::uniform_int_distribution<int32_t> token(0, static_cast<int32_t>(model.config().vocab) - 1);
+    tokens_.resize(static_cast<size_t>(test.depth + test.tokens));
+    for (int32_t& t : tokens_) t = token(random);
+    const WorkCounter work(model, cache_.Bytes() / test.sequences / capacity_);
+    result_.kv_bytes = cache_.Bytes();
+    Prefill(0, test.depth, nullptr);
+    Repeat(&work);  // warms up and counts
+  }
+
+  BenchmarkResult Run(int64_t repetitions, BenchmarkProfile* profile) {
+    const double tokens = static_cast<double>(test_.tokens * test_.sequences);
+    if (profile != nullptr) {
+      activations_.profile = &profile->parts;
+      pool_.CountWaiting(&profile->waiting_seconds);
+      profile->steps += repetitions * result_.steps;
+    }
+    std::vector<double> rates;
+    for (int64_t i = 0; i < repetitions; ++i) {
+      const double seconds = Seconds([&] { Repeat(nullptr); });
+      result_.seconds += seconds / static_cast<double>(repetitions);
+      rates.push_back(tokens / seconds);
+    }
+    pool_.CountWaiting(nullptr);
+    for (const double rate : rates) result_.mean += rate / static_cast<double>(repetitions);
+    double squares = 0;
+    for (const double rate : rates) squares += (rate - result_.mean) * (rate - result_.mean);
+    if (repetitions > 1) {
+      result_.standard_deviation = std::sqrt(squares / static_cast<double>(repetitions - 1));
+    }
+    return result_;
+  }
+
+ private:
+  static int64_t MaxRows(const BenchmarkCase& test) {
+    return std::max(test.sequences, std::min(kPrefillRows, test.depth + test.tokens));
+  }
+
+  void Repeat(const WorkCounter* work) {
+    switch (test_.phase) {
+      case BenchmarkPhase::kPrefill:
+        return Prefill(test_.depth, test_.depth + test_.tokens, work);
+      case BenchmarkPhase::kDecode:
+        return Decode(work);
+    }
+  }
+
+  // Logits of the last position only.
+  void Prefill(int64_t begin, int64_t end, const WorkCounter* work) {
+    batch_.chunks.resize(1);
+    for (int64_t slot = 0; slot < test_.sequences; ++slot) {
+      for (int64_t first = begin; first < end; first += kPrefillRows) {
+        const int64_t last = std::min(end, first + kPrefillRows);
+        batch_.chunks[0] = Chunk(slot, first, last, /*logits=*/last == end ? 1 : 0);
+        Step(work);
+      }
+    }
+  }
+
+  void Decode(const WorkCounter* work) {
+    batch_.chunks.resize(static_cast<size_t>(test_.sequences));
+    for (int64_t position = test_.depth; position < test_.depth + test_.tokens; ++position) {
+      for (int64_t slot = 0; slot < test_.sequences; ++slot) {
+        batch_.chunks[static_cast<size_t>(slot)] =
+            Chunk(slot, position, position + 1, /*logits=*/1);
+      }
+      Step(work);
+    }
+  }
+
+  BatchChunk Chunk(int64_t slot, int64_t begin, int64_t end, int64_t logits) const {
+    return {.slot = slot,
+            .first_position = begin,
+            .tokens = std::span(tokens_).subspan(static_cast<size_t>(begin),
+                                                 static_cast<size_t>(end - begin)),
+            .logits = logits};
+  }
+
+  void Step(const WorkCounter* work) {
+    Forward(model_, batch_, cache_, pool_, activations_);
+    if (work != nullptr) work->Add(batch_, result_);
+  }
+
+  const Model& model_;
+  const BenchmarkCase test_;
+  ThreadPool& pool_;
+  int64_t capacity_;
+  KvCache cache_;
+  Activations activations_;
+  ForwardBatch batch_;
+  std::vector<int32_t> tokens_;  // [depth + tokens], the same for all sequences
+  BenchmarkResult result_;
+};
+
+}  // namespace
+
+MachinePeaks MeasurePeaks(ThreadPool& pool) {
+  return {.int8_ops = MeasureInt8Ops(pool), .read_bytes = MeasureReadBytes(pool)};
+}
+
+std::string BenchmarkCase::Name() const {
+  std::string name = fmt::format("{}{}", phase == BenchmarkPhase::kPrefill ? "pp" : "tg", tokens);
+  if (sequences > 1) name += fmt::format(" x{}", sequences);
+  if (depth > 0) name += fmt::format(" @ d{}", depth);
+  return name;
+}
+
+BenchmarkResult RunBenchmark(const Model& model, const BenchmarkCase& test, int64_t repetitions,
+                             ThreadPool& pool, BenchmarkProfile* profile) {
+  FPTQ_CHECK(test.tokens >= 1 && test.depth >= 0 && test.sequences >= 1 && repetitions >= 1);
+  const int64_t positions = model.config().max_positions;
+  if (test.depth > positions - test.tokens) {
+    throw Error("{}: expected at most {} tokens, the positions of the model, found {}", test.Name(),
+                positions, test.depth + test.tokens);
+  }
+  return Runner(model, test, pool).Run(repetitions, profile);
+}
+
+}  // namespace fptq
