@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
+#include "base/atomic_write.h"
 #include "base/error.h"
 #include "base/mapped_file.h"
 #include "cli/arguments.h"
@@ -28,7 +30,7 @@ std::vector<int32_t> ReadTokens(const Tokenizer& tokenizer, const std::string& p
 int RunPerplexity(int argc, char** argv) {
   CLI::App app("Measures the perplexity of a text in windows that do not overlap.",
                "fptq perplexity");
-  std::string path, text;
+  std::string path, text, logits_path;
   int64_t context = 0, limit = 0;
   bool json = false;
   int threads = 1;
@@ -41,6 +43,9 @@ int RunPerplexity(int argc, char** argv) {
       ->check(Between(int64_t{2}, kAnyCount));
   app.add_option("--tokens", limit, "use only the first N tokens of the text")
       ->check(Between(int64_t{1}, kAnyCount));
+  app.add_option(
+      "--logits", logits_path,
+      "also write the logits of the scored tokens to this file: float32 [tokens, vocab]");
   app.add_flag("--json", json, "print one JSON object");
   AddThreads(app, threads);
   if (!ParseArguments(app, argc, argv)) return 0;
@@ -49,14 +54,22 @@ int RunPerplexity(int argc, char** argv) {
   const auto model = LoadModel(path, pool);
   std::vector<int32_t> tokens = ReadTokens(model->tokenizer, text);
   if (limit > 0 && limit < std::ssize(tokens)) tokens.resize(static_cast<size_t>(limit));
-  const PerplexityOptions options = {.context =
-                                         ChooseContext(context, kDefaultContext, model->config())};
+  PerplexityOptions options;
+  options.context = ChooseContext(context, kDefaultContext, model->config());
+  std::optional<OutputFile> logits_file;
+  if (!logits_path.empty()) {
+    logits_file.emplace(logits_path);
+    options.on_logits = [&](std::span<const float> logits) {
+      logits_file->Write(std::as_bytes(logits));
+    };
+  }
   PerplexityResult result;
   {
     ProgressBar bar;
     result = MeasurePerplexity(*model, tokens, TextPrefix(model->tokenizer), options, pool,
                                bar.AsProgress());
   }
+  if (logits_file) logits_file->Close();
   if (json) {
     const Json object = {{"perplexity", result.perplexity},
                          {"tokens", result.tokens},

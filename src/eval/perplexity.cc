@@ -14,11 +14,14 @@ constexpr int64_t kRows = 128;
 // Predicts window[1..] from what is before each, and appends the -log p.
 class WindowScorer {
  public:
-  WindowScorer(const Model& model, int64_t context, ThreadPool& pool)
+  WindowScorer(const Model& model, const PerplexityOptions& options, ThreadPool& pool)
       : model_(model),
+        options_(options),
         pool_(pool),
-        cache_(model.config(), model.kv_type(), /*slots=*/1, context, model.config().layers),
-        activations_(model.config(), std::min(context, kRows), std::min(context, kRows)),
+        cache_(model.config(), model.kv_type(), /*slots=*/1, options.context,
+               model.config().layers),
+        activations_(model.config(), std::min(options.context, kRows),
+                     std::min(options.context, kRows)),
         batch_{.chunks = std::vector<BatchChunk>(1)} {}
 
   void Score(std::span<const int32_t> window, std::vector<double>& nlls) {
@@ -31,14 +34,15 @@ class WindowScorer {
                           .tokens = chunk,
                           .logits = std::ssize(chunk)};
       Forward(model_, batch_, cache_, pool_, activations_);
+      const auto vocab = static_cast<size_t>(model_.config().vocab);
+      const auto logits = activations_.logits.span().first(chunk.size() * vocab);
+      if (options_.on_logits) options_.on_logits(logits);
       const size_t first = nlls.size();
       nlls.resize(first + chunk.size());
       pool_.ParallelFor(std::ssize(chunk), [&](int64_t row_begin, int64_t row_end) {
-        const auto vocab = static_cast<size_t>(model_.config().vocab);
         for (auto row = static_cast<size_t>(row_begin); row < static_cast<size_t>(row_end); ++row) {
-          const std::span<const float> logits =
-              activations_.logits.span().subspan(row * vocab, vocab);
-          nlls[first + row] = NegativeLogLikelihood(logits, window[begin + row + 1]);
+          nlls[first + row] =
+              NegativeLogLikelihood(logits.subspan(row * vocab, vocab), window[begin + row + 1]);
         }
       });
     }
@@ -46,6 +50,7 @@ class WindowScorer {
 
  private:
   const Model& model_;
+  const PerplexityOptions& options_;
   ThreadPool& pool_;
   KvCache cache_;
   Activations activations_;
@@ -89,7 +94,7 @@ PerplexityResult MeasurePerplexity(const Model& model, std::span<const int32_t> 
                 std::max<int64_t>(2, std::ssize(prefix) + 1), options.context);
   }
   CheckTokens(tokens, model.config());
-  WindowScorer scorer(model, options.context, pool);
+  WindowScorer scorer(model, options, pool);
   std::vector<double> nlls;
   nlls.reserve(tokens.size());
   std::vector<int32_t> window;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -13,6 +14,8 @@ namespace fptq {
 
 struct PerplexityOptions {
   int64_t context = 1024;  // tokens of a window, BOS included; at least 2
+  // If set, is given the logits of the scored tokens, in order, some rows at a time: [rows, vocab].
+  std::function<void(std::span<const float>)> on_logits = {};
 };
 
 struct PerplexityResult {

@@ -78,6 +78,23 @@ class TinyModelPerplexity : public ::testing::Test {
   std::vector<int32_t> tokens_ = GoldenTokens();
 };
 
+TEST_F(TinyModelPerplexity, GivesTheLogitsOfTheScoredTokens) {
+  std::vector<float> logits;
+  const PerplexityOptions options = {.context = 1024,
+                                     .on_logits = [&](std::span<const float> rows) {
+                                       logits.insert(logits.end(), rows.begin(), rows.end());
+                                     }};
+  const PerplexityResult result =
+      MeasurePerplexity(*model_, tokens_, /*prefix=*/{}, options, pool_, nullptr);
+  const auto vocab = static_cast<size_t>(model_->config().vocab);
+  ASSERT_EQ(logits.size(), vocab * static_cast<size_t>(result.tokens));
+  double sum = 0;
+  for (size_t i = 0; i + 1 < tokens_.size(); ++i) {
+    sum += NegativeLogLikelihood(std::span(logits).subspan(i * vocab, vocab), tokens_[i + 1]);
+  }
+  EXPECT_NEAR(sum / static_cast<double>(result.tokens), result.mean_nll, 1e-12);
+}
+
 // The logits of transformers, both sides in float32: they differ by about 1e-5.
 TEST_F(TinyModelPerplexity, AgreesWithTransformers) {
   const std::string bytes = ReadFile(TinyPath("tiny-llama-f32") / "logits.f32");
