@@ -28,7 +28,7 @@ class FunctionRef<Result(Args...)> {
   Result (*call_)(void*, Args...);
 };
 
-// The calling thread is thread 0, so ThreadPool(1) starts no thread. Between loops the workers spin
+// The calling thread works too, so ThreadPool(1) starts no thread. Between loops the workers spin
 // for a few dozen microseconds (a decode step has hundreds of loops) and then sleep. A loop
 // allocates nothing. One loop at a time: not to be called from two threads, nor from inside a loop.
 // An exception thrown by a body is rethrown by the call.
@@ -45,9 +45,13 @@ class ThreadPool {
   // loops for the others. Null: the time is not taken.
   void CountWaiting(double* seconds);
 
-  // Calls body(begin, end) on disjoint ranges that cover [0, count), one range a thread, as even as
-  // they can be.
-  void ParallelFor(int64_t count, FunctionRef<void(int64_t, int64_t)> body);
+  // Calls body(begin, end) on disjoint ranges that cover [0, count), each handed out to whichever
+  // thread is free: some ranges a thread, as even as they can be, that begin at multiples of
+  // `unit_length`.
+  void ParallelFor(int64_t count, int64_t unit_length, FunctionRef<void(int64_t, int64_t)> body);
+  void ParallelFor(int64_t count, FunctionRef<void(int64_t, int64_t)> body) {
+    ParallelFor(count, /*unit_length=*/1, body);
+  }
 
   // Calls body(i) once for each i in [0, count), handed out one by one to whichever thread is free.
   void ParallelEach(int64_t count, FunctionRef<void(int64_t)> body);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <set>
 #include <stdexcept>
@@ -33,6 +34,33 @@ TEST_P(ThreadPoolTest, ParallelForCoversTheRangeOnce) {
       EXPECT_LE(*used.rbegin() - *used.begin(), 1);  // as even as they can be
     }
   }
+}
+
+TEST_P(ThreadPoolTest, RangesBeginAtMultiplesOfTheUnit) {
+  for (int64_t count = 0; count < 70; ++count) {
+    std::vector<int> calls(static_cast<size_t>(count));
+    pool_.ParallelFor(count, /*unit_length=*/4, [&](int64_t begin, int64_t end) {
+      EXPECT_EQ(begin % 4, 0);
+      EXPECT_TRUE(end % 4 == 0 || end == count);
+      for (int64_t i = begin; i < end; ++i) ++calls[static_cast<size_t>(i)];
+    });
+    EXPECT_EQ(calls, std::vector<int>(calls.size(), 1));
+  }
+}
+
+// A worker that is held up in one chunk does not keep the others from being done.
+TEST_P(ThreadPoolTest, OneSlowChunkHoldsUpNoOther) {
+  if (pool_.threads() == 1) GTEST_SKIP() << "one thread does all chunks in order";
+  std::atomic<int> done = 0;
+  pool_.ParallelEach(20, [&](int64_t i) {
+    if (i != 0) {
+      ++done;
+      return;
+    }
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (done < 19 && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
+  });
+  EXPECT_EQ(done, 19);
 }
 
 TEST_P(ThreadPoolTest, ParallelEachCallsEachOnce) {

@@ -6,6 +6,12 @@
 #include "kernels/dispatch.h"
 
 namespace fptq {
+namespace {
+
+// Kernels take two tiles at a time where they can.
+constexpr int64_t kTilesTogether = 2;
+
+}  // namespace
 
 int64_t Linear::channels() const {
   return std::visit([](const auto& matrix) { return matrix.channels; }, weights);
@@ -53,7 +59,7 @@ void Apply(const Linear& linear, const LinearInput& input, int64_t rows, ThreadP
   if (const auto* matrix = std::get_if<QuantizedMatrix>(&linear.weights)) {
     FPTQ_CHECK(rows * matrix->k <= input.q_.size());
     const auto gemm = matrix->bits == 4 ? kernels.gemm_w4 : kernels.gemm_w8;
-    pool.ParallelFor(matrix->channel_tiles(), [&](int64_t begin, int64_t end) {
+    pool.ParallelFor(matrix->channel_tiles(), kTilesTogether, [&](int64_t begin, int64_t end) {
       gemm({.activations = input.q_.data(),
             .activation_scales = input.scales_.data(),
             .group_sums = input.group_sums_.data(),
@@ -74,7 +80,7 @@ void Apply(const Linear& linear, const LinearInput& input, int64_t rows, ThreadP
   }
   const auto& matrix = std::get<FloatMatrix>(linear.weights);
   FPTQ_CHECK(rows * matrix.k <= input.f32_.size());
-  pool.ParallelFor(matrix.channel_tiles(), [&](int64_t begin, int64_t end) {
+  pool.ParallelFor(matrix.channel_tiles(), kTilesTogether, [&](int64_t begin, int64_t end) {
     kernels.gemm_f32({.activations = input.f32_.data(),
                       .rows = rows,
                       .k = matrix.k,
