@@ -162,6 +162,7 @@ def main():
     parser.add_argument("--tokens", type=int, default=1024)
     args = parser.parse_args()
 
+    agreed = check_float(args)
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     model = load(args.model)
     text = open(args.text).read()
