@@ -45,6 +45,11 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   close(fd);
 }
 
+void MappedFile::ReleasePages() const {
+  // Only advice: failing is fine.
+  madvise(const_cast<std::byte*>(bytes_.data()), bytes_.size(), MADV_DONTNEED);
+}
+
 MappedFile::~MappedFile() {
   if (!bytes_.empty()) munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
 }

@@ -17,6 +17,8 @@ class MappedFile {
 
   const std::filesystem::path& path() const { return path_; }
   std::span<const std::byte> bytes() const { return bytes_; }
+  // Takes the file's pages out of the process's resident memory; they stay readable.
+  void ReleasePages() const;
 
  private:
   std::filesystem::path path_;

@@ -93,27 +93,27 @@ class HuggingFaceCheckpoint : public Checkpoint {
       tensors_.insert(*tensor);
     }
   }
-
-  std::vector<MappedFile> files_;
 };
 
 class GgufCheckpoint : public Checkpoint {
  public:
-  explicit GgufCheckpoint(const fs::path& path) : Checkpoint(Format::kGguf, path), file_(path) {
-    if (!IsGguf(file_.bytes())) {
+  explicit GgufCheckpoint(const fs::path& path) : Checkpoint(Format::kGguf, path) {
+    const std::span<const std::byte> bytes = files_.emplace_back(path).bytes();
+    if (!IsGguf(bytes)) {
       throw Error("{}: expected a GGUF file or a folder with {}, found another kind of file",
                   path.string(), kConfig);
     }
-    GgufContents contents = ParseGguf(file_.bytes(), path.string());
+    GgufContents contents = ParseGguf(bytes, path.string());
     metadata_ = std::move(contents.metadata);
     tensors_ = std::move(contents.tensors);
   }
-
- private:
-  MappedFile file_;
 };
 
 }  // namespace
+
+void Checkpoint::ReleasePages() const {
+  for (const MappedFile& file : files_) file.ReleasePages();
+}
 
 std::unique_ptr<Checkpoint> Checkpoint::Open(const fs::path& path) {
   std::error_code error;

@@ -7,8 +7,10 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/json.h"
+#include "base/mapped_file.h"
 #include "base/tensor.h"
 
 namespace fptq {
@@ -38,6 +40,10 @@ class Checkpoint {
   // Like Get, and its shape must be `shape`.
   const TensorView& Get(std::string_view name, std::span<const int64_t> shape) const;
 
+  // The pages read so far no longer count as memory of this process; what is read again comes from
+  // the page cache. Call it when weights have been copied out.
+  void ReleasePages() const;
+
   // Bytes of all the tensors.
   int64_t TensorBytes() const;
 
@@ -47,7 +53,8 @@ class Checkpoint {
   Format format_;
   std::filesystem::path path_;
   Json metadata_;
-  std::map<std::string, TensorView, std::less<>> tensors_;
+  std::vector<MappedFile> files_;
+  std::map<std::string, TensorView, std::less<>> tensors_;  // in files_
 };
 
 // Elements [first, first + out.size()) of the flattened tensor as float, dequantized by the

@@ -1,5 +1,9 @@
 #include "kernels/dispatch.h"
 
+#if defined(__aarch64__)
+#include <sys/auxv.h>
+#endif
+
 #include <cstdlib>
 #include <string>
 #include <vector>
@@ -14,6 +18,8 @@ constexpr const KernelTable* kTables[] = {
 #if defined(__x86_64__)
     &kAvx512VnniKernels,
     &kAvx2Kernels,
+#elif defined(__aarch64__)
+    &kNeonDotprodKernels,
 #endif
     &kScalarKernels,
 };
@@ -32,6 +38,8 @@ uint32_t CpuFeatures() {
       has(__builtin_cpu_supports("avx512vnni"))) {
     features |= kCpuAvx512Vnni;
   }
+#elif defined(__aarch64__)
+  if ((getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0) features |= kCpuNeonDotprod;
 #endif
   return features;
 }

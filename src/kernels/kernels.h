@@ -181,6 +181,7 @@ inline constexpr int64_t kMaxHeadDim = 256;
 enum CpuFeature : uint32_t {
   kCpuAvx2 = 1u << 0,        // AVX2, FMA and F16C
   kCpuAvx512Vnni = 1u << 1,  // AVX-512 F, BW, DQ, VL and VNNI
+  kCpuNeonDotprod = 1u << 2,
 };
 
 // A null entry inherits from the next table of the list; scalar has all of them.
@@ -206,5 +207,6 @@ struct KernelTable {
 extern const KernelTable kScalarKernels;
 extern const KernelTable kAvx2Kernels;
 extern const KernelTable kAvx512VnniKernels;
+extern const KernelTable kNeonDotprodKernels;
 
 }  // namespace fptq

@@ -190,6 +190,7 @@ std::shared_ptr<const Model> LoadModel(const std::filesystem::path& path, Thread
   }
   std::vector<float> final_norm = source.ReadVector(source.Name(source.arch().final_norm));
   Linear head = Head(source, pool);
+  source.checkpoint().ReleasePages();
   return std::make_shared<const Model>(
       Model{.source = std::move(source),
             .layers = std::move(layers),
