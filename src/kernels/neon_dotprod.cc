@@ -239,19 +239,23 @@ struct QuantizedBlock {
   }
 };
 
+// kRows rows x one tile.
 template <int kRows>
 struct FloatBlock {
   static void Run(const FloatGemmArgs& args, int64_t row, int64_t tile) {
     const float* weights = args.weights + tile * args.k * kTileChannels;
     const float* activations = args.activations + row * args.k;
     Lanes acc[kRows];
+#pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r) acc[r] = Broadcast(0.0f);
     for (int64_t k = 0; k < args.k; ++k) {
       const Lanes w = Load(weights + k * kTileChannels);
 #pragma GCC unroll 4
-      for (int r = 0; r < kRows; ++r)
+      for (int r = 0; r < kRows; ++r) {
         acc[r] = Fma(Broadcast(activations[r * args.k + k]), w, acc[r]);
+      }
     }
+#pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r) Finish(args, row + r, tile, acc[r]);
   }
 };
