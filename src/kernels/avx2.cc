@@ -117,6 +117,7 @@ inline Ints Dot(Ints acc, Bytes u, Bytes s) {
 }
 inline Lanes ToLanes(Ints a) { return {_mm256_cvtepi32_ps(a.lo), _mm256_cvtepi32_ps(a.hi)}; }
 
+constexpr int kDotVectors = 2;
 #include "kernels/attention.inc"
 
 // --- GEMM --------------------------------------------------------------------------------------

@@ -60,6 +60,7 @@ inline Ints BroadcastInts(int32_t x) { return _mm512_set1_epi32(x); }
 inline Ints Dot(Ints acc, Bytes u, Bytes s) { return _mm512_dpbusd_epi32(acc, u, s); }
 inline Lanes ToLanes(Ints a) { return _mm512_cvtepi32_ps(a); }
 
+constexpr int kDotVectors = 4;
 #include "kernels/attention.inc"
 
 // --- GEMM --------------------------------------------------------------------------------------

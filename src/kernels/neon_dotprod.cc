@@ -120,6 +120,7 @@ inline Lanes ToLanes(Ints a) {
   return Each<Lanes>([&](int i) { return vcvtq_f32_s32(a.v[i]); });
 }
 
+constexpr int kDotVectors = 1;
 #include "kernels/attention.inc"
 
 // --- GEMM --------------------------------------------------------------------------------------

@@ -107,6 +107,7 @@ inline Lanes ToLanes(const Ints& a) {
   return Each([&](int i) { return static_cast<float>(a.v[i]); });
 }
 
+constexpr int kDotVectors = 4;
 #include "kernels/attention.inc"
 
 template <typename Args>
