@@ -174,7 +174,7 @@ void ThreadPool::CountWaiting(double* seconds) { state_->waiting = seconds; }
 void ThreadPool::ParallelFor(int64_t count, int64_t unit_length,
                              FunctionRef<void(int64_t, int64_t)> body) {
   // Enough chunks that the others can make up for a thread that is held up.
-  constexpr int64_t kChunksPerThread = 4;
+  constexpr int64_t kChunksPerThread = 2;
   FPTQ_CHECK(unit_length >= 1);
   state_->Run(count, unit_length, threads() * kChunksPerThread, body);
 }
