@@ -6,7 +6,7 @@
 OUT becomes a Hugging Face folder, in shards above 5 GB. Tensors are written one by one, so memory
 stays at one tensor. Weights are normal with variance 1 / fan-in, so activations keep the size that
 norms give them. Needs numpy; --gguf also the gguf package. Without --tokenizer the vocabulary is
-the 256 bytes and a few special tokens, whatever the embedding's size.
+the 256 bytes, one merge and a few special tokens, whatever the embedding's size.
 """
 
 import argparse
@@ -155,7 +155,8 @@ def write_tokenizer(folder, args):
             ):
                 shutil.copy(file, folder)
         return
-    tokens = SPECIAL + byte_alphabet()
+    # One merge, since llama.cpp takes no vocabulary without any.
+    tokens = SPECIAL + byte_alphabet() + ["Ġt"]
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     write_json(
@@ -172,7 +173,7 @@ def write_tokenizer(folder, args):
             "model": {
                 "type": "BPE",
                 "vocab": {t: i for i, t in enumerate(tokens)},
-                "merges": [],
+                "merges": ["Ġ t"],
             },
         },
     )
