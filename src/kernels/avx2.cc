@@ -127,16 +127,6 @@ constexpr int kMaxRows = 4;
 constexpr int64_t kRowBytes = 128 << 10;
 constexpr int64_t kPrefetchBytes = 2048;
 
-// Applies scale, bias and residual (kernels.h) to 16 channels.
-template <typename Args>
-inline void Finish(const Args& args, int64_t row, int64_t tile, Lanes result) {
-  const int64_t channel = tile * kTileChannels, n = args.channels - channel;
-  float* out = args.out + row * args.out_stride + channel;
-  if (args.bias != nullptr) result = Add(result, LoadUpTo(args.bias + channel, n));
-  if (args.accumulate) result = Add(LoadUpTo(out, n), result);
-  StoreUpTo(out, result, n);
-}
-
 // Adds the products of 32 k of 4-bit weights, one tile: eight products of pairs fit int16 (15 * 128
 // * 2 * 8 = 30,720).
 template <int kRows>

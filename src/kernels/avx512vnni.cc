@@ -65,22 +65,12 @@ constexpr int kDotVectors = 4;
 
 // --- GEMM --------------------------------------------------------------------------------------
 
-// Rows that share each loaded weight: with two tiles 24 accumulators, and the weights and a
+// Rows that share each loaded weight: with two tiles 16 accumulators, and the weights and a
 // broadcast beside them.
 constexpr int kMaxRows = 8;
 // Activations of the rows that go through all tiles together: they stay in half of the L2 cache.
 constexpr int64_t kRowBytes = 512 << 10;
 constexpr int64_t kPrefetchBytes = 4096;
-
-// Applies scale, bias and residual (kernels.h) to 16 channels.
-template <typename Args>
-inline void Finish(const Args& args, int64_t row, int64_t tile, Lanes result) {
-  const int64_t channel = tile * kTileChannels, n = args.channels - channel;
-  float* out = args.out + row * args.out_stride + channel;
-  if (args.bias != nullptr) result = Add(result, LoadUpTo(args.bias + channel, n));
-  if (args.accumulate) result = Add(LoadUpTo(out, n), result);
-  StoreUpTo(out, result, n);
-}
 
 // kRows rows x kTiles tiles. A vector of 4-bit weights gives two of bytes, low and high nibbles.
 template <int kBits, int kRows, int kTiles>

@@ -128,16 +128,6 @@ constexpr int kDotVectors = 1;
 // Activations of the rows that go through all tiles together: they stay in the L2 cache.
 constexpr int64_t kRowBytes = 256 << 10;
 
-// Applies scale, bias and residual (kernels.h) to 16 channels.
-template <typename Args>
-inline void Finish(const Args& args, int64_t row, int64_t tile, Lanes result) {
-  const int64_t channel = tile * kTileChannels, n = args.channels - channel;
-  float* out = args.out + row * args.out_stride + channel;
-  if (args.bias != nullptr) result = Add(result, LoadUpTo(args.bias + channel, n));
-  if (args.accumulate) result = Add(LoadUpTo(out, n), result);
-  StoreUpTo(out, result, n);
-}
-
 // Weights k = 4 * kQuad ... + 3 of 4 channels, from where the first of 16 k lie: 4 bits as q + 8,
 // 8 bits as q.
 template <int kBits, int kQuad>
