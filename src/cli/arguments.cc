@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "base/error.h"
 #include "base/thread_pool.h"
@@ -49,6 +50,13 @@ void AddThreads(CLI::App& app, int& threads) {
   app.add_option("--threads", threads,
                  fmt::format("threads to compute with (default {}, the cores)", threads))
       ->check(Between(int64_t{1}, int64_t{1024}));
+}
+
+CLI::Option* AddKvType(CLI::App& app, const std::string& name, std::optional<KvType>& type,
+                       const std::string& whose) {
+  const std::map<std::string, KvType> types = {{"int8", KvType::kI8}, {"f32", KvType::kF32}};
+  return app.add_option(name, type, whose + ": int8 or f32 (default int8 for a quantized model)")
+      ->transform(CLI::CheckedTransformer(types).description(""));
 }
 
 int64_t ChooseContext(int64_t context, int64_t otherwise, const ModelConfig& config) {

@@ -3,8 +3,11 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <optional>
+#include <string>
 
 #include "model/config.h"
+#include "model/kv_cache.h"
 
 namespace fptq {
 
@@ -18,6 +21,10 @@ CLI::Validator Between(double min, double max);
 inline constexpr int64_t kAnyCount = 1'000'000'000'000;
 
 void AddThreads(CLI::App& app, int& threads);  // sets its default, the physical cores
+
+// An option that takes int8 or f32; not set: what the model has by default.
+CLI::Option* AddKvType(CLI::App& app, const std::string& name, std::optional<KvType>& type,
+                       const std::string& whose);
 
 // `context` as given (0: not given, then `otherwise` or less). Error if the model has less.
 int64_t ChooseContext(int64_t context, int64_t otherwise, const ModelConfig& config);

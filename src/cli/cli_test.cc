@@ -220,8 +220,37 @@ TEST(Cli, PerplexityAsJson) {
   EXPECT_GT(json["standard_error"], 0.0);
   EXPECT_EQ(json["tokens"], 200 - 4);  // windows of 64, 64, 64 and 8
   EXPECT_EQ(measure("1"), measure("2"));
+  EXPECT_EQ(json["windows"], 4);
   Fail("absent", {"perplexity", model, "--text", folder / "absent"});
   Fail("empty", {"perplexity", model, "--text", folder.Write("empty", "")});
+}
+
+TEST(Cli, PerplexityAgainstAnotherModel) {
+  const TempFolder folder;
+  std::string text;
+  for (int i = 0; i < 10; ++i) text += "The river runs through three towns to the sea.\n";
+  const std::string file = folder.Write("text", text), model = Tiny("tiny-llama-w4a8");
+  const auto measure = [&](const std::string& against, const std::vector<std::string>& more) {
+    std::vector<std::string> args = {"perplexity", model,       "--text", file,    "--context",
+                                     "64",         "--against", against,  "--json"};
+    args.insert(args.end(), more.begin(), more.end());
+    return ParseJson(Succeed(args).out, "perplexity");
+  };
+  const Json other = measure(Tiny("tiny-llama-f32"), {});
+  EXPECT_GT(other["kl_divergence"], 0.0);
+  EXPECT_GT(other["kl_divergence_standard_error"], 0.0);
+  EXPECT_GT(other["perplexity_ratio_standard_error"], 0.0);
+  const Json itself = measure(model, {});
+  EXPECT_EQ(itself["kl_divergence"], 0.0);
+  EXPECT_EQ(itself["top1_agreement"], 1.0);
+  EXPECT_EQ(itself["perplexity_ratio"], 1.0);
+  EXPECT_GT(measure(model, {"--against-kv", "f32"})["kl_divergence"], 0.0);
+  EXPECT_EQ(measure(model, {"--kv", "f32", "--against-kv", "f32"})["kl_divergence"], 0.0);
+  EXPECT_NE(Succeed({"perplexity", model, "--text", file, "--against", model})
+                .out.find("same top-1 100.00 %"),
+            std::string::npos);
+  Fail("--against", {"perplexity", model, "--text", file, "--against-kv", "f32"});
+  Fail("--kv", {"perplexity", model, "--text", file, "--kv", "f16"});
 }
 
 TEST(Cli, BenchNamesItsTests) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/test_util.h"
+#include "eval/testing.h"
 
 namespace fptq {
 namespace {
@@ -43,26 +44,21 @@ TEST(Perplexity, RejectsLogitsThatAreNotFinite) {
 }
 
 TEST(Perplexity, SummaryIsTheExponentialOfTheMean) {
-  const PerplexityResult result = SummarizeNlls(std::vector<double>{1, 2, 3, 6});
+  const PerplexityResult result =
+      SummarizeNlls(std::vector<double>{1, 2, 3, 6}, std::vector<int64_t>{1, 3});
   EXPECT_EQ(result.tokens, 4);
-  EXPECT_DOUBLE_EQ(result.mean_nll, 3);
+  EXPECT_EQ(result.windows, 2);
+  EXPECT_DOUBLE_EQ(result.nll.mean, 3);
   EXPECT_DOUBLE_EQ(result.perplexity, std::exp(3.0));
-  // Squared deviations 4 + 1 + 0 + 9, over n - 1 = 3 and n = 4.
-  EXPECT_DOUBLE_EQ(result.standard_error, std::exp(3.0) * std::sqrt(14.0 / 12.0));
+  // Windows deviate by 1 - 3 and 11 - 9; 2 / (2 - 1) * (4 + 4) over 4^2.
+  EXPECT_DOUBLE_EQ(result.nll.standard_error, 1);
+  EXPECT_DOUBLE_EQ(result.standard_error, std::exp(3.0));
 }
 
-TEST(Perplexity, SummaryOfOneTokenHasNoError) {
-  EXPECT_EQ(SummarizeNlls(std::vector<double>{2}).standard_error, 0);
-  EXPECT_ERROR("at least one token", SummarizeNlls({}));
-}
-
-std::filesystem::path TinyPath(std::string_view name) {
-  return std::filesystem::path(FPTQ_TESTDATA) / "models" / name;
-}
-
-std::vector<int32_t> GoldenTokens() {
-  return ReadJsonFile(TinyPath("tiny-llama-f32") / "golden.json")["token_ids"]
-      .get<std::vector<int32_t>>();
+TEST(Perplexity, SummaryOfOneWindowKnowsNoError) {
+  EXPECT_TRUE(
+      std::isnan(SummarizeNlls(std::vector<double>{2, 3}, std::vector<int64_t>{2}).standard_error));
+  EXPECT_ERROR("at least one token", SummarizeNlls({}, {}));
 }
 
 PerplexityResult Measure(const Model& model, std::span<const int32_t> tokens, int64_t context,
@@ -92,7 +88,7 @@ TEST_F(TinyModelPerplexity, GivesTheLogitsOfTheScoredTokens) {
   for (size_t i = 0; i + 1 < tokens_.size(); ++i) {
     sum += NegativeLogLikelihood(std::span(logits).subspan(i * vocab, vocab), tokens_[i + 1]);
   }
-  EXPECT_NEAR(sum / static_cast<double>(result.tokens), result.mean_nll, 1e-12);
+  EXPECT_NEAR(sum / static_cast<double>(result.tokens), result.nll.mean, 1e-12);
 }
 
 // The logits of transformers, both sides in float32: they differ by about 1e-5.
@@ -108,7 +104,7 @@ TEST_F(TinyModelPerplexity, AgreesWithTransformers) {
   }
   const PerplexityResult result = Measure(*model_, tokens_, 256, 2);
   EXPECT_EQ(result.tokens, std::ssize(tokens_) - 1);
-  EXPECT_NEAR(result.mean_nll, sum / static_cast<double>(result.tokens), 1e-4);
+  EXPECT_NEAR(result.nll.mean, sum / static_cast<double>(result.tokens), 1e-4);
 }
 
 TEST_F(TinyModelPerplexity, WindowsDoNotKnowEachOther) {
@@ -118,7 +114,7 @@ TEST_F(TinyModelPerplexity, WindowsDoNotKnowEachOther) {
   EXPECT_EQ(first.tokens, 19);
   EXPECT_EQ(second.tokens, 9);
   EXPECT_EQ(both.tokens, 28);
-  EXPECT_DOUBLE_EQ(both.mean_nll, (first.mean_nll * 19 + second.mean_nll * 9) / 28);
+  EXPECT_DOUBLE_EQ(both.nll.mean, (first.nll.mean * 19 + second.nll.mean * 9) / 28);
 }
 
 TEST_F(TinyModelPerplexity, PrefixStartsEachWindowAndIsNotScored) {
@@ -128,19 +124,19 @@ TEST_F(TinyModelPerplexity, PrefixStartsEachWindowAndIsNotScored) {
   std::vector<int32_t> window = bos;
   window.insert(window.end(), tokens_.begin(), tokens_.begin() + 15);
   const PerplexityResult by_hand = Measure(*model_, window, 16, 1);
-  EXPECT_EQ(by_hand.mean_nll, Measure(*model_, std::span(tokens_).first(15), 16, 1, bos).mean_nll);
+  EXPECT_EQ(by_hand.nll.mean, Measure(*model_, std::span(tokens_).first(15), 16, 1, bos).nll.mean);
 }
 
-// 300 tokens: chunks of 128, 128 and 43 rows in one window.
+// Windows of 280 and 20 tokens; the first in chunks of 128, 128 and 23 rows.
 TEST_F(TinyModelPerplexity, DoesNotDependOnThreads) {
   for (const char* name : {"tiny-llama-f32", "tiny-llama-w4a8"}) {
     const auto model = LoadModel(TinyPath(name), pool_);
     std::vector<int32_t> tokens;
     for (int i = 0; i < 300; ++i)
       tokens.push_back(tokens_[static_cast<size_t>(i) % tokens_.size()]);
-    const PerplexityResult one = Measure(*model, tokens, 512, 1);
-    const PerplexityResult three = Measure(*model, tokens, 512, 3);
-    EXPECT_EQ(one.tokens, 299);
+    const PerplexityResult one = Measure(*model, tokens, 280, 1);
+    const PerplexityResult three = Measure(*model, tokens, 280, 3);
+    EXPECT_EQ(one.tokens, 298);
     EXPECT_EQ(one.perplexity, three.perplexity) << name;
     EXPECT_EQ(one.standard_error, three.standard_error) << name;
   }

@@ -1,0 +1,62 @@
+#include "eval/windows.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace fptq {
+namespace {
+
+// Rows whose logits a model holds at a time: at a vocabulary of 150,000, 77 MB.
+constexpr int64_t kRows = 128;
+
+}  // namespace
+
+WindowRunner::WindowRunner(const Model& model, KvType kv_type, int64_t context, ThreadPool& pool)
+    : model_(model),
+      context_(context),
+      pool_(pool),
+      cache_(model.config(), kv_type, /*slots=*/1, context, model.config().layers),
+      activations_(model.config(), std::min(context, kRows), std::min(context, kRows)),
+      batch_{.chunks = std::vector<BatchChunk>(1)} {}
+
+std::span<const float> WindowRunner::Run(std::span<const int32_t> chunk, int64_t position) {
+  batch_.chunks[0] = {
+      .slot = 0, .first_position = position, .tokens = chunk, .logits = std::ssize(chunk)};
+  Forward(model_, batch_, cache_, pool_, activations_);
+  return activations_.logits.span().first(chunk.size() *
+                                          static_cast<size_t>(model_.config().vocab));
+}
+
+void ScoreWindows(std::span<WindowRunner> runners, std::span<const int32_t> tokens,
+                  std::span<const int32_t> prefix, const Progress& progress,
+                  FunctionRef<void(const ScoredTokens&)> visit) {
+  const int64_t context = runners[0].context();
+  const int64_t new_tokens = context - std::ssize(prefix);
+  if (context < 2 || new_tokens < 1) {
+    throw Error("expected a context of at least {} tokens, found {}",
+                std::max<int64_t>(2, std::ssize(prefix) + 1), context);
+  }
+  for (const WindowRunner& runner : runners) CheckTokens(tokens, runner.model().config());
+  std::vector<int32_t> window;
+  ScoredTokens scored;
+  scored.logits.resize(runners.size());
+  for (int64_t begin = 0; begin < std::ssize(tokens); begin += new_tokens, ++scored.window) {
+    const int64_t size = std::min(new_tokens, std::ssize(tokens) - begin);
+    const auto text = tokens.subspan(static_cast<size_t>(begin), static_cast<size_t>(size));
+    window.assign(prefix.begin(), prefix.end());
+    window.insert(window.end(), text.begin(), text.end());
+    const std::span<const int32_t> inputs(window.data(), window.size() - 1);
+    for (size_t done = 0; done < inputs.size(); done += scored.tokens.size()) {
+      const size_t rows = std::min(static_cast<size_t>(kRows), inputs.size() - done);
+      scored.tokens = std::span(window).subspan(done + 1, rows);
+      for (size_t i = 0; i < runners.size(); ++i) {
+        scored.logits[i] = runners[i].Run(inputs.subspan(done, rows), static_cast<int64_t>(done));
+      }
+      visit(scored);
+    }
+    if (progress) progress("scoring", begin + size, std::ssize(tokens));
+  }
+}
+
+}  // namespace fptq
