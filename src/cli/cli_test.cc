@@ -1,5 +1,6 @@
 // Runs the program as a user does.
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -251,6 +252,43 @@ TEST(Cli, PerplexityAgainstAnotherModel) {
             std::string::npos);
   Fail("--against", {"perplexity", model, "--text", file, "--against-kv", "f32"});
   Fail("--kv", {"perplexity", model, "--text", file, "--kv", "f16"});
+}
+
+TEST(Cli, EvalAnswersQuestions) {
+  const TempFolder folder;
+  std::string text;
+  for (int i = 0; i < 12; ++i) {
+    text += fmt::format(
+        R"({{"doc_id": {0}, "idx": 0, "label": {1}, "request": {{"context": "The {0}", "continuation": " river"}}}}
+{{"doc_id": {0}, "idx": 1, "label": {1}, "request": {{"context": "The {0}", "continuation": " towns"}}}}
+)",
+        i, i % 2);
+  }
+  folder.Write("piqa.0shot.jsonl.gz", text);
+  folder.Write("mmlu.0shot.jsonl.gz", text);
+  const std::string model = Tiny("tiny-llama-w4a8"), data = folder.path().string();
+  const auto run = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> args = {"eval", model, "--data", data, "--json"};
+    args.insert(args.end(), more.begin(), more.end());
+    return Succeed(args).out;
+  };
+  EXPECT_EQ(run({"--threads", "1"}), run({"--threads", "2"}));
+  const Json all = ParseJson(run({"--against", Tiny("tiny-llama-f32")}), "eval");
+  EXPECT_EQ(all["tasks"].size(), 2u) << "all that the folder has";
+  EXPECT_EQ(all["tasks"]["piqa"]["documents"], 12);
+  EXPECT_EQ(all["tasks"]["piqa"]["difference_ci95"].size(), 2u);
+  EXPECT_TRUE(all["average"].contains("reference_score"));
+  const Json some = ParseJson(
+      run({"--tasks", "mmlu", "--limit", "5", "--details", folder / "details", "--against", model}),
+      "eval");
+  EXPECT_EQ(some["tasks"]["mmlu"]["documents"], 5);
+  EXPECT_EQ(some["tasks"]["mmlu"]["difference"], 0.0);
+  const std::string details = ReadFile(folder / "details");
+  EXPECT_EQ(std::count(details.begin(), details.end(), '\n'), 10);
+  EXPECT_NE(Succeed({"eval", model, "--data", data}).out.find("average"), std::string::npos);
+  Fail("expected a task", {"eval", model, "--data", data, "--tasks", "piqa,boolq"});
+  Fail("lambada.0shot.jsonl.gz", {"eval", model, "--data", data, "--tasks", "lambada"});
+  Fail("fetch_data", {"eval", model, "--data", data, "--shots", "5"});
 }
 
 TEST(Cli, BenchNamesItsTests) {

@@ -27,6 +27,7 @@ constexpr Subcommand kSubcommands[] = {
     {"inspect", "show a model's config, tensors, bits per weight and policy", RunInspect},
     {"run", "generate text or chat", RunRun},
     {"perplexity", "measure how well a model predicts a text", RunPerplexity},
+    {"eval", "measure how well a model answers questions", RunEval},
     {"bench", "measure the speed of prefill and decode", RunBench},
 };
 

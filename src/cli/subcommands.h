@@ -9,6 +9,7 @@ int RunPlan(int argc, char** argv);
 int RunInspect(int argc, char** argv);
 int RunRun(int argc, char** argv);
 int RunPerplexity(int argc, char** argv);
+int RunEval(int argc, char** argv);
 int RunBench(int argc, char** argv);
 
 }  // namespace fptq

@@ -1,0 +1,229 @@
+#include <fmt/format.h>
+
+#include <chrono>
+#include <optional>
+
+#include "base/atomic_write.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "cli/arguments.h"
+#include "cli/progress_bar.h"
+#include "cli/subcommands.h"
+#include "cli/terminal.h"
+#include "eval/task.h"
+
+namespace fptq {
+namespace {
+
+constexpr double kConfidence95 = 1.959964;  // standard errors
+
+struct Arguments {
+  std::string path, against, data = "data/tasks", details;
+  std::vector<std::string> tasks;
+  std::optional<KvType> kv;
+  int64_t limit = 0, shots = 0;
+  bool json = false;
+  int threads = 1;
+};
+
+// A task and what each model makes of it.
+struct TaskRun {
+  const EvalTask* task;
+  std::vector<EvalDoc> docs;
+  TaskAnswers model, reference;
+};
+
+bool Parse(int argc, char** argv, Arguments& args) {
+  CLI::App app("Measures how well a model answers questions: the tasks of the FPTQ paper.",
+               "fptq eval");
+  app.add_option("MODEL", args.path,
+                 "quantized folder, or float model: Hugging Face folder or GGUF file")
+      ->required();
+  app.add_option("--tasks", args.tasks, "tasks to run (default all that --data has)")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  app.add_option("--data", args.data,
+                 "folder with the request files TASK.Nshot.jsonl.gz (default data/tasks, where "
+                 "scripts/fetch_data puts them)");
+  app.add_option("--shots", args.shots, "solved examples before each question: 0 or 5 (default 0)")
+      ->check(Between(int64_t{0}, int64_t{1000}));
+  app.add_option("--limit", args.limit, "use only N documents of each task, spread over its file")
+      ->check(Between(int64_t{1}, kAnyCount));
+  app.add_option("--against", args.against,
+                 "also run this model, usually the float one, and report the paired difference");
+  AddKvType(app, "--kv", args.kv, "KV cache of MODEL");
+  app.add_option("--details", args.details,
+                 "also write MODEL's answer to each request to this file, a JSON object a line");
+  app.add_flag("--json", args.json, "print one JSON object");
+  AddThreads(app, args.threads);
+  return ParseArguments(app, argc, argv);
+}
+
+std::filesystem::path RequestFile(const Arguments& args, std::string_view task) {
+  return std::filesystem::path(args.data) / fmt::format("{}.{}shot.jsonl.gz", task, args.shots);
+}
+
+std::vector<TaskRun> ReadTasks(const Arguments& args) {
+  std::vector<TaskRun> runs;
+  for (const std::string& name : args.tasks) {
+    const EvalTask& task = FindEvalTask(name);
+    runs.push_back({&task, ReadRequestFile(RequestFile(args, name), args.limit), {}, {}});
+  }
+  if (!args.tasks.empty()) return runs;
+  for (const EvalTask& task : EvalTasks()) {
+    const auto path = RequestFile(args, task.name);
+    if (std::filesystem::exists(path)) {
+      runs.push_back({&task, ReadRequestFile(path, args.limit), {}, {}});
+    }
+  }
+  if (runs.empty()) {
+    throw Error(
+        "{}: expected TASK.{}shot.jsonl.gz of at least one task; scripts/fetch_data gets them",
+        args.data, args.shots);
+  }
+  return runs;
+}
+
+// Runs all tasks on a model and tells the speed.
+void Run(const std::string& path, std::optional<KvType> kv, std::vector<TaskRun>& runs,
+         TaskAnswers TaskRun::*answers, ThreadPool& pool) {
+  const auto model = LoadModel(path, pool);
+  const auto start = std::chrono::steady_clock::now();
+  size_t requests = 0;
+  {
+    ProgressBar bar;
+    for (TaskRun& run : runs) {
+      run.*answers =
+          AnswerTask(*model, *run.task, run.docs, {.kv_type = kv}, pool, bar.AsProgress());
+      requests += (run.*answers).answers.size();
+    }
+  }
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  Note(fmt::format("[{}: {} requests in {}, {:.0f} a second]\n", path, requests,
+                   FormatSeconds(seconds.count()),
+                   static_cast<double>(requests) / seconds.count()));
+}
+
+void WriteDetails(const std::string& path, const std::vector<TaskRun>& runs) {
+  OutputFile file(path);
+  for (const TaskRun& run : runs) {
+    size_t i = 0;
+    for (const EvalDoc& doc : run.docs) {
+      for (size_t idx = 0; idx < doc.requests.size(); ++idx, ++i) {
+        const LogLikelihood& answer = run.model.answers[i];
+        const Json line = {
+            {"task", run.task->name},       {"doc_id", doc.id},        {"idx", idx},
+            {"log_likelihood", answer.sum}, {"tokens", answer.tokens}, {"greedy", answer.greedy}};
+        const std::string text = line.dump() + "\n";
+        file.Write(std::as_bytes(std::span(text)));
+      }
+    }
+  }
+  file.Close();
+}
+
+Json Describe(const Estimate& difference) {
+  const double margin = kConfidence95 * difference.standard_error;
+  return {{"difference", difference.mean},
+          {"difference_standard_error", difference.standard_error},
+          {"difference_ci95", {difference.mean - margin, difference.mean + margin}}};
+}
+
+Json Describe(const TaskRun& run, int64_t shots) {
+  const TaskResult result = Summarize(*run.task, run.model.scores);
+  Json json = {{"documents", run.docs.size()},
+               {"shots", shots},
+               {"metric", TaskMetricName(run.task->metric)},
+               {"score", result.primary.mean},
+               {"score_standard_error", result.primary.standard_error},
+               {"accuracy", result.accuracy.mean},
+               {"accuracy_standard_error", result.accuracy.standard_error}};
+  if (run.task->metric == TaskMetric::kGreedyAccuracy) {
+    json["perplexity"] = result.perplexity.mean;
+    json["perplexity_standard_error"] = result.perplexity.standard_error;
+  } else {
+    json["normalized_accuracy"] = result.normalized_accuracy.mean;
+    json["normalized_accuracy_standard_error"] = result.normalized_accuracy.standard_error;
+  }
+  if (run.reference.scores.empty()) return json;
+  const TaskResult reference = Summarize(*run.task, run.reference.scores);
+  json["reference_score"] = reference.primary.mean;
+  if (run.task->metric == TaskMetric::kGreedyAccuracy) {
+    json["reference_perplexity"] = reference.perplexity.mean;
+  }
+  json.update(Describe(PairedDifference(*run.task, run.model.scores, run.reference.scores)));
+  return json;
+}
+
+Json DescribeAverage(const std::vector<TaskRun>& runs) {
+  std::vector<Estimate> scores, references, differences;
+  for (const TaskRun& run : runs) {
+    scores.push_back(Summarize(*run.task, run.model.scores).primary);
+    if (run.reference.scores.empty()) continue;
+    references.push_back(Summarize(*run.task, run.reference.scores).primary);
+    differences.push_back(PairedDifference(*run.task, run.model.scores, run.reference.scores));
+  }
+  const Estimate score = Average(scores);
+  Json json = {{"score", score.mean}, {"score_standard_error", score.standard_error}};
+  if (differences.empty()) return json;
+  json["reference_score"] = Average(references).mean;
+  json.update(Describe(Average(differences)));
+  return json;
+}
+
+std::string Percent(const Json& json, const std::string& name) {
+  if (!json.contains(name)) return "";
+  return fmt::format("{:.2f} +- {:.2f}", 100 * json[name].get<double>(),
+                     100 * json[name + "_standard_error"].get<double>());
+}
+
+std::vector<std::string> Row(const std::string& name, const Json& json) {
+  std::vector<std::string> row = {name,
+                                  json.contains("documents") ? json["documents"].dump() : "",
+                                  json.value("metric", ""),
+                                  Percent(json, "score"),
+                                  Percent(json, "accuracy"),
+                                  Percent(json, "normalized_accuracy"),
+                                  ""};
+  if (json.contains("perplexity")) {
+    row.back() = fmt::format("{:.2f} +- {:.2f}", json["perplexity"].get<double>(),
+                             json["perplexity_standard_error"].get<double>());
+  }
+  if (!json.contains("difference")) return row;
+  row.push_back(fmt::format("{:.2f}", 100 * json["reference_score"].get<double>()));
+  row.push_back(fmt::format("{:+.2f}", 100 * json["difference"].get<double>()));
+  row.push_back(fmt::format("{:+.2f}..{:+.2f}", 100 * json["difference_ci95"][0].get<double>(),
+                            100 * json["difference_ci95"][1].get<double>()));
+  return row;
+}
+
+}  // namespace
+
+int RunEval(int argc, char** argv) {
+  Arguments args;
+  if (!Parse(argc, argv, args)) return 0;
+  std::vector<TaskRun> runs = ReadTasks(args);
+  ThreadPool pool(args.threads);
+  Run(args.path, args.kv, runs, &TaskRun::model, pool);
+  if (!args.against.empty()) Run(args.against, {}, runs, &TaskRun::reference, pool);
+  if (!args.details.empty()) WriteDetails(args.details, runs);
+
+  Json tasks = Json::object();
+  for (const TaskRun& run : runs) tasks[std::string(run.task->name)] = Describe(run, args.shots);
+  const Json average = DescribeAverage(runs);
+  if (args.json) {
+    Print(Json{{"tasks", tasks}, {"average", average}}.dump() + "\n");
+    return 0;
+  }
+  std::vector<std::vector<std::string>> rows = {
+      {"task", "docs", "metric", "score %", "accuracy %", "normalized %", "perplexity"}};
+  if (!args.against.empty()) {
+    rows[0].insert(rows[0].end(), {"reference %", "difference", "95 % interval"});
+  }
+  for (const auto& [name, json] : tasks.items()) rows.push_back(Row(name, json));
+  rows.push_back(Row("average", average));
+  PrintTable(rows, args.against.empty() ? "lrlrrrr" : "lrlrrrrrrr");
+  return 0;
+}
+
+}  // namespace fptq

@@ -1,0 +1,52 @@
+// The log-likelihood of many continuations, each after its context.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/progress.h"
+#include "base/thread_pool.h"
+#include "eval/request_file.h"
+#include "model/model.h"
+
+namespace fptq {
+
+// Tokens of a context and its continuation.
+struct TokenizedRequest {
+  std::vector<int32_t> tokens;
+  int64_t context = 0;  // how many of them are the context, at least 1
+};
+
+// As the usual harnesses do it: context and continuation are encoded together, and what is beyond
+// the tokens of the context alone is the continuation. White space at the end of the context goes
+// to the continuation before. The tokenizer's prefix (BOS) comes first. Of more than `max_tokens`
+// the last ones are kept. Error if the context or the continuation has no token.
+TokenizedRequest Tokenize(const Tokenizer& tokenizer, const EvalRequest& request,
+                          int64_t max_tokens);
+
+struct LogLikelihood {
+  double sum = 0;       // over the tokens of the continuation
+  int64_t tokens = 0;   // of the continuation
+  bool greedy = false;  // each of them is the most likely one
+};
+
+struct LogLikelihoodOptions {
+  std::optional<KvType> kv_type = {};  // the model's own by default
+  int64_t batch_rows = 256;            // of a forward pass
+  int64_t sequences = 0;               // side by side; 0: as many as memory allows, up to 16
+};
+
+// In the order of the requests. `runs` counts them off: so many consecutive requests go through one
+// sequence of the KV cache one after the other, where none computes again what it has in common
+// with the one before. So the answers of a question are a run, and what shares a prompt stands side
+// by side. The results depend on the requests alone: not on runs, options or threads. Error if a
+// token is not in the vocabulary or a log-likelihood is not finite.
+std::vector<LogLikelihood> ComputeLogLikelihoods(const Model& model,
+                                                 std::span<const TokenizedRequest> requests,
+                                                 std::span<const int64_t> runs,
+                                                 const LogLikelihoodOptions& options,
+                                                 ThreadPool& pool, const Progress& progress);
+
+}  // namespace fptq

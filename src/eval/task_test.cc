@@ -1,0 +1,129 @@
+#include "eval/task.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <set>
+
+#include "base/test_util.h"
+#include "eval/testing.h"
+
+namespace fptq {
+namespace {
+
+EvalDoc Doc(std::vector<std::string> continuations, int64_t label) {
+  EvalDoc doc{.id = 0, .requests = {}, .label = label};
+  for (std::string& continuation : continuations) {
+    doc.requests.push_back({.context = "The river", .continuation = std::move(continuation)});
+  }
+  return doc;
+}
+
+TEST(EvalTask, TheTableHasThePapersSuite) {
+  std::set<std::string_view> names;
+  for (const EvalTask& task : EvalTasks()) {
+    EXPECT_TRUE(names.insert(task.name).second);
+    EXPECT_EQ(&FindEvalTask(task.name), &task);
+  }
+  EXPECT_EQ(names, (std::set<std::string_view>{"lambada", "piqa", "hellaswag", "winogrande",
+                                               "arc_easy", "arc_challenge", "mmlu"}));
+  EXPECT_ERROR("lambada, piqa", FindEvalTask("boolq"));
+}
+
+TEST(EvalTask, ChoiceByLogLikelihoodAndPerCharacter) {
+  const EvalTask& task = FindEvalTask("piqa");
+  // -8 beats -9; per character -9/6 beats -8/4.
+  const std::vector<LogLikelihood> answers = {{.sum = -9}, {.sum = -8}};
+  const DocScore first = ScoreDoc(task, Doc({" abcde", " abc"}, 0), answers);
+  EXPECT_FALSE(first.correct);
+  EXPECT_TRUE(first.normalized_correct);
+  EXPECT_EQ(first.log_likelihood, -9);
+  const DocScore second = ScoreDoc(task, Doc({" abcde", " abc"}, 1), answers);
+  EXPECT_TRUE(second.correct);
+  EXPECT_FALSE(second.normalized_correct);
+  EXPECT_FALSE(second.Correct(task.metric));
+  EXPECT_TRUE(second.Correct(TaskMetric::kAccuracy));
+}
+
+TEST(EvalTask, LengthIsInCharactersNotBytes) {
+  // Four characters each, though the first has seven bytes: -8 / 4 beats -9 / 4, -8 / 4 not -9 / 7.
+  const std::vector<LogLikelihood> answers = {{.sum = -9}, {.sum = -8}};
+  EXPECT_TRUE(ScoreDoc(FindEvalTask("piqa"), Doc({" \u00e9\u00e9\u00e9", " abc"}, 1), answers)
+                  .normalized_correct);
+}
+
+TEST(EvalTask, OfEqualScoresTheFirstCounts) {
+  const std::vector<LogLikelihood> answers = {{.sum = -2}, {.sum = -2}};
+  EXPECT_TRUE(ScoreDoc(FindEvalTask("mmlu"), Doc({" A", " B"}, 0), answers).correct);
+  EXPECT_FALSE(ScoreDoc(FindEvalTask("mmlu"), Doc({" A", " B"}, 1), answers).correct);
+}
+
+TEST(EvalTask, LambadaIsGreedy) {
+  const EvalTask& task = FindEvalTask("lambada");
+  const EvalDoc doc = Doc({" word"}, 0);
+  EXPECT_TRUE(ScoreDoc(task, doc, std::vector<LogLikelihood>{{.sum = -9, .greedy = true}}).correct);
+  EXPECT_FALSE(ScoreDoc(task, doc, std::vector<LogLikelihood>{{.sum = -1}}).correct);
+}
+
+std::vector<DocScore> Scores(const std::vector<int>& correct) {
+  std::vector<DocScore> scores;
+  for (const int c : correct) {
+    scores.push_back({.correct = c != 0, .normalized_correct = c == 0, .log_likelihood = -1.0 - c});
+  }
+  return scores;
+}
+
+TEST(EvalTask, SummaryHasBinomialErrors) {
+  const TaskResult result = Summarize(FindEvalTask("arc_easy"), Scores({1, 1, 1, 0}));
+  EXPECT_DOUBLE_EQ(result.accuracy.mean, 0.75);
+  // sqrt(p (1 - p) / (n - 1))
+  EXPECT_DOUBLE_EQ(result.accuracy.standard_error, std::sqrt(0.75 * 0.25 / 3));
+  EXPECT_DOUBLE_EQ(result.normalized_accuracy.mean, 0.25);
+  EXPECT_DOUBLE_EQ(result.primary.mean, 0.75);
+  EXPECT_DOUBLE_EQ(result.perplexity.mean, std::exp(1.75));
+  EXPECT_DOUBLE_EQ(Summarize(FindEvalTask("hellaswag"), Scores({1, 1, 1, 0})).primary.mean, 0.25);
+}
+
+TEST(EvalTask, PairedDifferenceKnowsThePairs) {
+  const EvalTask& task = FindEvalTask("arc_easy");
+  const auto a = Scores({1, 1, 0, 0}), b = Scores({1, 0, 0, 0}), c = Scores({0, 0, 1, 1});
+  EXPECT_EQ(PairedDifference(task, a, a).mean, 0);
+  EXPECT_EQ(PairedDifference(task, a, a).standard_error, 0);
+  EXPECT_DOUBLE_EQ(PairedDifference(task, a, b).mean, 0.25);
+  // Differences 0, 1, 0, 0: variance 3/16 * 4/3 over 4.
+  EXPECT_DOUBLE_EQ(PairedDifference(task, a, b).standard_error, 0.25);
+  EXPECT_DOUBLE_EQ(PairedDifference(task, a, c).mean, 0);
+  EXPECT_DOUBLE_EQ(PairedDifference(task, a, c).standard_error, std::sqrt(1.0 / 3));
+}
+
+TEST(EvalTask, AverageOfIndependentEstimates) {
+  const Estimate average = Average(std::vector<Estimate>{{0.5, 0.03}, {0.7, 0.04}});
+  EXPECT_DOUBLE_EQ(average.mean, 0.6);
+  EXPECT_DOUBLE_EQ(average.standard_error, 0.025);
+}
+
+TEST(EvalTask, AnswersDocumentAfterDocument) {
+  ThreadPool pool(2);
+  const auto model = LoadModel(TinyPath("tiny-llama-w4a8"), pool);
+  std::vector<EvalDoc> docs;
+  docs.push_back(Doc({" runs", " sleeps", " to the sea"}, 0));
+  docs.push_back(Doc({" through three towns"}, 0));
+  docs.push_back(Doc({" sea", " towns"}, 1));
+  const auto all = AnswerTask(*model, FindEvalTask("piqa"), docs, {}, pool, nullptr);
+  ASSERT_EQ(all.answers.size(), 6u);
+  ASSERT_EQ(all.scores.size(), 3u);
+  size_t first = 0;
+  for (const EvalDoc& doc : docs) {
+    const auto one = AnswerTask(*model, FindEvalTask("piqa"), {&doc, 1}, {}, pool, nullptr);
+    for (size_t i = 0; i < one.answers.size(); ++i) {
+      EXPECT_EQ(one.answers[i].sum, all.answers[first + i].sum);
+    }
+    first += one.answers.size();
+    const size_t index = static_cast<size_t>(&doc - docs.data());
+    EXPECT_EQ(one.scores[0].log_likelihood, all.scores[index].log_likelihood);
+    EXPECT_EQ(one.scores[0].correct, all.scores[index].correct);
+  }
+}
+
+}  // namespace
+}  // namespace fptq
