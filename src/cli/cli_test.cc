@@ -251,6 +251,12 @@ TEST(Cli, PerplexityAgainstAnotherModel) {
                 .out.find("same top-1 100.00 %"),
             std::string::npos);
   Fail("--against", {"perplexity", model, "--text", file, "--against-kv", "f32"});
+  const Json counted = measure(model, {"--saturation", "--guard"});
+  EXPECT_EQ(counted["saturation"].size(), 4u) << "layer 0 is static";
+  EXPECT_GE(counted["saturation"][0]["tokens"], counted["saturation"][3]["tokens"]);
+  EXPECT_NE(
+      Succeed({"perplexity", model, "--text", file, "--saturation"}).out.find("4 static sites"),
+      std::string::npos);
   Fail("--kv", {"perplexity", model, "--text", file, "--kv", "f16"});
 }
 

@@ -2,8 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
+#include <functional>
 #include <optional>
+#include <ranges>
 
 #include "base/atomic_write.h"
 #include "base/error.h"
@@ -18,12 +21,14 @@ namespace fptq {
 namespace {
 
 constexpr int64_t kDefaultContext = 1024;
+constexpr double kSaturationLimit = 0.05;  // share of a site's tokens that is worth a warning
+constexpr int64_t kSitesShown = 10;
 
 struct Arguments {
   std::string path, text, against, logits;
   std::optional<KvType> kv, against_kv;
   int64_t context = 0, limit = 0;
-  bool json = false;
+  bool saturation = false, guard = false, json = false;
   int threads = 1;
 };
 
@@ -44,6 +49,12 @@ bool Parse(int argc, char** argv, Arguments& args) {
                                  "MODEL's predictions are from its");
   AddKvType(app, "--kv", args.kv, "KV cache of MODEL");
   AddKvType(app, "--against-kv", args.against_kv, "KV cache of the other model")->needs(against);
+  app.add_flag(
+      "--saturation", args.saturation,
+      "also count the tokens whose activations a static scale of MODEL clamps, and warn of "
+      "sites where they are more than 5 %");
+  app.add_flag("--guard", args.guard,
+               "give such tokens a scale of their own at that site, as dynamic ones have");
   app.add_option("--logits", args.logits,
                  "also write the logits of the scored tokens to this file: float32 [tokens, vocab]")
       ->excludes(against);
@@ -63,8 +74,9 @@ std::vector<int32_t> ReadTokens(const Tokenizer& tokenizer, const std::string& p
 }
 
 PerplexityResult Measure(const Arguments& args, const Model& model, std::span<const int32_t> tokens,
-                         int64_t context, ThreadPool& pool) {
-  PerplexityOptions options{.context = context, .kv_type = args.kv};
+                         int64_t context, Saturation* saturation, ThreadPool& pool) {
+  PerplexityOptions options{
+      .context = context, .kv_type = args.kv, .guard = args.guard, .saturation = saturation};
   std::optional<OutputFile> logits_file;
   if (!args.logits.empty()) {
     logits_file.emplace(args.logits);
@@ -83,7 +95,8 @@ PerplexityResult Measure(const Arguments& args, const Model& model, std::span<co
 }
 
 Divergence MeasureAgainst(const Arguments& args, const Model& model,
-                          std::span<const int32_t> tokens, int64_t context, ThreadPool& pool) {
+                          std::span<const int32_t> tokens, int64_t context, Saturation* saturation,
+                          ThreadPool& pool) {
   std::shared_ptr<const Model> other;  // unless it is the same one, for --against-kv
   if (!std::filesystem::equivalent(args.path, args.against)) other = LoadModel(args.against, pool);
   const Model& reference = other ? *other : model;
@@ -95,10 +108,13 @@ Divergence MeasureAgainst(const Arguments& args, const Model& model,
   }
   ChooseContext(context, context, reference.config());  // it has as many positions
   ProgressBar bar;
-  return MeasureDivergence(
-      model, reference, tokens, prefix,
-      {.context = context, .kv_type = args.kv, .reference_kv_type = args.against_kv}, pool,
-      bar.AsProgress());
+  return MeasureDivergence(model, reference, tokens, prefix,
+                           {.context = context,
+                            .kv_type = args.kv,
+                            .reference_kv_type = args.against_kv,
+                            .guard = args.guard,
+                            .saturation = saturation},
+                           pool, bar.AsProgress());
 }
 
 Json Describe(const PerplexityResult& result, int64_t context) {
@@ -157,6 +173,68 @@ void PrintResult(const Divergence& d, int64_t context) {
       Format({.mean = 100 * d.top1.mean, .standard_error = 100 * d.top1.standard_error}, 2)));
 }
 
+// A site with a static scale and how much of what it sees saturates.
+struct SaturatedSite {
+  int64_t layer;
+  ActSite site;
+  double tokens, activations;  // shares
+};
+
+// The static sites, most saturated first.
+std::vector<SaturatedSite> StaticSites(Saturation& saturation) {
+  const auto share = [](int64_t part, int64_t all) {
+    return static_cast<double>(part) / static_cast<double>(all);
+  };
+  std::vector<SaturatedSite> sites;
+  for (int64_t layer = 0; layer < saturation.layers(); ++layer) {
+    for (const ActSite site : kAllActSites) {
+      const SiteSaturation& counts = saturation.at(layer, site);
+      if (counts.rows == 0) continue;
+      sites.push_back({layer, site, share(counts.saturated_rows, counts.rows),
+                       share(counts.saturated_values, counts.values)});
+    }
+  }
+  std::ranges::stable_sort(sites, std::greater(), &SaturatedSite::tokens);
+  return sites;
+}
+
+Json Describe(const std::vector<SaturatedSite>& sites) {
+  Json json = Json::array();
+  for (const SaturatedSite& site : sites) {
+    json.push_back({{"layer", site.layer},
+                    {"site", ActSiteName(site.site)},
+                    {"tokens", site.tokens},
+                    {"activations", site.activations}});
+  }
+  return json;
+}
+
+void PrintResult(const std::vector<SaturatedSite>& sites) {
+  std::vector<std::vector<std::string>> rows = {
+      {"layer", "site", "tokens that saturate %", "activations %"}};
+  const auto saturated =
+      std::ranges::count_if(sites, [](const SaturatedSite& site) { return site.tokens > 0; });
+  Print(fmt::format("{} of {} static sites saturate{}\n", saturated, sites.size(),
+                    saturated > kSitesShown ? "; most of all" : ""));
+  for (const SaturatedSite& site : sites | std::views::take(std::min(saturated, kSitesShown))) {
+    rows.push_back({std::to_string(site.layer), std::string(ActSiteName(site.site)),
+                    fmt::format("{:.2f}", 100 * site.tokens),
+                    fmt::format("{:.4f}", 100 * site.activations)});
+  }
+  if (saturated > 0) PrintTable(rows, "rlrr");
+}
+
+void Warn(const std::vector<SaturatedSite>& sites, bool guarded) {
+  for (const SaturatedSite& site : sites) {
+    if (site.tokens <= kSaturationLimit) break;
+    Note(
+        fmt::format("fptq: warning: layer {} {}: {:.1f} % of the tokens lie beyond the static "
+                    "scale{}\n",
+                    site.layer, ActSiteName(site.site), 100 * site.tokens,
+                    guarded ? " and got their own" : "; --guard gives them their own"));
+  }
+}
+
 }  // namespace
 
 int RunPerplexity(int argc, char** argv) {
@@ -166,18 +244,25 @@ int RunPerplexity(int argc, char** argv) {
   const auto model = LoadModel(args.path, pool);
   const auto tokens = ReadTokens(model->tokenizer, args.text, args.limit);
   const int64_t context = ChooseContext(args.context, kDefaultContext, model->config());
+  std::optional<Saturation> counts;
+  if (args.saturation) counts.emplace(model->config().layers);
+  Saturation* saturation = counts ? &*counts : nullptr;
   const auto show = [&](const auto& result) {
-    if (args.json) {
-      Print(Describe(result, context).dump() + "\n");
-    } else {
+    if (!args.json) {
       PrintResult(result, context);
+      if (counts) PrintResult(StaticSites(*counts));
+      return;
     }
+    Json json = Describe(result, context);
+    if (counts) json["saturation"] = Describe(StaticSites(*counts));
+    Print(json.dump() + "\n");
   };
   if (args.against.empty()) {
-    show(Measure(args, *model, tokens, context, pool));
+    show(Measure(args, *model, tokens, context, saturation, pool));
   } else {
-    show(MeasureAgainst(args, *model, tokens, context, pool));
+    show(MeasureAgainst(args, *model, tokens, context, saturation, pool));
   }
+  if (counts) Warn(StaticSites(*counts), args.guard);
   return 0;
 }
 

@@ -82,6 +82,8 @@ Divergence MeasureDivergence(const Model& model, const Model& reference,
   WindowRunner runners[] = {
       {model, options.kv_type.value_or(model.kv_type()), options.context, pool},
       {reference, options.reference_kv_type.value_or(reference.kv_type()), options.context, pool}};
+  runners[0].activations().input.guard = options.guard;
+  runners[0].activations().saturation = options.saturation;
   const auto vocab = static_cast<size_t>(model.config().vocab);
   std::vector<TokenDivergence> divergences;
   divergences.reserve(tokens.size());

@@ -36,6 +36,8 @@ struct DivergenceOptions {
   int64_t context = 1024;                        // as PerplexityOptions::context
   std::optional<KvType> kv_type = {};            // the model's own by default
   std::optional<KvType> reference_kv_type = {};  // likewise
+  bool guard = false;                            // of the model: LinearInput::guard
+  Saturation* saturation = nullptr;              // of the model: Activations::saturation
 };
 
 // Runs both models side by side, some rows at a time, in windows as ScoreWindows has them. The

@@ -17,6 +17,8 @@ namespace fptq {
 struct PerplexityOptions {
   int64_t context = 1024;              // tokens of a window, BOS included; at least 2
   std::optional<KvType> kv_type = {};  // the model's own by default
+  bool guard = false;                  // LinearInput::guard
+  Saturation* saturation = nullptr;    // Activations::saturation
   // If set, is given the logits of the scored tokens, in order, some rows at a time: [rows, vocab].
   std::function<void(std::span<const float>)> on_logits = {};
 };

@@ -142,6 +142,24 @@ TEST_F(TinyModelPerplexity, DoesNotDependOnThreads) {
   }
 }
 
+// Of tiny-llama-w4a8 layer 0 is static; its scales are of the golden tokens.
+TEST_F(TinyModelPerplexity, CountsSaturation) {
+  const auto model = LoadModel(TinyPath("tiny-llama-w4a8"), pool_);
+  const PerplexityResult plain = Measure(*model, tokens_, 32, 1);
+  for (const int threads : {1, 3}) {
+    ThreadPool pool(threads);
+    Saturation counts(model->config().layers);
+    const PerplexityResult counted = MeasurePerplexity(
+        *model, tokens_, {}, {.context = 32, .saturation = &counts}, pool, nullptr);
+    EXPECT_EQ(counted.perplexity, plain.perplexity);
+    for (const ActSite site : kAllActSites) {
+      EXPECT_EQ(counts.at(0, site).rows, counted.tokens);
+      EXPECT_EQ(counts.at(0, site).values, counted.tokens * SiteInputs(model->config(), site));
+      EXPECT_EQ(counts.at(1, site).rows, 0) << "a dynamic site";
+    }
+  }
+}
+
 TEST_F(TinyModelPerplexity, RefusesWhatCannotBeScored) {
   EXPECT_ERROR("at least one token", Measure(*model_, std::span(tokens_).first(1), 20, 1));
   EXPECT_ERROR("at least one token", Measure(*model_, {}, 20, 1));

@@ -19,7 +19,7 @@ class WindowRunner {
 
   const Model& model() const { return model_; }
   int64_t context() const { return context_; }
-  ThreadPool& pool() const { return pool_; }
+  Activations& activations() { return activations_; }
 
   // Runs the window's tokens `chunk`, which begin at `position`; those before have been run.
   // Returns the logits after each, [chunk, vocab], valid until the next call.

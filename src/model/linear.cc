@@ -11,6 +11,22 @@ namespace {
 // Kernels take two tiles at a time where they can.
 constexpr int64_t kTilesTogether = 2;
 
+// How many of the values lie more than half a step beyond the int8 range.
+int64_t CountSaturated(std::span<const float> x, float scale) {
+  const float high = 127.5f * scale, low = -128.5f * scale;
+  int64_t count = 0;
+  for (const float value : x) count += value > high || value < low;
+  return count;
+}
+
+void Count(SiteSaturation& saturation, int64_t values, int64_t saturated) {
+  constexpr auto kRelaxed = std::memory_order_relaxed;
+  saturation.rows.fetch_add(1, kRelaxed);
+  saturation.values.fetch_add(values, kRelaxed);
+  saturation.saturated_rows.fetch_add(saturated > 0, kRelaxed);
+  saturation.saturated_values.fetch_add(saturated, kRelaxed);
+}
+
 }  // namespace
 
 int64_t Linear::channels() const {
@@ -37,11 +53,17 @@ void LinearInput::Set(const Linear& linear, int64_t row, const float* x) {
     std::copy_n(x, linear.k(), f32_.data() + row * linear.k());
     return;
   }
+  float static_scale = linear.act.static_scale;
+  if (static_scale > 0 && (guard || saturation != nullptr)) {
+    const int64_t saturated = CountSaturated({x, static_cast<size_t>(matrix->k)}, static_scale);
+    if (saturation != nullptr) Count(*saturation, matrix->k, saturated);
+    if (guard && saturated > 0) static_scale = 0;
+  }
   Kernels().quantize_row(
       {.x = x,
        .n = matrix->k,
        .group_size = matrix->group_size,
-       .static_scale = linear.act.static_scale,
+       .static_scale = static_scale,
        .q = q_.data() + row * matrix->k,
        .scale = scales_.data() + row,
        .group_sums = group_sums_.data() + row * (matrix->k / matrix->group_size)});

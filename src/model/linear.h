@@ -8,6 +8,7 @@
 #include "base/tensor.h"
 #include "base/thread_pool.h"
 #include "kernels/weights.h"
+#include "model/saturation.h"
 
 namespace fptq {
 
@@ -32,6 +33,11 @@ struct Linear {
 class LinearInput {
  public:
   LinearInput(int64_t max_rows, int64_t max_k);
+
+  // For rows of static linears. `guard`: one with a saturating activation gets a scale of its own
+  // instead, as at a dynamic site. `saturation`: counts them; null: not counted.
+  bool guard = false;
+  SiteSaturation* saturation = nullptr;
 
   // Row `row` of the input of `linear` is x, [linear.k()]. Rows may be set from several threads.
   void Set(const Linear& linear, int64_t row, const float* x);

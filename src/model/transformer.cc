@@ -209,6 +209,10 @@ void ForwardLayer(const ModelConfig& config, const LayerWeights& weights, int64_
                   const ForwardBatch& batch, KvCache& cache, int64_t cache_layer, ThreadPool& pool,
                   Activations& act, ActivationObserver* observer) {
   const int64_t rows = batch.rows();
+  const auto enter = [&](ActSite site) -> const Linear& {
+    act.input.saturation = act.saturation == nullptr ? nullptr : &act.saturation->at(layer, site);
+    return weights.at(site);
+  };
   const auto observe = [&](ActSite site) {
     const Linear& linear = weights.at(site);
     if (observer != nullptr && !linear.quantized()) {
@@ -216,7 +220,7 @@ void ForwardLayer(const ModelConfig& config, const LayerWeights& weights, int64_
     }
   };
 
-  const Linear& qkv = weights.at(ActSite::kAttnIn);
+  const Linear& qkv = enter(ActSite::kAttnIn);
   NormInput(config, weights.attn_norm, qkv, rows, pool, act);
   Stamp(act, ForwardPart::kNormQuantize);
   observe(ActSite::kAttnIn);
@@ -227,7 +231,7 @@ void ForwardLayer(const ModelConfig& config, const LayerWeights& weights, int64_
   Attention(config, batch, cache, cache_layer, pool, act);
   Stamp(act, ForwardPart::kAttention);
 
-  const Linear& o = weights.at(ActSite::kAttnOut);
+  const Linear& o = enter(ActSite::kAttnOut);
   pool.ParallelFor(rows, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       act.input.Set(o, row, act.attention.data() + row * config.query_width());
@@ -238,14 +242,14 @@ void ForwardLayer(const ModelConfig& config, const LayerWeights& weights, int64_
   Apply(o, act.input, rows, pool, act.hidden.data(), /*accumulate=*/true);
   Stamp(act, ForwardPart::kAttnOut);
 
-  const Linear& gate_up = weights.at(ActSite::kMlpIn);
+  const Linear& gate_up = enter(ActSite::kMlpIn);
   NormInput(config, weights.mlp_norm, gate_up, rows, pool, act);
   Stamp(act, ForwardPart::kNormQuantize);
   observe(ActSite::kMlpIn);
   Apply(gate_up, act.input, rows, pool, act.gate_up.data(), /*accumulate=*/false);
   Stamp(act, ForwardPart::kGateUp);
 
-  const Linear& down = weights.at(ActSite::kMlpMid);
+  const Linear& down = enter(ActSite::kMlpMid);
   GatedMlpInput(config, down, rows, pool, act);
   Stamp(act, ForwardPart::kSiluQuantize);
   observe(ActSite::kMlpMid);

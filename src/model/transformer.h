@@ -63,6 +63,7 @@ struct Activations {
   AlignedBuffer<float> logits;              // [logits_rows, vocab]
   AlignedBuffer<float> rope_cos, rope_sin;  // [rows, head_dim / 2]
   Profile* profile = nullptr;               // not owned; null: the time of the parts is not taken
+  Saturation* saturation = nullptr;  // not owned; null: saturating activations are not counted
 };
 
 // The steps of the forward pass. All of them allocate nothing.

@@ -1,0 +1,89 @@
+#include "model/linear.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <vector>
+
+namespace fptq {
+namespace {
+
+constexpr int64_t kInputs = 64, kChannels = 5;
+constexpr float kScale = 0.01f;
+
+Linear MakeLinear(float static_scale) {
+  QuantizedMatrix matrix = MakeQuantizedMatrix(/*bits=*/8, kChannels, kInputs, kInputs);
+  std::vector<float> row(kInputs);
+  for (int64_t channel = 0; channel < kChannels; ++channel) {
+    for (int64_t i = 0; i < kInputs; ++i) {
+      row[static_cast<size_t>(i)] = std::sin(static_cast<float>(7 * channel + i));
+    }
+    PackRowInt8(matrix, channel, row);
+  }
+  return {.weights = std::move(matrix), .bias = {}, .act = {.static_scale = static_scale}};
+}
+
+// A row of small values with some in its place.
+std::vector<float> Row(const std::vector<float>& first) {
+  std::vector<float> row;
+  for (int64_t i = 0; i < kInputs; ++i) row.push_back(0.3f * std::cos(static_cast<float>(i)));
+  std::copy(first.begin(), first.end(), row.begin());
+  return row;
+}
+
+std::vector<float> Output(const Linear& linear, LinearInput& input, const std::vector<float>& row) {
+  ThreadPool pool(1);
+  std::vector<float> out(kChannels);
+  input.Set(linear, 0, row.data());
+  Apply(linear, input, 1, pool, out.data(), /*accumulate=*/false);
+  return out;
+}
+
+TEST(Saturation, CountsWhatLiesBeyondHalfAStep) {
+  // Of the grid -128..127: 127.5 and -128.5 steps are rounded as far as any value may be.
+  const Linear linear = MakeLinear(kScale);
+  LinearInput input(1, kInputs);
+  SiteSaturation counts;
+  input.saturation = &counts;
+  Output(linear, input, Row({1.27f, -1.28f, 1.2749f, -1.2849f}));
+  EXPECT_EQ(counts.saturated_values, 0);
+  EXPECT_EQ(counts.saturated_rows, 0);
+  Output(linear, input, Row({1.2751f, -1.2851f, 50, -50, INFINITY}));
+  Output(linear, input, Row({2}));
+  EXPECT_EQ(counts.saturated_values, 6);
+  EXPECT_EQ(counts.saturated_rows, 2);
+  EXPECT_EQ(counts.rows, 3);
+  EXPECT_EQ(counts.values, 3 * kInputs);
+}
+
+TEST(Saturation, CountingChangesNothing) {
+  const Linear linear = MakeLinear(kScale);
+  for (const auto& row : {Row({}), Row({3, -2})}) {
+    LinearInput plain(1, kInputs), counted(1, kInputs);
+    SiteSaturation counts;
+    counted.saturation = &counts;
+    EXPECT_EQ(Output(linear, plain, row), Output(linear, counted, row));
+  }
+}
+
+TEST(Saturation, DynamicScalesDoNotSaturate) {
+  LinearInput input(1, kInputs);
+  SiteSaturation counts;
+  input.saturation = &counts;
+  Output(MakeLinear(/*static_scale=*/0), input, Row({50}));
+  EXPECT_EQ(counts.rows, 0);
+}
+
+TEST(Saturation, GuardedRowsThatSaturateRunAsDynamicOnes) {
+  const Linear fixed = MakeLinear(kScale), dynamic = MakeLinear(/*static_scale=*/0);
+  LinearInput plain(1, kInputs), guarded(1, kInputs);
+  guarded.guard = true;
+  const auto inside = Row({1.27f}), beyond = Row({1.27f, 3});
+  EXPECT_EQ(Output(fixed, guarded, inside), Output(fixed, plain, inside));
+  EXPECT_EQ(Output(fixed, guarded, beyond), Output(dynamic, plain, beyond));
+  EXPECT_NE(Output(fixed, guarded, beyond), Output(fixed, plain, beyond));
+  EXPECT_NE(Output(fixed, guarded, inside), Output(dynamic, plain, inside));
+}
+
+}  // namespace
+}  // namespace fptq
