@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <utility>
 
 #include "base/error.h"
 #include "base/json.h"
@@ -90,6 +91,10 @@ ModelConfig GgufConfig(const Checkpoint& checkpoint) {
 }  // namespace
 
 std::vector<float>& SourceLayer::norm(ActSite site) {
+  return const_cast<std::vector<float>&>(std::as_const(*this).norm(site));
+}
+
+const std::vector<float>& SourceLayer::norm(ActSite site) const {
   FPTQ_CHECK(site == ActSite::kAttnIn || site == ActSite::kMlpIn);
   return site == ActSite::kAttnIn ? attn_norm : mlp_norm;
 }

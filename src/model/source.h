@@ -29,7 +29,9 @@ struct SourceLayer {
   std::vector<float> mlp_norm;                   // [hidden]
   std::vector<SourceLinear> linears[kActSites];  // by ActSite
 
-  std::vector<float>& norm(ActSite site);  // the norm before kAttnIn or kMlpIn
+  // The norm before kAttnIn or kMlpIn.
+  std::vector<float>& norm(ActSite site);
+  const std::vector<float>& norm(ActSite site) const;
 };
 
 class ModelSource {

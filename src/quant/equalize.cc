@@ -46,6 +46,14 @@ void ScaleInputs(std::span<SourceLinear> linears, std::span<const float> scales,
   }
 }
 
+void EqualizeSite(ActSite site, DataType dtype, SourceLayer& weights, SiteStatistics& inputs,
+                  ThreadPool& pool) {
+  std::vector<float> scales = LaeScales(inputs.absmax);
+  FoldIntoNorm(weights.norm(site), dtype, scales);
+  ScaleInputs(weights.linears[static_cast<size_t>(site)], scales, pool);
+  inputs.DivideChannels(scales);
+}
+
 double EqualizedRange(std::span<const float> absmax, std::span<const float> scales) {
   double range = 0;
   for (size_t j = 0; j < absmax.size(); ++j) {

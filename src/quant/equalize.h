@@ -7,6 +7,7 @@
 #include "base/tensor.h"
 #include "base/thread_pool.h"
 #include "model/source.h"
+#include "quant/observer.h"
 
 namespace fptq {
 
@@ -21,6 +22,10 @@ void FoldIntoNorm(std::span<float> norm, DataType dtype, std::span<float> scales
 
 // W' = W diag(s): multiplies input channel j of all `linears` by s_j.
 void ScaleInputs(std::span<SourceLinear> linears, std::span<const float> scales, ThreadPool& pool);
+
+// Equalizes a site whose producer is a norm by LAE: its norm, its linears, its statistics.
+void EqualizeSite(ActSite site, DataType dtype, SourceLayer& weights, SiteStatistics& inputs,
+                  ThreadPool& pool);
 
 // max_j max|X_j| / s_j: the range of X', known without calibrating again.
 double EqualizedRange(std::span<const float> absmax, std::span<const float> scales);

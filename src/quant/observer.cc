@@ -4,12 +4,13 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "kernels/dispatch.h"
 
 namespace fptq {
 
-double ActivationStats::Range() const { return absmax.empty() ? 0 : std::ranges::max(absmax); }
+double SiteStatistics::Range() const { return absmax.empty() ? 0 : std::ranges::max(absmax); }
 
-std::vector<float> ActivationStats::MeanSquares() const {
+std::vector<float> SiteStatistics::MeanSquares() const {
   std::vector<float> means(sum_squares.size());
   for (size_t j = 0; j < means.size(); ++j) {
     means[j] = static_cast<float>(sum_squares[j] / static_cast<double>(rows));
@@ -17,20 +18,48 @@ std::vector<float> ActivationStats::MeanSquares() const {
   return means;
 }
 
-StatsObserver::StatsObserver(const ModelConfig& config, ThreadPool& pool) : pool_(pool) {
+void SiteStatistics::DivideChannels(std::span<const float> scales) {
+  FPTQ_CHECK(std::ssize(scales) == k());
+  for (size_t j = 0; j < scales.size(); ++j) {
+    absmax[j] /= scales[j];
+    sum_squares[j] /= double{scales[j]} * double{scales[j]};
+  }
+  const auto divide_rows = [&](AlignedBuffer<float>& matrix) {
+    for (int64_t i = 0; i < matrix.size(); ++i) matrix[i] /= scales[static_cast<size_t>(i % k())];
+  };
+  divide_rows(sample);
+  divide_rows(gram);
+  for (int64_t i = 0; i < gram.size(); ++i) gram[i] /= scales[static_cast<size_t>(i / k())];
+}
+
+LayerObserver::LayerObserver(const ModelConfig& config, const ObserverOptions& options,
+                             ThreadPool& pool)
+    : options_(options), pool_(pool) {
+  options_.sample_rows = std::min(options_.sample_rows, options_.rows);
   for (const ActSite site : kAllActSites) {
-    const auto k = static_cast<size_t>(SiteInputs(config, site));
-    stats_[static_cast<size_t>(site)] = {std::vector<float>(k), std::vector<double>(k), 0};
+    const int64_t k = SiteInputs(config, site);
+    SiteStatistics& statistics = statistics_[static_cast<size_t>(site)];
+    statistics.absmax.resize(static_cast<size_t>(k));
+    statistics.sum_squares.resize(static_cast<size_t>(k));
+    statistics.sample.Resize(options_.sample_rows * k);
+    if (options_.gram) statistics.gram.Resize(k * k);
   }
 }
 
-void StatsObserver::Observe(int64_t, ActSite site, std::span<const float> rows, int64_t n_rows) {
-  ActivationStats& stats = stats_[static_cast<size_t>(site)];
-  const int64_t k = std::ssize(stats.absmax);
-  FPTQ_CHECK(std::ssize(rows) == n_rows * k);
+void LayerObserver::Observe(int64_t, ActSite site, std::span<const float> rows, int64_t n_rows) {
+  SiteStatistics& statistics = statistics_[static_cast<size_t>(site)];
+  FPTQ_CHECK(std::ssize(rows) == n_rows * statistics.k());
+  AddChannels(statistics, rows, n_rows);
+  AddSample(statistics, rows, n_rows);
+  if (options_.gram) AddGram(statistics, rows, n_rows);
+  statistics.rows += n_rows;
+}
+
+void LayerObserver::AddChannels(SiteStatistics& site, std::span<const float> rows, int64_t n_rows) {
+  const int64_t k = site.k();
   pool_.ParallelFor(k, [&](int64_t begin, int64_t end) {
-    float* absmax = stats.absmax.data();
-    double* sum_squares = stats.sum_squares.data();
+    float* absmax = site.absmax.data();
+    double* sum_squares = site.sum_squares.data();
     for (int64_t r = 0; r < n_rows; ++r) {
       const float* row = rows.data() + r * k;
       for (int64_t j = begin; j < end; ++j) {
@@ -39,20 +68,74 @@ void StatsObserver::Observe(int64_t, ActSite site, std::span<const float> rows, 
       }
     }
   });
-  stats.rows += n_rows;
 }
 
-LayerStats StatsObserver::Finish(int64_t layer) const {
+// Row i of all belongs to the sample where floor(i * sample_rows / rows) is new.
+void LayerObserver::AddSample(SiteStatistics& site, std::span<const float> rows, int64_t n_rows) {
+  const int64_t k = site.k();
+  for (int64_t r = 0; r < n_rows && site.sample_rows < options_.sample_rows; ++r) {
+    if ((site.rows + r) * options_.sample_rows / options_.rows < site.sample_rows) continue;
+    std::copy_n(rows.data() + r * k, k, site.sample.data() + site.sample_rows * k);
+    ++site.sample_rows;
+  }
+}
+
+// X^T X by the float GEMM: its activations are X^T, its weights too, its inputs the rows. Two tiles
+// of columns at a time, from the diagonal down; the rest is mirrored in the end.
+void LayerObserver::AddGram(SiteStatistics& site, std::span<const float> rows, int64_t n_rows) {
+  const int64_t k = site.k();
+  constexpr int64_t kTiles = 2;
+  FPTQ_CHECK(k % (kTiles * kTileChannels) == 0);
+  if (transposed_.size() < k * n_rows) {
+    transposed_.Resize(k * n_rows);
+    tiles_.Resize(k * n_rows);
+  }
+  const int64_t n_tiles = k / kTileChannels;
+  pool_.ParallelFor(n_tiles, [&](int64_t begin, int64_t end) {
+    for (int64_t tile = begin; tile < end; ++tile) {
+      for (int64_t r = 0; r < n_rows; ++r) {
+        const float* from = rows.data() + r * k + tile * kTileChannels;
+        std::copy_n(from, kTileChannels, tiles_.data() + (tile * n_rows + r) * kTileChannels);
+        for (int64_t c = 0; c < kTileChannels; ++c) {
+          transposed_[(tile * kTileChannels + c) * n_rows + r] = from[c];
+        }
+      }
+    }
+  });
+  pool_.ParallelEach(n_tiles / kTiles, [&](int64_t i) {
+    const int64_t tile = i * kTiles;
+    const int64_t first = tile * kTileChannels;
+    Kernels().gemm_f32({.activations = transposed_.data() + first * n_rows,
+                        .rows = k - first,
+                        .k = n_rows,
+                        .weights = tiles_.data(),
+                        .bias = nullptr,
+                        .channels = k,
+                        .tile_begin = tile,
+                        .tile_end = tile + kTiles,
+                        .out = site.gram.data() + first * k,
+                        .out_stride = k,
+                        .accumulate = true});
+  });
+}
+
+LayerStatistics LayerObserver::Finish(int64_t layer) {
   for (const ActSite site : kAllActSites) {
+    SiteStatistics& statistics = statistics_[static_cast<size_t>(site)];
     // NaN and infinity stay in a sum; squares of floats do not overflow a double.
-    for (const double sum : stats_[static_cast<size_t>(site)].sum_squares) {
+    for (const double sum : statistics.sum_squares) {
       if (!std::isfinite(sum)) {
         throw Error("layer {}, {}: expected finite activations in calibration, found {}", layer,
                     ActSiteName(site), sum);
       }
     }
+    if (!options_.gram) continue;
+    const int64_t k = statistics.k();
+    for (int64_t i = 0; i < k; ++i) {
+      for (int64_t j = i + 1; j < k; ++j) statistics.gram[i * k + j] = statistics.gram[j * k + i];
+    }
   }
-  return stats_;
+  return std::move(statistics_);
 }
 
 }  // namespace fptq

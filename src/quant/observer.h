@@ -1,4 +1,4 @@
-// What calibration learns about the activations of a site.
+// What quantization learns from the activations of a layer.
 #pragma once
 
 #include <array>
@@ -6,36 +6,58 @@
 #include <span>
 #include <vector>
 
+#include "base/tensor.h"
 #include "base/thread_pool.h"
 #include "model/transformer.h"
 
 namespace fptq {
 
-struct ActivationStats {
+// The rows X that entered the linears of a site, [rows, k].
+struct SiteStatistics {
+  int64_t rows = 0;
   std::vector<float> absmax;        // [k], max|X_j|
   std::vector<double> sum_squares;  // [k], sum of X_j^2
-  int64_t rows = 0;
+  int64_t sample_rows = 0;
+  AlignedBuffer<float> sample;  // [sample_rows, k]: rows at even distances
+  AlignedBuffer<float> gram;    // [k, k]: X^T X, if it was asked for
 
+  int64_t k() const { return std::ssize(absmax); }
   double Range() const;  // v = max|X|
   std::vector<float> MeanSquares() const;
+
+  // The statistics of X' = X diag(s)^-1.
+  void DivideChannels(std::span<const float> scales);
 };
 
-using LayerStats = std::array<ActivationStats, kActSites>;  // by ActSite
+using LayerStatistics = std::array<SiteStatistics, kActSites>;  // by ActSite
 
-// Collects the statistics of one layer. The result does not depend on the number of threads: a
-// channel is summed by one thread, row after row.
-class StatsObserver : public ActivationObserver {
+struct ObserverOptions {
+  int64_t rows = 0;         // how many a site will see
+  int64_t sample_rows = 0;  // of which so many are kept, or all if there are fewer
+  bool gram = false;
+};
+
+// Collects the statistics of one layer. They do not depend on the number of threads: a channel, and
+// an element of X^T X, is summed by one thread, row after row.
+class LayerObserver : public ActivationObserver {
  public:
-  StatsObserver(const ModelConfig& config, ThreadPool& pool);
+  LayerObserver(const ModelConfig& config, const ObserverOptions& options, ThreadPool& pool);
 
   void Observe(int64_t layer, ActSite site, std::span<const float> rows, int64_t n_rows) override;
 
   // The statistics. Error naming the layer and the site if an activation was NaN or infinite.
-  LayerStats Finish(int64_t layer) const;
+  LayerStatistics Finish(int64_t layer);
 
  private:
+  void AddChannels(SiteStatistics& site, std::span<const float> rows, int64_t n_rows);
+  void AddSample(SiteStatistics& site, std::span<const float> rows, int64_t n_rows);
+  void AddGram(SiteStatistics& site, std::span<const float> rows, int64_t n_rows);
+
+  ObserverOptions options_;
   ThreadPool& pool_;
-  LayerStats stats_;
+  LayerStatistics statistics_;
+  AlignedBuffer<float> transposed_;  // [k, n_rows]
+  AlignedBuffer<float> tiles_;       // [k / 16, n_rows, 16]
 };
 
 }  // namespace fptq

@@ -49,36 +49,31 @@ float StaticScale(double range, DataType dtype) {
   return scale > 0 ? scale : 1;
 }
 
-std::vector<SitePolicy> DecidePolicy(const ModelSource& source, const QuantRecipe& recipe,
-                                     std::span<const LayerStats> stats) {
-  const DataType dtype = source.config().dtype;
-  std::vector<SitePolicy> policy;
-  for (int64_t layer = 0; layer < std::ssize(stats); ++layer) {
-    for (const ActSite site : kAllActSites) {
-      const ActivationStats& activations =
-          stats[static_cast<size_t>(layer)][static_cast<size_t>(site)];
-      const EqualizationGroup* group = FindEqualization(source.arch(), site);
-      SitePolicy decision;
-      decision.layer = layer;
-      decision.site = site;
-      decision.range = activations.Range();
-      const SchemeChoice choice = ChooseScheme(recipe, decision.range, group != nullptr);
-      decision.scheme = choice.scheme;
-      decision.reason = choice.reason;
-      decision.equalized_range = decision.range;
-      if (decision.scheme == ActScheme::kLaeStatic) {
-        std::vector<float> norm = source.ReadVector(source.Name(group->producer, layer));
-        std::vector<float> scales = LaeScales(activations.absmax);
-        FoldIntoNorm(norm, dtype, scales);
-        decision.equalized_range = EqualizedRange(activations.absmax, scales);
-      }
-      if (decision.scheme != ActScheme::kDynamic) {
-        decision.scale = StaticScale(decision.equalized_range, dtype);
-      }
-      decision.group_size = GroupSizeFor(SiteInputs(source.config(), site), recipe.group_size,
-                                         fmt::format("layer {}, {}", layer, ActSiteName(site)));
-      policy.push_back(std::move(decision));
+LayerPolicy DecidePolicy(const ModelConfig& config, const QuantRecipe& recipe, int64_t layer,
+                         const SourceLayer& weights, const LayerStatistics& statistics) {
+  LayerPolicy policy;
+  for (const ActSite site : kAllActSites) {
+    const SiteStatistics& inputs = statistics[static_cast<size_t>(site)];
+    const EqualizationGroup* group = FindEqualization(*config.arch, site);
+    SitePolicy& decision = policy[static_cast<size_t>(site)];
+    decision.layer = layer;
+    decision.site = site;
+    decision.range = inputs.Range();
+    const SchemeChoice choice = ChooseScheme(recipe, decision.range, group != nullptr);
+    decision.scheme = choice.scheme;
+    decision.reason = choice.reason;
+    decision.equalized_range = decision.range;
+    if (decision.scheme == ActScheme::kLaeStatic) {
+      std::vector<float> norm = weights.norm(site);
+      std::vector<float> scales = LaeScales(inputs.absmax);
+      FoldIntoNorm(norm, config.dtype, scales);
+      decision.equalized_range = EqualizedRange(inputs.absmax, scales);
     }
+    if (decision.scheme != ActScheme::kDynamic) {
+      decision.scale = StaticScale(decision.equalized_range, config.dtype);
+    }
+    decision.group_size = GroupSizeFor(SiteInputs(config, site), recipe.group_size,
+                                       fmt::format("layer {}, {}", layer, ActSiteName(site)));
   }
   return policy;
 }

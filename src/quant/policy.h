@@ -1,13 +1,11 @@
 // The decision that FPTQ makes for each activation site from the range of its activations.
 #pragma once
 
+#include <array>
 #include <cstdint>
-#include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
-#include "model/arch/arch.h"
 #include "model/source.h"
 #include "quant/observer.h"
 #include "quant/recipe.h"
@@ -50,8 +48,10 @@ const EqualizationGroup* FindEqualization(const ArchSpec& arch, ActSite site);
 // small that the type has no such scale.
 float StaticScale(double range, DataType dtype);
 
-// The policy of every layer and site, layer after layer, sites in their order.
-std::vector<SitePolicy> DecidePolicy(const ModelSource& source, const QuantRecipe& recipe,
-                                     std::span<const LayerStats> stats);
+using LayerPolicy = std::array<SitePolicy, kActSites>;  // by ActSite
+
+// The policy of the sites of a layer, from its float weights and statistics.
+LayerPolicy DecidePolicy(const ModelConfig& config, const QuantRecipe& recipe, int64_t layer,
+                         const SourceLayer& weights, const LayerStatistics& statistics);
 
 }  // namespace fptq

@@ -2,19 +2,21 @@
 
 #include <algorithm>
 #include <chrono>
-#include <iterator>
 #include <string>
 #include <utility>
 
 #include "base/atomic_write.h"
 #include "base/error.h"
-#include "base/mapped_file.h"
 #include "io/compressed_tensors.h"
-#include "quant/calibrate.h"
+#include "model/model.h"
+#include "quant/calibration_set.h"
+#include "quant/companions.h"
 #include "quant/equalize.h"
-#include "quant/group_quant.h"
+#include "quant/hidden_states.h"
+#include "quant/rounding.h"
 #include "quant/sharded_writer.h"
 #include "quant/storage.h"
+#include "quant/tensor_spool.h"
 
 namespace fptq {
 namespace {
@@ -22,87 +24,111 @@ namespace {
 namespace fs = std::filesystem;
 using StoredTensor = SafetensorsWriter::Tensor;
 
-// A float source with what calibration found out about it.
-struct Plan {
+// Rows of a site's input that are kept to measure errors on.
+constexpr int64_t kSampleRows = 512;
+
+// A float source and the tokens to calibrate it with.
+struct Input {
   ModelSource source;
   TokenizerFiles tokenizer;
-  std::vector<LayerStats> stats;  // by layer
-  std::vector<SitePolicy> sites;  // by layer and site
-
-  const SitePolicy& At(int64_t layer, ActSite site) const {
-    return sites[static_cast<size_t>(layer * kActSites + static_cast<int>(site))];
-  }
+  CalibrationSet calibration;
 };
 
-Plan MakePlan(const fs::path& path, const QuantRecipe& recipe, ThreadPool& pool,
-              const Progress& progress) {
+Input OpenInput(const fs::path& path, const QuantRecipe& recipe) {
   Validate(recipe, "recipe");
-  Plan plan{.source = ModelSource::Open(path), .tokenizer = {}, .stats = {}, .sites = {}};
-  if (plan.source.quantized()) {
+  Input input{.source = ModelSource::Open(path), .tokenizer = {}, .calibration = {}};
+  if (input.source.quantized()) {
     throw Error("{}: expected a float model to quantize, found a quantized one", path.string());
   }
-  for (const LinearSpec& linear : plan.source.arch().linears) {
-    GroupSizeFor(SiteInputs(plan.source.config(), linear.site), recipe.group_size,
-                 plan.source.Name(linear.module, 0));
+  for (const LinearSpec& linear : input.source.arch().linears) {
+    GroupSizeFor(SiteInputs(input.source.config(), linear.site), recipe.group_size,
+                 input.source.Name(linear.module, 0));
   }
-  plan.tokenizer = plan.source.LoadTokenizer();
-  const CalibrationSet set =
-      MakeCalibrationSet(recipe, plan.source.config(), Tokenizer(plan.tokenizer));
-  plan.stats = Calibrate(plan.source, set, pool, progress);
-  plan.sites = DecidePolicy(plan.source, recipe, plan.stats);
-  return plan;
+  input.tokenizer = input.source.LoadTokenizer();
+  input.calibration = MakeCalibrationSet(recipe, input.source.config(), Tokenizer(input.tokenizer));
+  return input;
 }
 
-LinearQuantization QuantizationOf(const SitePolicy& site) {
-  return {site.group_size, site.scheme == ActScheme::kDynamic
-                               ? ActivationQuantization::kDynamicToken
-                               : ActivationQuantization::kStaticTensor};
+// A layer that awaits rounding.
+struct EqualizedLayer {
+  SourceLayer weights;         // equalized
+  LayerStatistics statistics;  // of the equalized activations
+  LayerPolicy policy;
+};
+
+// The one pass over the model: runs the float layers over the calibration tokens, one at a time,
+// decides on each and equalizes it. `on_layer` then rounds, or not. Where rounding is to know the
+// inputs that the quantized layers before it produce, a second HiddenStates goes beside `hidden`
+// and advances by the rounded weights.
+void ForEachLayer(const Input& input, const QuantRecipe& recipe, ThreadPool& pool,
+                  const Progress& progress, FunctionRef<void(const EqualizedLayer&)> on_layer) {
+  const ModelConfig& config = input.source.config();
+  const ObserverOptions options = {
+      .rows = input.calibration.TokenCount(),
+      .sample_rows = kSampleRows,
+      .gram = FindRoundingMethod(recipe.rounding, "rounding").uses_gram};
+  HiddenStates hidden(input.source, input.calibration, pool);
+  for (int64_t layer = 0; layer < config.layers; ++layer) {
+    if (progress) progress("quantizing", layer, config.layers);
+    EqualizedLayer result;
+    result.weights = input.source.ReadLayer(layer);
+    LayerObserver observer(config, options, pool);
+    hidden.Advance(FloatLayerWeights(result.weights, pool), layer, &observer);
+    result.statistics = observer.Finish(layer);
+    result.policy = DecidePolicy(config, recipe, layer, result.weights, result.statistics);
+    for (const SitePolicy& site : result.policy) {
+      if (site.scheme != ActScheme::kLaeStatic) continue;
+      EqualizeSite(site.site, config.dtype, result.weights,
+                   result.statistics[static_cast<size_t>(site.site)], pool);
+    }
+    on_layer(result);
+  }
+  if (progress) progress("quantizing", config.layers, config.layers);
 }
 
 // --- Tensors ---
 
-std::vector<StoredTensor> LinearTensors(const Plan& plan, const LinearSpec& spec, int64_t layer) {
-  const ModelConfig& config = plan.source.config();
-  const SitePolicy& site = plan.At(layer, spec.site);
-  const std::string name = ModelSource::HfName(spec.module, layer);
-  const int64_t channels = spec.channels(config);
-  const int64_t k = SiteInputs(config, spec.site);
-  std::vector<StoredTensor> tensors = {
-      {name + ".weight_packed", DataType::kI32, {channels, k / 8}},
-      {name + ".weight_scale", config.dtype, {channels, k / site.group_size}},
-      {name + ".weight_shape", DataType::kI64, {2}}};
+void WriteLinear(const SourceLinear& linear, const GroupQuantized& quantized,
+                 const SitePolicy& site, DataType dtype, TensorSpool& spool) {
+  std::vector<int32_t> packed(quantized.q.size() / 8);
+  PackInt4(quantized.q, packed);
+  spool.Add({linear.name + ".weight_packed", DataType::kI32, {linear.channels, linear.k / 8}},
+            std::as_bytes(std::span(packed)));
+  spool.Add({linear.name + ".weight_scale", dtype, {linear.channels, linear.k / site.group_size}},
+            StoreFloats(quantized.scales, dtype));
+  const int64_t shape[] = {linear.channels, linear.k};
+  spool.Add({linear.name + ".weight_shape", DataType::kI64, {2}}, std::as_bytes(std::span(shape)));
   if (site.scheme != ActScheme::kDynamic) {
-    tensors.push_back({name + ".input_scale", config.dtype, {1}});
+    spool.Add({linear.name + ".input_scale", dtype, {1}}, StoreFloats({&site.scale, 1}, dtype));
   }
-  if (plan.source.checkpoint().Contains(plan.source.Name(spec.module, layer) + ".bias")) {
-    tensors.push_back({name + ".bias", config.dtype, {channels}});
+  if (!linear.bias.empty()) {
+    spool.Add({linear.name + ".bias", dtype, {linear.channels}}, StoreFloats(linear.bias, dtype));
   }
-  return tensors;
 }
 
-// All tensors of the folder, in the order in which they are written.
-std::vector<StoredTensor> FolderTensors(const Plan& plan) {
-  const ModelConfig& config = plan.source.config();
-  const ArchSpec& arch = plan.source.arch();
-  const std::vector<int64_t> norm = {config.hidden};
-  const std::vector<int64_t> embedding = {config.vocab, config.hidden};
-  std::vector<StoredTensor> tensors = {
-      {ModelSource::HfName(arch.embedding), config.dtype, embedding}};
-  for (int64_t layer = 0; layer < config.layers; ++layer) {
-    tensors.push_back({ModelSource::HfName(arch.attn_norm, layer), config.dtype, norm});
-    tensors.push_back({ModelSource::HfName(arch.mlp_norm, layer), config.dtype, norm});
-    for (const ActSite site : kAllActSites) {
-      for (const LinearSpec& spec : arch.linears) {
-        if (spec.site == site)
-          std::ranges::move(LinearTensors(plan, spec, layer), std::back_inserter(tensors));
-      }
+void WriteLayer(const ModelConfig& config, const QuantRecipe& recipe, const EqualizedLayer& layer,
+                ThreadPool& pool, TensorSpool& spool, QuantizeReport& report) {
+  const RoundingMethod& rounding = FindRoundingMethod(recipe.rounding, "rounding");
+  const DataType dtype = config.dtype;
+  const auto write_norm = [&](const TensorNames& name, std::span<const float> norm) {
+    spool.Add({ModelSource::HfName(name, layer.policy[0].layer), dtype, {std::ssize(norm)}},
+              StoreFloats(norm, dtype));
+  };
+  write_norm(config.arch->attn_norm, layer.weights.attn_norm);
+  write_norm(config.arch->mlp_norm, layer.weights.mlp_norm);
+  for (const SitePolicy& site : layer.policy) {
+    const auto index = static_cast<size_t>(site.site);
+    const std::vector<SourceLinear>& linears = layer.weights.linears[index];
+    const std::vector<GroupQuantized> rounded = rounding.round(
+        linears, layer.statistics[index], {.group_size = site.group_size, .dtype = dtype}, pool);
+    for (size_t i = 0; i < linears.size(); ++i) {
+      WriteLinear(linears[i], rounded[i], site, dtype, spool);
+      report.linears.push_back({linears[i].name, site.group_size, rounded[i].relative_error});
+      report.linear_weights += std::ssize(rounded[i].q);
+      report.linear_bytes +=
+          std::ssize(rounded[i].q) / 2 + std::ssize(rounded[i].scales) * BlockSizeOf(dtype).bytes;
     }
   }
-  tensors.push_back({ModelSource::HfName(arch.final_norm), config.dtype, norm});
-  if (!config.tied_head) {
-    tensors.push_back({ModelSource::HfName(arch.head) + ".weight", config.dtype, embedding});
-  }
-  return tensors;
 }
 
 // A matrix that stays float, some rows at a time.
@@ -119,77 +145,31 @@ void WriteFloatMatrix(const TensorView& matrix, const std::string& name, DataTyp
   }
 }
 
-void WriteLinear(const SourceLinear& linear, const GroupQuantized& quantized,
-                 const SitePolicy& site, DataType dtype, ShardedWriter& writer) {
-  std::vector<int32_t> packed(quantized.q.size() / 8);
-  PackInt4(quantized.q, packed);
-  writer.Write(linear.name + ".weight_packed", std::as_bytes(std::span(packed)));
-  writer.Write(linear.name + ".weight_scale", StoreFloats(quantized.scales, dtype));
-  const int64_t shape[] = {linear.channels, linear.k};
-  writer.Write(linear.name + ".weight_shape", std::as_bytes(std::span(shape)));
-  if (site.scheme != ActScheme::kDynamic) {
-    writer.Write(linear.name + ".input_scale", StoreFloats({&site.scale, 1}, dtype));
-  }
-  if (!linear.bias.empty()) {
-    writer.Write(linear.name + ".bias", StoreFloats(linear.bias, dtype));
-  }
-}
-
-// Reads, equalizes, quantizes and writes a layer.
-void QuantizeLayer(const Plan& plan, int64_t layer, ThreadPool& pool, ShardedWriter& writer,
-                   QuantizeReport& report) {
-  const ArchSpec& arch = plan.source.arch();
-  const DataType dtype = plan.source.config().dtype;
-  SourceLayer weights = plan.source.ReadLayer(layer);
-  std::vector<float> mean_squares[kActSites];
-  for (const ActSite site : kAllActSites) {
-    const auto index = static_cast<size_t>(site);
-    const ActivationStats& stats = plan.stats[static_cast<size_t>(layer)][index];
-    mean_squares[index] = stats.MeanSquares();
-    if (plan.At(layer, site).scheme != ActScheme::kLaeStatic) continue;
-    std::vector<float> scales = LaeScales(stats.absmax);
-    FoldIntoNorm(weights.norm(site), dtype, scales);
-    ScaleInputs(weights.linears[index], scales, pool);
-    for (size_t j = 0; j < scales.size(); ++j) mean_squares[index][j] /= scales[j] * scales[j];
-  }
-
-  writer.Write(ModelSource::HfName(arch.attn_norm, layer), StoreFloats(weights.attn_norm, dtype));
-  writer.Write(ModelSource::HfName(arch.mlp_norm, layer), StoreFloats(weights.mlp_norm, dtype));
-  for (const ActSite site : kAllActSites) {
-    const auto index = static_cast<size_t>(site);
-    const SitePolicy& policy = plan.At(layer, site);
-    for (const SourceLinear& linear : weights.linears[index]) {
-      const GroupQuantized quantized =
-          QuantizeGroups(linear, mean_squares[index], policy.group_size, dtype, pool);
-      WriteLinear(linear, quantized, policy, dtype, writer);
-      report.linears.push_back({linear.name, policy.group_size, quantized.relative_error});
-      report.linear_weights += std::ssize(quantized.q);
-      report.linear_bytes +=
-          std::ssize(quantized.q) / 2 + std::ssize(quantized.scales) * BlockSizeOf(dtype).bytes;
-    }
-  }
-}
-
-void WriteTensors(const Plan& plan, const fs::path& folder, ThreadPool& pool,
-                  const Progress& progress, QuantizeReport& report) {
-  const ModelSource& source = plan.source;
+// All tensors of the folder: those of the layers, and what stays float. Returns their bytes.
+int64_t WriteTensors(const ModelSource& source, TensorSpool& layers, const fs::path& folder) {
   const ModelConfig& config = source.config();
   const ArchSpec& arch = source.arch();
-  ShardedWriter writer(folder, FolderTensors(plan));
-  WriteFloatMatrix(source.embedding(), ModelSource::HfName(arch.embedding), config.dtype, writer);
-  for (int64_t layer = 0; layer < config.layers; ++layer) {
-    if (progress) progress("quantizing", layer, config.layers);
-    QuantizeLayer(plan, layer, pool, writer, report);
-  }
-  writer.Write(ModelSource::HfName(arch.final_norm),
+  const std::vector<int64_t> embedding_shape = {config.vocab, config.hidden};
+  const StoredTensor embedding = {ModelSource::HfName(arch.embedding), config.dtype,
+                                  embedding_shape};
+  const StoredTensor norm = {ModelSource::HfName(arch.final_norm), config.dtype, {config.hidden}};
+  const StoredTensor head = {ModelSource::HfName(arch.head) + ".weight", config.dtype,
+                             embedding_shape};
+  std::vector<StoredTensor> tensors = {embedding};
+  tensors.insert(tensors.end(), layers.tensors().begin(), layers.tensors().end());
+  tensors.push_back(norm);
+  if (!config.tied_head) tensors.push_back(head);
+
+  ShardedWriter writer(folder, tensors);
+  WriteFloatMatrix(source.embedding(), embedding.name, config.dtype, writer);
+  layers.ForEach([&](const StoredTensor& tensor, std::span<const std::byte> bytes) {
+    writer.Write(tensor.name, bytes);
+  });
+  writer.Write(norm.name,
                StoreFloats(source.ReadVector(source.Name(arch.final_norm)), config.dtype));
-  if (!config.tied_head) {
-    WriteFloatMatrix(source.head(), ModelSource::HfName(arch.head) + ".weight", config.dtype,
-                     writer);
-  }
+  if (!config.tied_head) WriteFloatMatrix(source.head(), head.name, config.dtype, writer);
   writer.Close();
-  report.output_bytes = writer.TensorBytes();
-  if (progress) progress("quantizing", config.layers, config.layers);
+  return writer.TensorBytes();
 }
 
 // --- The other files ---
@@ -198,48 +178,25 @@ void WriteJson(const fs::path& path, const Json& json) {
   WriteFileAtomically(path, json.dump(2, ' ', /*ensure_ascii=*/false) + "\n");
 }
 
-Json ConfigJson(const Plan& plan) {
-  const ModelSource& source = plan.source;
+LinearQuantization QuantizationOf(const SitePolicy& site) {
+  return {site.group_size, site.scheme == ActScheme::kDynamic
+                               ? ActivationQuantization::kDynamicToken
+                               : ActivationQuantization::kStaticTensor};
+}
+
+// `sites` by layer and site.
+Json ConfigJson(const ModelSource& source, std::span<const SitePolicy> sites) {
   std::vector<std::pair<std::string, LinearQuantization>> linears;
   for (int64_t layer = 0; layer < source.config().layers; ++layer) {
     for (const LinearSpec& spec : source.arch().linears) {
-      linears.emplace_back(ModelSource::HfName(spec.module, layer),
-                           QuantizationOf(plan.At(layer, spec.site)));
+      const auto index = static_cast<size_t>(layer * kActSites + static_cast<int>(spec.site));
+      linears.emplace_back(ModelSource::HfName(spec.module, layer), QuantizationOf(sites[index]));
     }
   }
   const std::vector<std::string> ignore = {ModelSource::HfName(source.arch().head)};
   Json json = source.HfConfig();
   json["quantization_config"] = CompressedTensorsJson(linears, ignore);
   return json;
-}
-
-// Files of a Hugging Face folder that belong to the model whatever the weights are.
-void CopyCompanions(const fs::path& source, const fs::path& folder) {
-  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-                           "added_tokens.json", "vocab.json", "merges.txt", "tokenizer.model",
-                           "chat_template.jinja", "generation_config.json"}) {
-    std::error_code error;
-    if (!fs::exists(source / name, error)) continue;
-    const MappedFile file(source / name);
-    OutputFile copy(folder / name);
-    copy.Write(file.bytes());
-    copy.Close();
-  }
-}
-
-// The same files made from the metadata of a GGUF file.
-void WriteCompanions(const Plan& plan, const fs::path& folder) {
-  WriteJson(folder / "tokenizer.json", plan.tokenizer.tokenizer);
-  Json tokenizer_config = plan.tokenizer.tokenizer_config;
-  if (!plan.tokenizer.chat_template.empty()) {
-    tokenizer_config["chat_template"] = plan.tokenizer.chat_template;
-  }
-  WriteJson(folder / "tokenizer_config.json", tokenizer_config);
-  const ModelConfig& config = plan.source.config();
-  Json generation = Json::object();
-  if (config.bos_token >= 0) generation["bos_token_id"] = config.bos_token;
-  if (!config.eos_tokens.empty()) generation["eos_token_id"] = config.eos_tokens;
-  WriteJson(folder / "generation_config.json", generation);
 }
 
 }  // namespace
@@ -253,18 +210,20 @@ QuantizeReport QuantizeCheckpoint(const fs::path& source, const fs::path& output
     throw Error("{}: expected an output other than the source", output.string());
   }
   OutputFolder folder(output, replace);
-  const Plan plan = MakePlan(source, recipe, pool, progress);
+  const Input input = OpenInput(source, recipe);
 
   QuantizeReport report;
-  report.sites = plan.sites;
-  report.source_bytes = plan.source.checkpoint().TensorBytes();
-  WriteTensors(plan, folder.staging(), pool, progress, report);
-  WriteJson(folder.staging() / "config.json", ConfigJson(plan));
-  if (plan.source.checkpoint().format() == Checkpoint::Format::kHuggingFace) {
-    CopyCompanions(source, folder.staging());
-  } else {
-    WriteCompanions(plan, folder.staging());
+  report.source_bytes = input.source.checkpoint().TensorBytes();
+  {
+    TensorSpool layers(folder.staging() / "layers.tmp");
+    ForEachLayer(input, recipe, pool, progress, [&](const EqualizedLayer& layer) {
+      std::ranges::copy(layer.policy, std::back_inserter(report.sites));
+      WriteLayer(input.source.config(), recipe, layer, pool, layers, report);
+    });
+    report.output_bytes = WriteTensors(input.source, layers, folder.staging());
   }
+  WriteJson(folder.staging() / "config.json", ConfigJson(input.source, report.sites));
+  WriteCompanions(input.source, input.tokenizer, folder.staging());
   WriteJson(folder.staging() / "fptq.json", ReportToJson(report, recipe));
   folder.Commit();
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -273,7 +232,11 @@ QuantizeReport QuantizeCheckpoint(const fs::path& source, const fs::path& output
 
 std::vector<SitePolicy> PlanCheckpoint(const fs::path& source, const QuantRecipe& recipe,
                                        ThreadPool& pool, const Progress& progress) {
-  return MakePlan(source, recipe, pool, progress).sites;
+  std::vector<SitePolicy> sites;
+  ForEachLayer(OpenInput(source, recipe), recipe, pool, progress, [&](const EqualizedLayer& layer) {
+    std::ranges::copy(layer.policy, std::back_inserter(sites));
+  });
+  return sites;
 }
 
 }  // namespace fptq

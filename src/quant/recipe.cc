@@ -4,20 +4,15 @@
 #include <limits>
 
 #include "base/error.h"
+#include "quant/rounding.h"
 
 namespace fptq {
 namespace {
 
-constexpr std::array<std::string_view, 10> kFields = {"group_size",
-                                                      "v0",
-                                                      "v1",
-                                                      "policy",
-                                                      "equalization",
-                                                      "calibration",
-                                                      "calibration_tokens",
-                                                      "sequence_length",
-                                                      "seed",
-                                                      "kv_bits"};
+constexpr std::array<std::string_view, 11> kFields = {
+    "group_size",      "v0",       "v1",          "policy",
+    "equalization",    "rounding", "calibration", "calibration_tokens",
+    "sequence_length", "seed",     "kv_bits"};
 
 void CheckFields(const Json& json, std::string_view where) {
   for (const auto& [name, value] : json.items()) {
@@ -75,6 +70,7 @@ void Validate(const QuantRecipe& recipe, std::string_view where) {
         recipe.v0);
   check(recipe.v1 >= recipe.v0 && recipe.v1 <= std::numeric_limits<float>::max(), "v1",
         "a range from v0 on", recipe.v1);
+  FindRoundingMethod(recipe.rounding, std::string(where) + ": 'rounding'");
   check(!recipe.calibration.empty(), "calibration", "random or a file", recipe.calibration);
   check(recipe.calibration_tokens >= 1 && recipe.calibration_tokens <= 100'000'000,
         "calibration_tokens", "1 to 100000000", recipe.calibration_tokens);
@@ -89,6 +85,7 @@ Json RecipeToJson(const QuantRecipe& recipe) {
           {"v1", recipe.v1},
           {"policy", PolicyModeName(recipe.policy)},
           {"equalization", EqualizationName(recipe.equalization)},
+          {"rounding", recipe.rounding},
           {"calibration", recipe.calibration},
           {"calibration_tokens", recipe.calibration_tokens},
           {"sequence_length", recipe.sequence_length},
@@ -109,6 +106,7 @@ QuantRecipe RecipeFromJson(const Json& json, std::string_view where) {
   recipe.equalization =
       EqualizationFromName(fields.StringOr("equalization", EqualizationName(recipe.equalization)),
                            fields.where() + ": 'equalization'");
+  recipe.rounding = fields.StringOr("rounding", recipe.rounding);
   recipe.calibration = fields.StringOr("calibration", recipe.calibration);
   recipe.calibration_tokens =
       fields.IntOr("calibration_tokens", recipe.calibration_tokens, 0, kMax);

@@ -25,6 +25,7 @@ struct QuantRecipe {
   double v1 = 150;           // range from which it is dynamic
   PolicyMode policy = PolicyMode::kPaper;
   Equalization equalization = Equalization::kLae;
+  std::string rounding = "weighted";            // a row of AllRoundingMethods
   std::string calibration{kRandomCalibration};  // "random" or the path of a text file
   int64_t calibration_tokens = 8192;
   int64_t sequence_length = 512;  // of a calibration sequence, in tokens

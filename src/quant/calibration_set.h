@@ -1,13 +1,10 @@
-// Calibration: the float model run over some tokens, layer by layer.
+// The tokens that calibration runs the float model over.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
-#include "base/progress.h"
-#include "base/thread_pool.h"
-#include "model/source.h"
-#include "quant/observer.h"
+#include "model/config.h"
 #include "quant/recipe.h"
 #include "text/tokenizer.h"
 
@@ -16,6 +13,7 @@ namespace fptq {
 struct CalibrationSet {
   std::vector<std::vector<int32_t>> sequences;  // none is empty
 
+  int64_t TokenCount() const;
   int64_t LongestSequence() const;
 };
 
@@ -25,10 +23,5 @@ struct CalibrationSet {
 // token, so does every sequence.
 CalibrationSet MakeCalibrationSet(const QuantRecipe& recipe, const ModelConfig& config,
                                   const Tokenizer& tokenizer);
-
-// Runs the float model over all sequences, one layer at a time, so that only one is float-resident.
-// The statistics of each layer.
-std::vector<LayerStats> Calibrate(const ModelSource& source, const CalibrationSet& set,
-                                  ThreadPool& pool, const Progress& progress);
 
 }  // namespace fptq

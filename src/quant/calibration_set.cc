@@ -1,14 +1,11 @@
-#include "quant/calibrate.h"
+#include "quant/calibration_set.h"
 
 #include <algorithm>
 #include <string>
 
 #include "base/error.h"
 #include "base/mapped_file.h"
-#include "base/tensor.h"
-#include "model/kv_cache.h"
 #include "model/model.h"
-#include "model/transformer.h"
 
 namespace fptq {
 namespace {
@@ -70,11 +67,13 @@ std::vector<int32_t> TextTokens(int64_t count, const std::string& path, const Mo
   return tokens;
 }
 
-ForwardBatch Batch(const std::vector<int32_t>& tokens) {
-  return {.chunks = {{.slot = 0, .first_position = 0, .tokens = tokens, .logits = 0}}};
-}
-
 }  // namespace
+
+int64_t CalibrationSet::TokenCount() const {
+  int64_t tokens = 0;
+  for (const auto& sequence : sequences) tokens += std::ssize(sequence);
+  return tokens;
+}
 
 int64_t CalibrationSet::LongestSequence() const {
   int64_t longest = 0;
@@ -99,38 +98,6 @@ CalibrationSet MakeCalibrationSet(const QuantRecipe& recipe, const ModelConfig& 
     begin = end;
   }
   return set;
-}
-
-std::vector<LayerStats> Calibrate(const ModelSource& source, const CalibrationSet& set,
-                                  ThreadPool& pool, const Progress& progress) {
-  const ModelConfig& config = source.config();
-  Activations activations(config, set.LongestSequence(), /*max_logits_rows=*/0);
-  KvCache cache(config, KvType::kF32, /*slots=*/1, set.LongestSequence(), /*layers=*/1);
-  std::vector<AlignedBuffer<float>> hidden;  // by sequence: [tokens, hidden]
-  for (const std::vector<int32_t>& tokens : set.sequences) {
-    EmbedTokens(config, source.embedding(), Batch(tokens), pool, activations);
-    hidden.emplace_back(std::ssize(tokens) * config.hidden);
-    std::copy_n(activations.hidden.data(), hidden.back().size(), hidden.back().data());
-  }
-  // All sequences begin at position 0, so the rotations of the longest serve all of them.
-  const auto size = [](const std::vector<int32_t>& tokens) { return tokens.size(); };
-  PrepareRope(config, Batch(*std::ranges::max_element(set.sequences, {}, size)), activations);
-
-  std::vector<LayerStats> stats;
-  for (int64_t layer = 0; layer < config.layers; ++layer) {
-    if (progress) progress("calibrating", layer, config.layers);
-    const LayerWeights weights = FloatLayerWeights(source.ReadLayer(layer), pool);
-    StatsObserver observer(config, pool);
-    for (size_t i = 0; i < hidden.size(); ++i) {
-      std::copy_n(hidden[i].data(), hidden[i].size(), activations.hidden.data());
-      ForwardLayer(config, weights, layer, Batch(set.sequences[i]), cache, /*cache_layer=*/0, pool,
-                   activations, &observer);
-      std::copy_n(activations.hidden.data(), hidden[i].size(), hidden[i].data());
-    }
-    stats.push_back(observer.Finish(layer));
-  }
-  if (progress) progress("calibrating", config.layers, config.layers);
-  return stats;
 }
 
 }  // namespace fptq

@@ -1,0 +1,15 @@
+// The files of a Hugging Face folder that are the same whatever the weights are.
+#pragma once
+
+#include <filesystem>
+
+#include "model/source.h"
+
+namespace fptq {
+
+// Tokenizer, chat template and generation config: copied from a folder, made from the metadata of a
+// GGUF file.
+void WriteCompanions(const ModelSource& source, const TokenizerFiles& tokenizer,
+                     const std::filesystem::path& folder);
+
+}  // namespace fptq

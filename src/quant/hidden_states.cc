@@ -1,0 +1,40 @@
+#include "quant/hidden_states.h"
+
+#include <algorithm>
+
+namespace fptq {
+namespace {
+
+ForwardBatch Batch(const std::vector<int32_t>& tokens) {
+  return {.chunks = {{.slot = 0, .first_position = 0, .tokens = tokens, .logits = 0}}};
+}
+
+}  // namespace
+
+HiddenStates::HiddenStates(const ModelSource& source, const CalibrationSet& set, ThreadPool& pool)
+    : config_(source.config()),
+      set_(set),
+      pool_(pool),
+      activations_(config_, set.LongestSequence(), /*max_logits_rows=*/0),
+      cache_(config_, KvType::kF32, /*slots=*/1, set.LongestSequence(), /*layers=*/1) {
+  for (const std::vector<int32_t>& tokens : set.sequences) {
+    EmbedTokens(config_, source.embedding(), Batch(tokens), pool, activations_);
+    hidden_.emplace_back(std::ssize(tokens) * config_.hidden);
+    std::copy_n(activations_.hidden.data(), hidden_.back().size(), hidden_.back().data());
+  }
+  // All sequences begin at position 0, so the rotations of the longest serve all of them.
+  const auto size = [](const std::vector<int32_t>& tokens) { return tokens.size(); };
+  PrepareRope(config_, Batch(*std::ranges::max_element(set.sequences, {}, size)), activations_);
+}
+
+void HiddenStates::Advance(const LayerWeights& weights, int64_t layer,
+                           ActivationObserver* observer) {
+  for (size_t i = 0; i < hidden_.size(); ++i) {
+    std::copy_n(hidden_[i].data(), hidden_[i].size(), activations_.hidden.data());
+    ForwardLayer(config_, weights, layer, Batch(set_.sequences[i]), cache_, /*cache_layer=*/0,
+                 pool_, activations_, observer);
+    std::copy_n(activations_.hidden.data(), hidden_[i].size(), hidden_[i].data());
+  }
+}
+
+}  // namespace fptq

@@ -1,0 +1,34 @@
+// A model run layer by layer over the calibration set, so that one layer is in memory at a time.
+#pragma once
+
+#include <vector>
+
+#include "base/tensor.h"
+#include "base/thread_pool.h"
+#include "model/kv_cache.h"
+#include "model/source.h"
+#include "model/transformer.h"
+#include "quant/calibration_set.h"
+
+namespace fptq {
+
+// The hidden states of all sequences between two layers. Several may exist side by side: those of
+// the float model, and those of the model quantized so far.
+class HiddenStates {
+ public:
+  // Before the first layer. `source` and `set` must outlive this.
+  HiddenStates(const ModelSource& source, const CalibrationSet& set, ThreadPool& pool);
+
+  // Runs the layer over all sequences, one after the other; `observer` may be null.
+  void Advance(const LayerWeights& weights, int64_t layer, ActivationObserver* observer);
+
+ private:
+  const ModelConfig& config_;
+  const CalibrationSet& set_;
+  ThreadPool& pool_;
+  Activations activations_;
+  KvCache cache_;                             // of one layer
+  std::vector<AlignedBuffer<float>> hidden_;  // by sequence: [tokens, hidden]
+};
+
+}  // namespace fptq

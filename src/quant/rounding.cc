@@ -1,0 +1,39 @@
+#include "quant/rounding.h"
+
+#include <string>
+
+#include "base/error.h"
+
+namespace fptq {
+namespace {
+
+// Each linear by QuantizeGroups with the mean squares of the inputs.
+std::vector<GroupQuantized> RoundWeighted(std::span<const SourceLinear> linears,
+                                          const SiteStatistics& inputs,
+                                          const RoundingOptions& options, ThreadPool& pool) {
+  const std::vector<float> mean_squares = inputs.MeanSquares();
+  std::vector<GroupQuantized> result;
+  for (const SourceLinear& linear : linears) {
+    result.push_back(QuantizeGroups(linear, mean_squares, options.group_size, options.dtype, pool));
+  }
+  return result;
+}
+
+constexpr RoundingMethod kMethods[] = {
+    {.name = "weighted", .uses_gram = false, .round = RoundWeighted},
+};
+
+}  // namespace
+
+std::span<const RoundingMethod> AllRoundingMethods() { return kMethods; }
+
+const RoundingMethod& FindRoundingMethod(std::string_view name, std::string_view where) {
+  std::string names;
+  for (const RoundingMethod& method : kMethods) {
+    if (method.name == name) return method;
+    names += (names.empty() ? "" : ", ") + std::string(method.name);
+  }
+  throw Error("{}: expected one of {}, found '{}'", where, names, name);
+}
+
+}  // namespace fptq

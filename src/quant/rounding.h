@@ -1,0 +1,39 @@
+// The methods by which the weights of a site are rounded to integers.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/tensor.h"
+#include "base/thread_pool.h"
+#include "model/source.h"
+#include "quant/group_quant.h"
+#include "quant/observer.h"
+
+namespace fptq {
+
+struct RoundingOptions {
+  int64_t group_size = 0;           // divides K
+  DataType dtype = DataType::kF32;  // in which scales are stored
+};
+
+// Rounds the linears of a site, whose inputs are `inputs`. The result does not depend on the number
+// of threads.
+using RoundFunction = std::vector<GroupQuantized> (*)(std::span<const SourceLinear> linears,
+                                                      const SiteStatistics& inputs,
+                                                      const RoundingOptions& options,
+                                                      ThreadPool& pool);
+
+struct RoundingMethod {
+  std::string_view name;  // in recipes
+  bool uses_gram;         // whether SiteStatistics::gram must be there
+  RoundFunction round;
+};
+
+std::span<const RoundingMethod> AllRoundingMethods();
+// Error naming `where` that lists what there is.
+const RoundingMethod& FindRoundingMethod(std::string_view name, std::string_view where);
+
+}  // namespace fptq
