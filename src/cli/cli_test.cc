@@ -291,6 +291,11 @@ TEST(Cli, EvalAnswersQuestions) {
   EXPECT_EQ(some["tasks"]["mmlu"]["difference"], 0.0);
   const std::string details = ReadFile(folder / "details");
   EXPECT_EQ(std::count(details.begin(), details.end(), '\n'), 10);
+  const Json again = ParseJson(
+      run({"--tasks", "mmlu", "--limit", "5", "--against-details", folder / "details"}), "eval");
+  EXPECT_EQ(again["tasks"]["mmlu"]["reference_score"], some["tasks"]["mmlu"]["score"]);
+  Fail("no answer to mmlu",
+       {"eval", model, "--data", data, "--tasks", "mmlu", "--against-details", folder / "details"});
   EXPECT_NE(Succeed({"eval", model, "--data", data}).out.find("average"), std::string::npos);
   Fail("expected a task", {"eval", model, "--data", data, "--tasks", "piqa,boolq"});
   Fail("lambada.0shot.jsonl.gz", {"eval", model, "--data", data, "--tasks", "lambada"});

@@ -10,6 +10,7 @@
 #include "cli/progress_bar.h"
 #include "cli/subcommands.h"
 #include "cli/terminal.h"
+#include "eval/answer_file.h"
 #include "eval/task.h"
 
 namespace fptq {
@@ -18,7 +19,7 @@ namespace {
 constexpr double kConfidence95 = 1.959964;  // standard errors
 
 struct Arguments {
-  std::string path, against, data = "data/tasks", details;
+  std::string path, against, against_details, data = "data/tasks", details;
   std::vector<std::string> tasks;
   std::optional<KvType> kv;
   int64_t limit = 0, shots = 0;
@@ -30,7 +31,12 @@ struct Arguments {
 struct TaskRun {
   const EvalTask* task;
   std::vector<EvalDoc> docs;
-  TaskAnswers model, reference;
+  std::vector<LogLikelihood> answers, reference_answers;  // the latter empty without --against
+
+  std::vector<DocScore> Scores() const { return ScoreTask(*task, docs, answers); }
+  std::vector<DocScore> ReferenceScores() const {
+    return ScoreTask(*task, docs, reference_answers);
+  }
 };
 
 bool Parse(int argc, char** argv, Arguments& args) {
@@ -49,8 +55,12 @@ bool Parse(int argc, char** argv, Arguments& args) {
       ->check(Between(int64_t{0}, int64_t{1000}));
   app.add_option("--limit", args.limit, "use only N documents of each task, spread over its file")
       ->check(Between(int64_t{1}, kAnyCount));
-  app.add_option("--against", args.against,
-                 "also run this model, usually the float one, and report the paired difference");
+  auto* against = app.add_option(
+      "--against", args.against,
+      "also run this model, usually the float one, and report the paired difference");
+  app.add_option("--against-details", args.against_details,
+                 "the same, but take the other model's answers from what --details wrote")
+      ->excludes(against);
   AddKvType(app, "--kv", args.kv, "KV cache of MODEL");
   app.add_option("--details", args.details,
                  "also write MODEL's answer to each request to this file, a JSON object a line");
@@ -86,7 +96,7 @@ std::vector<TaskRun> ReadTasks(const Arguments& args) {
 
 // Runs all tasks on a model and tells the speed.
 void Run(const std::string& path, std::optional<KvType> kv, std::vector<TaskRun>& runs,
-         TaskAnswers TaskRun::*answers, ThreadPool& pool) {
+         std::vector<LogLikelihood> TaskRun::*answers, ThreadPool& pool) {
   const auto model = LoadModel(path, pool);
   const auto start = std::chrono::steady_clock::now();
   size_t requests = 0;
@@ -95,7 +105,7 @@ void Run(const std::string& path, std::optional<KvType> kv, std::vector<TaskRun>
     for (TaskRun& run : runs) {
       run.*answers =
           AnswerTask(*model, *run.task, run.docs, {.kv_type = kv}, pool, bar.AsProgress());
-      requests += (run.*answers).answers.size();
+      requests += (run.*answers).size();
     }
   }
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
@@ -104,22 +114,20 @@ void Run(const std::string& path, std::optional<KvType> kv, std::vector<TaskRun>
                    static_cast<double>(requests) / seconds.count()));
 }
 
-void WriteDetails(const std::string& path, const std::vector<TaskRun>& runs) {
-  OutputFile file(path);
+void WriteDetails(const Arguments& args, const std::vector<TaskRun>& runs) {
+  OutputFile file(args.details);
   for (const TaskRun& run : runs) {
-    size_t i = 0;
-    for (const EvalDoc& doc : run.docs) {
-      for (size_t idx = 0; idx < doc.requests.size(); ++idx, ++i) {
-        const LogLikelihood& answer = run.model.answers[i];
-        const Json line = {
-            {"task", run.task->name},       {"doc_id", doc.id},        {"idx", idx},
-            {"log_likelihood", answer.sum}, {"tokens", answer.tokens}, {"greedy", answer.greedy}};
-        const std::string text = line.dump() + "\n";
-        file.Write(std::as_bytes(std::span(text)));
-      }
-    }
+    const std::string lines = AnswerLines(run.task->name, args.shots, run.docs, run.answers);
+    file.Write(std::as_bytes(std::span(lines)));
   }
   file.Close();
+}
+
+void ReadDetails(const Arguments& args, std::vector<TaskRun>& runs) {
+  const AnswerFile file(args.against_details);
+  for (TaskRun& run : runs) {
+    run.reference_answers = file.Find(run.task->name, args.shots, run.docs);
+  }
 }
 
 Json Describe(const Estimate& difference) {
@@ -130,7 +138,8 @@ Json Describe(const Estimate& difference) {
 }
 
 Json Describe(const TaskRun& run, int64_t shots) {
-  const TaskResult result = Summarize(*run.task, run.model.scores);
+  const std::vector<DocScore> scores = run.Scores();
+  const TaskResult result = Summarize(*run.task, scores);
   Json json = {{"documents", run.docs.size()},
                {"shots", shots},
                {"metric", TaskMetricName(run.task->metric)},
@@ -145,23 +154,26 @@ Json Describe(const TaskRun& run, int64_t shots) {
     json["normalized_accuracy"] = result.normalized_accuracy.mean;
     json["normalized_accuracy_standard_error"] = result.normalized_accuracy.standard_error;
   }
-  if (run.reference.scores.empty()) return json;
-  const TaskResult reference = Summarize(*run.task, run.reference.scores);
+  if (run.reference_answers.empty()) return json;
+  const std::vector<DocScore> reference_scores = run.ReferenceScores();
+  const TaskResult reference = Summarize(*run.task, reference_scores);
   json["reference_score"] = reference.primary.mean;
   if (run.task->metric == TaskMetric::kGreedyAccuracy) {
     json["reference_perplexity"] = reference.perplexity.mean;
   }
-  json.update(Describe(PairedDifference(*run.task, run.model.scores, run.reference.scores)));
+  json.update(Describe(PairedDifference(*run.task, scores, reference_scores)));
   return json;
 }
 
 Json DescribeAverage(const std::vector<TaskRun>& runs) {
   std::vector<Estimate> scores, references, differences;
   for (const TaskRun& run : runs) {
-    scores.push_back(Summarize(*run.task, run.model.scores).primary);
-    if (run.reference.scores.empty()) continue;
-    references.push_back(Summarize(*run.task, run.reference.scores).primary);
-    differences.push_back(PairedDifference(*run.task, run.model.scores, run.reference.scores));
+    const std::vector<DocScore> doc_scores = run.Scores();
+    scores.push_back(Summarize(*run.task, doc_scores).primary);
+    if (run.reference_answers.empty()) continue;
+    const std::vector<DocScore> reference_scores = run.ReferenceScores();
+    references.push_back(Summarize(*run.task, reference_scores).primary);
+    differences.push_back(PairedDifference(*run.task, doc_scores, reference_scores));
   }
   const Estimate score = Average(scores);
   Json json = {{"score", score.mean}, {"score_standard_error", score.standard_error}};
@@ -204,9 +216,10 @@ int RunEval(int argc, char** argv) {
   if (!Parse(argc, argv, args)) return 0;
   std::vector<TaskRun> runs = ReadTasks(args);
   ThreadPool pool(args.threads);
-  Run(args.path, args.kv, runs, &TaskRun::model, pool);
-  if (!args.against.empty()) Run(args.against, {}, runs, &TaskRun::reference, pool);
-  if (!args.details.empty()) WriteDetails(args.details, runs);
+  if (!args.against_details.empty()) ReadDetails(args, runs);
+  Run(args.path, args.kv, runs, &TaskRun::answers, pool);
+  if (!args.against.empty()) Run(args.against, {}, runs, &TaskRun::reference_answers, pool);
+  if (!args.details.empty()) WriteDetails(args, runs);
 
   Json tasks = Json::object();
   for (const TaskRun& run : runs) tasks[std::string(run.task->name)] = Describe(run, args.shots);
@@ -217,12 +230,13 @@ int RunEval(int argc, char** argv) {
   }
   std::vector<std::vector<std::string>> rows = {
       {"task", "docs", "metric", "score %", "accuracy %", "normalized %", "perplexity"}};
-  if (!args.against.empty()) {
+  const bool paired = !args.against.empty() || !args.against_details.empty();
+  if (paired) {
     rows[0].insert(rows[0].end(), {"reference %", "difference", "95 % interval"});
   }
   for (const auto& [name, json] : tasks.items()) rows.push_back(Row(name, json));
   rows.push_back(Row("average", average));
-  PrintTable(rows, args.against.empty() ? "lrlrrrr" : "lrlrrrrrrr");
+  PrintTable(rows, paired ? "lrlrrrrrrr" : "lrlrrrr");
   return 0;
 }
 

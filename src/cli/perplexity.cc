@@ -166,9 +166,9 @@ void PrintResult(const Divergence& d, int64_t context) {
       "reference  {}\n"
       "ratio      {}\n"
       "nll        {} more than the reference\n"
-      "KL         {}; median {:.4f}, 90 % {:.4f}, 99 % {:.4f}, maximum {:.4f}\n"
+      "KL         {}; median {:.5f}, 90 % {:.5f}, 99 % {:.5f}, maximum {:.5f}\n"
       "same top-1 {} %\n",
-      Format(d.reference), Format(d.ratio), Format(d.nll_difference), Format(d.kl), d.kl_median,
+      Format(d.reference), Format(d.ratio), Format(d.nll_difference), Format(d.kl, 5), d.kl_median,
       d.kl_p90, d.kl_p99, d.kl_max,
       Format({.mean = 100 * d.top1.mean, .standard_error = 100 * d.top1.standard_error}, 2)));
 }

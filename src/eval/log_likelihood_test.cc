@@ -32,8 +32,8 @@ class TinyModelLogLikelihood : public ::testing::TestWithParam<const char*> {
     for (int32_t i = 0; i < 4; ++i) add(Request(0, 20, 5 + i), i);  // one question, four answers
     for (int32_t i = 0; i < 3; ++i) add(Request(7, 9, 1), i);       // answers of one token
     add(Request(0, 1, 2), 0);
-    add(Request(0, 45, 6), 0);                                     // the first question goes on
-    for (size_t i = 0; i < 2; ++i) add(Request(30 + i, 4, 6), 0);  // nothing in common
+    add(Request(0, 36, 6), 0);                                     // the first question goes on
+    for (size_t i = 0; i < 2; ++i) add(Request(25 + i, 4, 6), 0);  // nothing in common
     runs_ = {4, 3, 1, 1, 2};
   }
 

@@ -83,9 +83,10 @@ DocScore ScoreDoc(const EvalTask& task, const EvalDoc& doc,
           .log_likelihood = right.sum};
 }
 
-TaskAnswers AnswerTask(const Model& model, const EvalTask& task, std::span<const EvalDoc> docs,
-                       const LogLikelihoodOptions& options, ThreadPool& pool,
-                       const Progress& progress) {
+std::vector<LogLikelihood> AnswerTask(const Model& model, const EvalTask& task,
+                                      std::span<const EvalDoc> docs,
+                                      const LogLikelihoodOptions& options, ThreadPool& pool,
+                                      const Progress& progress) {
   std::vector<int64_t> runs;
   std::vector<const EvalRequest*> requests;
   for (const EvalDoc& doc : docs) {
@@ -98,18 +99,20 @@ TaskAnswers AnswerTask(const Model& model, const EvalTask& task, std::span<const
     tokenized[static_cast<size_t>(i)] = Tokenize(model.tokenizer, *requests[static_cast<size_t>(i)],
                                                  model.config().max_positions + 1);
   });
-  TaskAnswers result{
-      .answers = ComputeLogLikelihoods(model, tokenized, runs, options, pool,
-                                       [&](std::string_view, int64_t done, int64_t total) {
-                                         if (progress) progress(task.name, done, total);
-                                       }),
-      .scores = {}};
-  std::span<const LogLikelihood> rest = result.answers;
+  return ComputeLogLikelihoods(model, tokenized, runs, options, pool,
+                               [&](std::string_view, int64_t done, int64_t total) {
+                                 if (progress) progress(task.name, done, total);
+                               });
+}
+
+std::vector<DocScore> ScoreTask(const EvalTask& task, std::span<const EvalDoc> docs,
+                                std::span<const LogLikelihood> answers) {
+  std::vector<DocScore> scores;
   for (const EvalDoc& doc : docs) {
-    result.scores.push_back(ScoreDoc(task, doc, rest.first(doc.requests.size())));
-    rest = rest.subspan(doc.requests.size());
+    scores.push_back(ScoreDoc(task, doc, answers.first(doc.requests.size())));
+    answers = answers.subspan(doc.requests.size());
   }
-  return result;
+  return scores;
 }
 
 TaskResult Summarize(const EvalTask& task, std::span<const DocScore> scores) {

@@ -45,13 +45,13 @@ struct DocScore {
 // `answers`: of each request of the document. Of equal scores the first counts.
 DocScore ScoreDoc(const EvalTask& task, const EvalDoc& doc, std::span<const LogLikelihood> answers);
 
-struct TaskAnswers {
-  std::vector<LogLikelihood> answers;  // of all requests, document after document
-  std::vector<DocScore> scores;        // of each document
-};
-TaskAnswers AnswerTask(const Model& model, const EvalTask& task, std::span<const EvalDoc> docs,
-                       const LogLikelihoodOptions& options, ThreadPool& pool,
-                       const Progress& progress);
+// The model's answers to all requests, document after document.
+std::vector<LogLikelihood> AnswerTask(const Model& model, const EvalTask& task,
+                                      std::span<const EvalDoc> docs,
+                                      const LogLikelihoodOptions& options, ThreadPool& pool,
+                                      const Progress& progress);
+std::vector<DocScore> ScoreTask(const EvalTask& task, std::span<const EvalDoc> docs,
+                                std::span<const LogLikelihood> answers);
 
 struct TaskResult {
   Estimate accuracy, normalized_accuracy;

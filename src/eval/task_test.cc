@@ -105,23 +105,23 @@ TEST(EvalTask, AverageOfIndependentEstimates) {
 TEST(EvalTask, AnswersDocumentAfterDocument) {
   ThreadPool pool(2);
   const auto model = LoadModel(TinyPath("tiny-llama-w4a8"), pool);
+  const EvalTask& task = FindEvalTask("piqa");
   std::vector<EvalDoc> docs;
   docs.push_back(Doc({" runs", " sleeps", " to the sea"}, 0));
   docs.push_back(Doc({" through three towns"}, 0));
   docs.push_back(Doc({" sea", " towns"}, 1));
-  const auto all = AnswerTask(*model, FindEvalTask("piqa"), docs, {}, pool, nullptr);
-  ASSERT_EQ(all.answers.size(), 6u);
-  ASSERT_EQ(all.scores.size(), 3u);
+  const auto answers = AnswerTask(*model, task, docs, {}, pool, nullptr);
+  ASSERT_EQ(answers.size(), 6u);
+  const auto scores = ScoreTask(task, docs, answers);
+  ASSERT_EQ(scores.size(), 3u);
   size_t first = 0;
-  for (const EvalDoc& doc : docs) {
-    const auto one = AnswerTask(*model, FindEvalTask("piqa"), {&doc, 1}, {}, pool, nullptr);
-    for (size_t i = 0; i < one.answers.size(); ++i) {
-      EXPECT_EQ(one.answers[i].sum, all.answers[first + i].sum);
-    }
-    first += one.answers.size();
-    const size_t index = static_cast<size_t>(&doc - docs.data());
-    EXPECT_EQ(one.scores[0].log_likelihood, all.scores[index].log_likelihood);
-    EXPECT_EQ(one.scores[0].correct, all.scores[index].correct);
+  for (size_t i = 0; i < docs.size(); ++i) {
+    const auto alone = AnswerTask(*model, task, {&docs[i], 1}, {}, pool, nullptr);
+    ASSERT_EQ(alone.size(), docs[i].requests.size());
+    for (const LogLikelihood& answer : alone) EXPECT_EQ(answer.sum, answers[first++].sum);
+    const DocScore score = ScoreDoc(task, docs[i], alone);
+    EXPECT_EQ(score.log_likelihood, scores[i].log_likelihood);
+    EXPECT_EQ(score.correct, scores[i].correct);
   }
 }
 
