@@ -97,6 +97,10 @@ std::vector<Case> Cases() {
     }
   }
   cases.emplace_back(rng, 3, 64, 150, 150);
+  // Several sections; rows on both sides of a boundary.
+  cases.emplace_back(rng, 3, 64, kKvSection + 5, 20);
+  cases.emplace_back(rng, 17, 20, 3 * kKvSection, 3);
+  cases.emplace_back(rng, 4, 128, 2 * kKvSection + 70, 24);
   return cases;
 }
 
@@ -130,6 +134,30 @@ TEST(AttentionI8, AllTablesGiveTheBitsOfScalarInAnyChunking) {
                      table.name);
     }
     ExpectRowsAsScalar(c, expected.kv(), &KernelTable::attention_i8);
+  }
+}
+
+// The sections of a row one by one, as threads share them.
+TEST(AttentionI8, SectionsMergeToTheWhole) {
+  for (const Case& c : Cases()) {
+    CacheI8 cache(c.capacity, c.dim);
+    c.Fill(cache.kv(), Scalar().append_kv_i8);
+    std::vector<float> expected(c.queries.size());
+    Scalar().attention_i8(c.Args(cache.kv(), expected, 0, c.rows));
+    for (const KernelTable& table : SupportedKernels()) {
+      std::vector<float> found(c.queries.size());
+      for (int64_t r = 0; r < c.rows; ++r) {
+        const AttentionArgs<KvI8> args = c.Args(cache.kv(), found, r, 1);
+        const int64_t sections = args.first_position / kKvSection + 1;
+        const int64_t size = c.heads * SectionStateSize(c.head_dim);
+        std::vector<float> states(Size(sections * size), kNan);
+        for (int64_t section = 0; section < sections; ++section) {
+          table.attention_section_i8({args, section, states.data() + section * size});
+        }
+        table.merge_sections({states.data(), sections, c.heads, c.head_dim, args.out});
+      }
+      ExpectSameBits(expected, found, fmt::format("{} {}", table.name, c.Name()));
+    }
   }
 }
 

@@ -311,6 +311,8 @@ const KernelTable kAvx2Kernels = {
     .append_kv_i8 = AppendKvI8,
     .append_kv_f32 = AppendKvF32,
     .attention_i8 = AttentionI8,
+    .attention_section_i8 = AttentionSectionI8,
+    .merge_sections = MergeSections,
     .attention_f32 = AttentionF32,
     .int8_peak = Int8Peak,
 };

@@ -65,6 +65,8 @@ void InheritAll(KernelTable& table, const KernelTable& next) {
   Inherit(table.append_kv_i8, next.append_kv_i8);
   Inherit(table.append_kv_f32, next.append_kv_f32);
   Inherit(table.attention_i8, next.attention_i8);
+  Inherit(table.attention_section_i8, next.attention_section_i8);
+  Inherit(table.merge_sections, next.merge_sections);
   Inherit(table.attention_f32, next.attention_f32);
   Inherit(table.int8_peak, next.int8_peak);
 }

@@ -30,6 +30,9 @@ inline constexpr int64_t kMinGroupSize = 32;
 // Positions in a block of the KV cache; blocks are aligned to absolute positions.
 inline constexpr int64_t kKvBlock = 64;
 
+// Positions in a section of the KV cache, likewise aligned: whole blocks.
+inline constexpr int64_t kKvSection = 1024;
+
 // --- Linears -----------------------------------------------------------------------------------
 // Weight layouts, the same for every ISA (weights.h packs them):
 //  w4   [tile][k/8][16 channels][4]: byte j of channel c in vector v holds k = 8v + j in its low
@@ -175,6 +178,27 @@ struct AttentionArgs {
 };
 inline constexpr int64_t kMaxHeadDim = 256;
 
+// One row (args.rows = 1) and section alone, so that the sections of a long context can go to
+// several threads: the unnormalized output, maximum and sum of each head. `out` is not used.
+struct AttentionSectionArgs {
+  AttentionArgs<KvI8> attention;
+  int64_t section;
+  float* states;  // [heads, SectionStateSize(head_dim)]
+};
+// Floats: the padded output, maximum, sum, and padding to whole cache lines.
+inline constexpr int64_t SectionStateSize(int64_t head_dim) {
+  return (head_dim + 15) / 16 * 16 + 16;
+}
+
+// The end of it: merges the sections of a row.
+struct MergeSectionsArgs {
+  const float* states;  // [sections, heads, SectionStateSize(head_dim)]
+  int64_t sections;
+  int64_t heads;
+  int64_t head_dim;
+  float* out;  // [heads, head_dim]
+};
+
 // --- The table ---------------------------------------------------------------------------------
 
 // CPU features a table may need.
@@ -198,6 +222,8 @@ struct KernelTable {
   void (*append_kv_i8)(const AppendKvArgs<KvI8>&);
   void (*append_kv_f32)(const AppendKvArgs<KvF32>&);
   void (*attention_i8)(const AttentionArgs<KvI8>&);
+  void (*attention_section_i8)(const AttentionSectionArgs&);
+  void (*merge_sections)(const MergeSectionsArgs&);
   void (*attention_f32)(const AttentionArgs<KvF32>&);
   // The machine's int8 peak: `steps` (up to 2^28) rounds of the ISA's best int8 dot product on ones
   // in registers. Returns the sum of the products, which is how many multiply-adds were done.

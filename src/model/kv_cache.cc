@@ -29,6 +29,10 @@ KvCache::KvCache(const ModelConfig& config, KvType type, int64_t slots, int64_t 
       values_i8_.Resize(elements);
       key_scales_.Resize(streams * scale_stride_);
       value_scales_.Resize(streams * scale_stride_);
+      section_states_.Resize(CheckedMultiply(slots,
+                                             RoundUp(capacity, kKvSection) / kKvSection *
+                                                 config.heads * SectionStateSize(config.head_dim),
+                                             "KV cache"));
       break;
     case KvType::kF32:
       keys_f32_.Resize(elements);
@@ -60,6 +64,11 @@ KvF32 KvCache::F32(int64_t slot, int64_t layer, int64_t kv_head) {
   const int64_t stream = Stream(slot, layer, kv_head);
   return {.keys = keys_f32_.data() + stream * stride_,
           .values = values_f32_.data() + stream * stride_};
+}
+
+float* KvCache::SectionStates(int64_t slot) {
+  FPTQ_CHECK(type_ == KvType::kI8 && slot >= 0 && slot < slots_);
+  return section_states_.data() + slot * (section_states_.size() / slots_);
 }
 
 }  // namespace fptq

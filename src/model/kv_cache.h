@@ -26,6 +26,9 @@ class KvCache {
 
   KvI8 I8(int64_t slot, int64_t layer, int64_t kv_head);
   KvF32 F32(int64_t slot, int64_t layer, int64_t kv_head);
+  // Scratch of kI8 for the attention of one row in sections (kernels.h): [sections, heads,
+  // SectionStateSize]. The layers share it.
+  float* SectionStates(int64_t slot);
 
  private:
   // A stream is what one (slot, layer, KV head) has seen.
@@ -39,6 +42,7 @@ class KvCache {
   AlignedBuffer<int8_t> values_i8_;
   AlignedBuffer<float> key_scales_, value_scales_;
   AlignedBuffer<float> keys_f32_, values_f32_;
+  AlignedBuffer<float> section_states_;
 };
 
 }  // namespace fptq

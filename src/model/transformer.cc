@@ -89,51 +89,87 @@ void RotateAndAppend(const ModelConfig& config, const ForwardBatch& batch, KvCac
                    [&](int64_t begin, int64_t end) { ForEachRow(batch, begin, end, append); });
 }
 
-// A task is a KV head x up to kAttentionRows rows of a chunk.
-int64_t AttentionTasks(const BatchChunk& chunk) {
-  return (std::ssize(chunk.tokens) + kAttentionRows - 1) / kAttentionRows;
+// The sections of the cache that attention takes one by one for the chunk's row, so that several
+// threads can share a long context; 1: all of them together, as for many rows.
+int64_t SplitSections(const KvCache& cache, const BatchChunk& chunk) {
+  if (cache.type() != KvType::kI8 || chunk.tokens.size() > 1) return 1;
+  return chunk.first_position / kKvSection + 1;
 }
 
+// A task is a KV head x up to kAttentionRows rows of a chunk, or a section of its one row.
+int64_t AttentionTasks(const KvCache& cache, const BatchChunk& chunk) {
+  const int64_t tiles = (std::ssize(chunk.tokens) + kAttentionRows - 1) / kAttentionRows;
+  return std::max(tiles, SplitSections(cache, chunk));
+}
+
+// Split sections remain to be merged: AttentionOutput.
 void Attention(const ModelConfig& config, const ForwardBatch& batch, KvCache& cache,
                int64_t cache_layer, ThreadPool& pool, Activations& act) {
   const KernelTable& kernels = Kernels();
   const int64_t width = config.query_width() + 2 * config.kv_width();
   const int64_t group = config.heads / config.kv_heads;
   int64_t tasks = 0;
-  for (const BatchChunk& chunk : batch.chunks) tasks += AttentionTasks(chunk);
+  for (const BatchChunk& chunk : batch.chunks) tasks += AttentionTasks(cache, chunk);
 
   pool.ParallelEach(tasks * config.kv_heads, [&](int64_t task) {
     const int64_t head = task % config.kv_heads;
-    int64_t tile = task / config.kv_heads;
+    int64_t part = task / config.kv_heads;
     int64_t row = 0;
     const BatchChunk* chunk = batch.chunks.data();
-    for (; tile >= AttentionTasks(*chunk); ++chunk) {
-      tile -= AttentionTasks(*chunk);
+    for (; part >= AttentionTasks(cache, *chunk); ++chunk) {
+      part -= AttentionTasks(cache, *chunk);
       row += std::ssize(chunk->tokens);
     }
-    const int64_t first = tile * kAttentionRows;
+    const bool split = SplitSections(cache, *chunk) > 1;
+    const int64_t first = split ? 0 : part * kAttentionRows;
     row += first;
-    const auto attend = [&](auto kernel, auto kv) {
-      kernel({.kv = kv,
-              .first_position = chunk->first_position + first,
-              .rows = std::min(kAttentionRows, std::ssize(chunk->tokens) - first),
-              .heads = group,
-              .head_dim = config.head_dim,
-              .softmax_scale = 1.0f / std::sqrt(static_cast<float>(config.head_dim)),
-              .query = act.qkv.data() + row * width + head * group * config.head_dim,
-              .query_stride = width,
-              .out = act.attention.data() + row * config.query_width() +
-                     head * group * config.head_dim,
-              .out_stride = config.query_width()});
+    const auto args = [&]<typename Kv>(Kv kv) {
+      return AttentionArgs<Kv>{
+          .kv = kv,
+          .first_position = chunk->first_position + first,
+          .rows = std::min(kAttentionRows, std::ssize(chunk->tokens) - first),
+          .heads = group,
+          .head_dim = config.head_dim,
+          .softmax_scale = 1.0f / std::sqrt(static_cast<float>(config.head_dim)),
+          .query = act.qkv.data() + row * width + head * group * config.head_dim,
+          .query_stride = width,
+          .out = act.attention.data() + row * config.query_width() + head * group * config.head_dim,
+          .out_stride = config.query_width()};
     };
     switch (cache.type()) {
       case KvType::kI8:
-        attend(kernels.attention_i8, cache.I8(chunk->slot, cache_layer, head));
+        if (split) {
+          kernels.attention_section_i8(
+              {.attention = args(cache.I8(chunk->slot, cache_layer, head)),
+               .section = part,
+               .states = cache.SectionStates(chunk->slot) +
+                         (part * config.heads + head * group) * SectionStateSize(config.head_dim)});
+        } else {
+          kernels.attention_i8(args(cache.I8(chunk->slot, cache_layer, head)));
+        }
         break;
       case KvType::kF32:
-        attend(kernels.attention_f32, cache.F32(chunk->slot, cache_layer, head));
+        kernels.attention_f32(args(cache.F32(chunk->slot, cache_layer, head)));
         break;
     }
+  });
+}
+
+// input = the output of attention
+void AttentionOutput(const ModelConfig& config, const ForwardBatch& batch, KvCache& cache,
+                     const Linear& o, ThreadPool& pool, Activations& act) {
+  pool.ParallelFor(batch.rows(), [&](int64_t begin, int64_t end) {
+    ForEachRow(batch, begin, end, [&](const BatchChunk& chunk, int64_t, int64_t row) {
+      float* out = act.attention.data() + row * config.query_width();
+      if (const int64_t sections = SplitSections(cache, chunk); sections > 1) {
+        Kernels().merge_sections({.states = cache.SectionStates(chunk.slot),
+                                  .sections = sections,
+                                  .heads = config.heads,
+                                  .head_dim = config.head_dim,
+                                  .out = out});
+      }
+      act.input.Set(o, row, out);
+    });
   });
 }
 
@@ -232,11 +268,7 @@ void ForwardLayer(const ModelConfig& config, const LayerWeights& weights, int64_
   Stamp(act, ForwardPart::kAttention);
 
   const Linear& o = enter(ActSite::kAttnOut);
-  pool.ParallelFor(rows, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      act.input.Set(o, row, act.attention.data() + row * config.query_width());
-    }
-  });
+  AttentionOutput(config, batch, cache, o, pool, act);
   Stamp(act, ForwardPart::kNormQuantize);
   observe(ActSite::kAttnOut);
   Apply(o, act.input, rows, pool, act.hidden.data(), /*accumulate=*/true);
