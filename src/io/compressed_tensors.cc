@@ -328,10 +328,15 @@ void PackInt4(std::span<const int8_t> q, std::span<int32_t> packed) {
 void UnpackInt4(std::span<const int32_t> packed, std::span<int8_t> q) {
   FPTQ_CHECK(q.size() == packed.size() * 8);
   for (size_t i = 0; i < packed.size(); ++i) {
-    const uint32_t word = static_cast<uint32_t>(packed[i]);
-    for (size_t j = 0; j < 8; ++j) {
-      q[8 * i + j] = static_cast<int8_t>(static_cast<int>(word >> (4 * j) & 15u) - 8);
-    }
+    // Spreads the nibbles to bytes by halves, then subtracts 8 from each; the top bits keep a
+    // borrow from the next byte.
+    constexpr uint64_t kSigns = 0x8080'8080'8080'8080;
+    uint64_t bytes = static_cast<uint32_t>(packed[i]);
+    bytes = (bytes | bytes << 16) & 0x0000'ffff'0000'ffff;
+    bytes = (bytes | bytes << 8) & 0x00ff'00ff'00ff'00ff;
+    bytes = (bytes | bytes << 4) & 0x0f0f'0f0f'0f0f'0f0f;
+    bytes = ((bytes | kSigns) - 0x0808'0808'0808'0808) ^ kSigns;
+    std::memcpy(&q[8 * i], &bytes, sizeof(bytes));
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <vector>
 
 #include "base/error.h"
@@ -12,13 +13,43 @@ namespace {
 
 int64_t TileCount(int64_t channels) { return (channels + kTileChannels - 1) / kTileChannels; }
 
-// Index of the byte that holds (channel, k), and for 4 bits whether it is the high nibble.
-int64_t ByteIndex(const QuantizedMatrix& m, int64_t channel, int64_t k) {
-  const int64_t per_vector = m.bits == 4 ? 8 : 4;  // k's that a vector of 16 x 4 bytes covers
-  const int64_t vector = channel / kTileChannels * (m.k / per_vector) + k / per_vector;
-  return (vector * kTileChannels + channel % kTileChannels) * 4 + k % 4;
+// The k's that a word of 4 bytes of a channel holds; words of a channel lie kWordStride bytes
+// apart.
+int64_t WordLength(const QuantizedMatrix& m) { return m.bits == 4 ? 8 : 4; }
+constexpr int64_t kWordStride = kTileChannels * 4;
+
+// Index of the first byte of the channel's first word.
+int64_t FirstWord(const QuantizedMatrix& m, int64_t channel) {
+  const int64_t words = channel / kTileChannels * (m.k / WordLength(m)) * kTileChannels;
+  return (words + channel % kTileChannels) * 4;
 }
-bool IsHighNibble(int64_t k) { return k % 8 >= 4; }
+
+// Eight bytes of -8..7 <-> the word: byte j has k = j in its low nibble and k = 4 + j in its high
+// one, as q + 8. Adding 8 to a nibble is flipping its top bit.
+constexpr uint64_t kTopBits = 0x0808'0808'0808'0808, kNibbles = 0x0f0f'0f0f'0f0f'0f0f;
+uint32_t PackWord4(uint64_t q) {
+  const uint64_t nibbles = (q ^ kTopBits) & kNibbles;
+  return static_cast<uint32_t>(nibbles | nibbles >> 28);
+}
+uint64_t UnpackWord4(uint32_t word) {
+  const uint64_t nibbles = (word | uint64_t{word} << 28) & kNibbles;
+  constexpr uint64_t kSigns = 0x8080'8080'8080'8080;  // keep a borrow from the next byte
+  return ((nibbles | kSigns) - kTopBits) ^ kSigns;
+}
+
+// Four bytes of -127..127 <-> q + 128.
+constexpr uint32_t kOffset8 = 0x8080'8080;
+
+template <typename T>
+T LoadAs(const void* p) {
+  T value;
+  std::memcpy(&value, p, sizeof(value));
+  return value;
+}
+template <typename T>
+void StoreAs(void* p, T value) {
+  std::memcpy(p, &value, sizeof(value));
+}
 
 int64_t ScaleIndex(const QuantizedMatrix& m, int64_t channel, int64_t group) {
   return (channel / kTileChannels * (m.k / m.group_size) + group) * kTileChannels +
@@ -74,16 +105,11 @@ void PackRow(QuantizedMatrix& matrix, int64_t channel, std::span<const int8_t> q
   FPTQ_CHECK(channel >= 0 && channel < matrix.channels);
   CheckSize(q, matrix.k);
   CheckSize(scales, matrix.k / matrix.group_size);
-  for (int64_t k = 0; k < matrix.k; ++k) {
-    uint8_t& byte = matrix.tiles[ByteIndex(matrix, channel, k)];
-    const int value = q[static_cast<size_t>(k)];
-    if (matrix.bits == 8) {
-      byte = static_cast<uint8_t>(value + 128);
-    } else if (IsHighNibble(k)) {
-      byte = static_cast<uint8_t>((byte & 0x0f) | (value + 8) << 4);
-    } else {
-      byte = static_cast<uint8_t>((byte & 0xf0) | (value + 8));
-    }
+  uint8_t* word = matrix.tiles.data() + FirstWord(matrix, channel);
+  for (int64_t k = 0; k < matrix.k; k += WordLength(matrix), word += kWordStride) {
+    const int8_t* from = q.data() + k;
+    StoreAs(word, matrix.bits == 4 ? PackWord4(LoadAs<uint64_t>(from))
+                                   : LoadAs<uint32_t>(from) ^ kOffset8);
   }
   for (int64_t g = 0; g < matrix.k / matrix.group_size; ++g) {
     matrix.scales[ScaleIndex(matrix, channel, g)] = scales[static_cast<size_t>(g)];
@@ -95,10 +121,14 @@ void UnpackRow(const QuantizedMatrix& matrix, int64_t channel, std::span<int8_t>
   FPTQ_CHECK(channel >= 0 && channel < matrix.channels);
   CheckSize(q, matrix.k);
   CheckSize(scales, matrix.k / matrix.group_size);
-  for (int64_t k = 0; k < matrix.k; ++k) {
-    const int byte = matrix.tiles[ByteIndex(matrix, channel, k)];
-    const int value = matrix.bits == 8 ? byte - 128 : (IsHighNibble(k) ? byte >> 4 : byte & 15) - 8;
-    q[static_cast<size_t>(k)] = static_cast<int8_t>(value);
+  const uint8_t* word = matrix.tiles.data() + FirstWord(matrix, channel);
+  for (int64_t k = 0; k < matrix.k; k += WordLength(matrix), word += kWordStride) {
+    int8_t* to = q.data() + k;
+    if (matrix.bits == 4) {
+      StoreAs(to, UnpackWord4(LoadAs<uint32_t>(word)));
+    } else {
+      StoreAs(to, LoadAs<uint32_t>(word) ^ kOffset8);
+    }
   }
   for (int64_t g = 0; g < matrix.k / matrix.group_size; ++g) {
     scales[static_cast<size_t>(g)] = matrix.scales[ScaleIndex(matrix, channel, g)];
@@ -129,7 +159,10 @@ void PackRowInt8(QuantizedMatrix& matrix, int64_t channel, std::span<const float
   const float scale = absmax > 0 ? absmax / 127 : 1;
   std::vector<int8_t> q(row.size());
   for (size_t i = 0; i < row.size(); ++i) {
-    q[i] = static_cast<int8_t>(std::clamp(std::nearbyint(row[i] / scale), -127.0f, 127.0f));
+    // Rounds half to even; within +-127 but for the rounding of the division.
+    constexpr float kMagic = 0x1.8p23f;
+    const float rounded = (row[i] / scale + kMagic) - kMagic;
+    q[i] = static_cast<int8_t>(std::clamp(rounded, -127.0f, 127.0f));
   }
   PackRow(matrix, channel, q, {&scale, 1});
 }
