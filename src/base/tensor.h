@@ -68,7 +68,15 @@ class AlignedBuffer {
   AlignedBuffer() = default;
   explicit AlignedBuffer(int64_t size) { Resize(size); }
 
-  // Discards the content; the new one is zero.
+  // Memory that somebody else owns and frees after the buffer.
+  static AlignedBuffer View(T* data, int64_t size) {
+    AlignedBuffer view;
+    view.data_ = {data, Free{.owned = false}};
+    view.size_ = size;
+    return view;
+  }
+
+  // Discards the content; the new one is zero, and the buffer's own.
   void Resize(int64_t size);
   T* data() { return data_.get(); }
   const T* data() const { return data_.get(); }
@@ -80,6 +88,7 @@ class AlignedBuffer {
 
  private:
   struct Free {
+    bool owned = true;
     void operator()(T* p) const;
   };
   std::unique_ptr<T, Free> data_;
@@ -93,12 +102,12 @@ void FreeAligned(void* p);
 
 template <typename T>
 void AlignedBuffer<T>::Resize(int64_t size) {
-  data_.reset(static_cast<T*>(AllocateAligned(CheckedMultiply(size, sizeof(T), "buffer"))));
+  data_ = {static_cast<T*>(AllocateAligned(CheckedMultiply(size, sizeof(T), "buffer"))), Free()};
   size_ = size;
 }
 template <typename T>
 void AlignedBuffer<T>::Free::operator()(T* p) const {
-  FreeAligned(p);
+  if (owned) FreeAligned(p);
 }
 
 }  // namespace fptq

@@ -74,7 +74,8 @@ int64_t QuantizedMatrix::Bytes() const {
 int64_t FloatMatrix::channel_tiles() const { return TileCount(channels); }
 int64_t FloatMatrix::Bytes() const { return tiles.size() * static_cast<int64_t>(sizeof(float)); }
 
-QuantizedMatrix MakeQuantizedMatrix(int bits, int64_t channels, int64_t k, int64_t group_size) {
+QuantizedMatrix MakeQuantizedMatrix(int bits, int64_t channels, int64_t k, int64_t group_size,
+                                    Arena* arena) {
   FPTQ_CHECK(bits == 4 || bits == 8);
   FPTQ_CHECK(channels > 0 && k > 0 && group_size > 0);
   FPTQ_CHECK(group_size % 32 == 0 && k % group_size == 0);
@@ -84,8 +85,8 @@ QuantizedMatrix MakeQuantizedMatrix(int bits, int64_t channels, int64_t k, int64
   m.k = k;
   m.group_size = group_size;
   const int64_t padded = TileCount(channels) * kTileChannels;
-  m.tiles.Resize(CheckedMultiply(padded, k / (8 / bits), "quantized matrix"));
-  m.scales.Resize(CheckedMultiply(padded, k / group_size, "quantized matrix"));
+  m.tiles = MakeBuffer<uint8_t>(CheckedMultiply(padded, k / (8 / bits), "quantized matrix"), arena);
+  m.scales = MakeBuffer<float>(CheckedMultiply(padded, k / group_size, "quantized matrix"), arena);
   const uint8_t zero = bits == 4 ? 0x88 : 0x80;
   std::fill_n(m.tiles.data(), m.tiles.size(), zero);
   return m;

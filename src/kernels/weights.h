@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 
+#include "base/arena.h"
 #include "base/tensor.h"
 
 namespace fptq {
@@ -32,8 +33,9 @@ struct FloatMatrix {
 };
 
 // Allocates; then rows (output channels) are put in, in any order and from several threads if in
-// different tiles.
-QuantizedMatrix MakeQuantizedMatrix(int bits, int64_t channels, int64_t k, int64_t group_size);
+// different tiles. In `arena` if there is one.
+QuantizedMatrix MakeQuantizedMatrix(int bits, int64_t channels, int64_t k, int64_t group_size,
+                                    Arena* arena = nullptr);
 FloatMatrix MakeFloatMatrix(int64_t channels, int64_t k);
 
 // q: [k], -8..7 for 4 bits, -127..127 for 8. scales: [k / group_size].

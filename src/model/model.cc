@@ -63,7 +63,7 @@ std::vector<PackedLinear> GetPackedSite(const ModelSource& source,
   return linears;
 }
 
-Linear PackedSite(const ModelSource& source, std::span<const PackedLinear> linears,
+Linear PackedSite(const ModelSource& source, std::span<const PackedLinear> linears, Arena& memory,
                   ThreadPool& pool) {
   std::vector<int64_t> channels;
   int64_t all_channels = 0;
@@ -73,7 +73,7 @@ Linear PackedSite(const ModelSource& source, std::span<const PackedLinear> linea
   }
   const int64_t k = linears[0].k;
   const int64_t group_size = linears[0].quantization.group_size;
-  QuantizedMatrix matrix = MakeQuantizedMatrix(/*bits=*/4, all_channels, k, group_size);
+  QuantizedMatrix matrix = MakeQuantizedMatrix(/*bits=*/4, all_channels, k, group_size, &memory);
   ForEachChannel(channels, pool, [&](size_t linear, int64_t row, int64_t channel) {
     thread_local std::vector<int8_t> q;
     thread_local std::vector<float> scales;
@@ -98,19 +98,19 @@ Linear PackedSite(const ModelSource& source, std::span<const PackedLinear> linea
 
 LayerWeights QuantizedLayerWeights(const ModelSource& source,
                                    const CompressedTensorsConfig& quantization, int64_t layer,
-                                   ThreadPool& pool) {
+                                   Arena& memory, ThreadPool& pool) {
   LayerWeights weights;
   weights.attn_norm = source.ReadVector(source.Name(source.arch().attn_norm, layer));
   weights.mlp_norm = source.ReadVector(source.Name(source.arch().mlp_norm, layer));
   for (const ActSite site : kAllActSites) {
     weights.linears[static_cast<int>(site)] =
-        PackedSite(source, GetPackedSite(source, quantization, layer, site), pool);
+        PackedSite(source, GetPackedSite(source, quantization, layer, site), memory, pool);
   }
   return weights;
 }
 
 // lm_head: int8 with a dynamic scale per token beside quantized layers, float beside float ones.
-Linear Head(const ModelSource& source, ThreadPool& pool) {
+Linear Head(const ModelSource& source, Arena& memory, ThreadPool& pool) {
   const TensorView& tensor = source.head();
   const int64_t channels = source.config().vocab;
   const int64_t k = source.config().hidden;
@@ -130,7 +130,7 @@ Linear Head(const ModelSource& source, ThreadPool& pool) {
                   PackRow(matrix, channel, row);
                 });
   }
-  return pack(MakeQuantizedMatrix(/*bits=*/8, channels, k, /*group_size=*/k), PackRowInt8);
+  return pack(MakeQuantizedMatrix(/*bits=*/8, channels, k, /*group_size=*/k, &memory), PackRowInt8);
 }
 
 }  // namespace
@@ -176,12 +176,13 @@ LayerWeights FloatLayerWeights(const SourceLayer& layer, ThreadPool& pool) {
 std::shared_ptr<const Model> LoadModel(const std::filesystem::path& path, ThreadPool& pool) {
   ModelSource source = ModelSource::Open(path);
   TokenizerFiles files = source.LoadTokenizer();
+  Arena memory;
   std::vector<LayerWeights> layers;
   if (source.quantized()) {
     const auto quantization = CompressedTensorsConfig::Parse(
         source.checkpoint().metadata()["quantization_config"], (path / "config.json").string());
     for (int64_t layer = 0; layer < source.config().layers; ++layer) {
-      layers.push_back(QuantizedLayerWeights(source, quantization, layer, pool));
+      layers.push_back(QuantizedLayerWeights(source, quantization, layer, memory, pool));
     }
   } else {
     for (int64_t layer = 0; layer < source.config().layers; ++layer) {
@@ -189,10 +190,11 @@ std::shared_ptr<const Model> LoadModel(const std::filesystem::path& path, Thread
     }
   }
   std::vector<float> final_norm = source.ReadVector(source.Name(source.arch().final_norm));
-  Linear head = Head(source, pool);
+  Linear head = Head(source, memory, pool);
   source.checkpoint().ReleasePages();
   return std::make_shared<const Model>(
       Model{.source = std::move(source),
+            .memory = std::move(memory),
             .layers = std::move(layers),
             .final_norm = std::move(final_norm),
             .head = std::move(head),

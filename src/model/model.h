@@ -15,6 +15,7 @@ namespace fptq {
 
 struct Model {
   ModelSource source;  // keeps the files mapped: the embedding is read from them
+  Arena memory;        // of the quantized weights
   std::vector<LayerWeights> layers;
   std::vector<float> final_norm;  // [hidden]
   Linear head;
