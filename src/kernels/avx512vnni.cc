@@ -133,7 +133,10 @@ struct QuantizedBlock {
 #pragma GCC unroll 4
     for (int t = 0; t < kTiles; ++t) {
       const Bytes packed = LoadBytes(weights + t * tile_bytes);
-      if (kRows < 4) _mm_prefetch(weights + t * tile_bytes + kPrefetchBytes, _MM_HINT_T0);
+      // Few rows ask for what is a little further on; more rows take their time, and the first of
+      // them ask for the next tiles.
+      const int64_t ahead = kRows < 4 ? kPrefetchBytes : kTiles * tile_bytes;
+      _mm_prefetch(weights + t * tile_bytes + ahead, _MM_HINT_T0);
       if (kBits == 8) {
         w[0][t] = packed;
       } else {
