@@ -65,9 +65,9 @@ constexpr int kDotVectors = 4;
 
 // --- GEMM --------------------------------------------------------------------------------------
 
-// Rows that share each loaded weight: with two tiles 16 accumulators, and the weights and a
-// broadcast beside them.
-constexpr int kMaxRows = 8;
+// Rows that share each loaded weight: with two tiles 12 integer and 12 float sums, and the weights
+// and a broadcast beside them.
+constexpr int kMaxRows = 6;
 // Activations of the rows that go through all tiles together: they stay in half of the L2 cache.
 constexpr int64_t kRowBytes = 512 << 10;
 constexpr int64_t kPrefetchBytes = 4096;
@@ -90,7 +90,12 @@ struct QuantizedBlock {
     const float* scales = args.weight_scales + tile * groups * kTileChannels;
     const int8_t* activations = args.activations + row * args.k;
     const int32_t* sums = args.group_sums + row * groups;
-    float out[kRows][kTiles][kLanes] = {};
+    Lanes out[kRows][kTiles];
+#pragma GCC unroll 6
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+      for (int t = 0; t < kTiles; ++t) out[r][t] = Broadcast(0.0f);
+    }
     for (int64_t g = 0; g < groups; ++g) {
       QuantizedBlock block;
       block.Start(sums + g, groups);
@@ -108,13 +113,13 @@ struct QuantizedBlock {
     for (int r = 0; r < kRows; ++r) {
       const Lanes scale = Broadcast(args.activation_scales[row + r]);
       for (int t = 0; t < kTiles; ++t) {
-        Finish(args, row + r, tile + t, Mul(scale, Load(out[r][t])));
+        Finish(args, row + r, tile + t, Mul(scale, out[r][t]));
       }
     }
   }
 
   inline void Start(const int32_t* sums, int64_t stride) {
-#pragma GCC unroll 8
+#pragma GCC unroll 6
     for (int r = 0; r < kRows; ++r) {
       const Ints offset = BroadcastInts(-(1 << (kBits - 1)) * sums[r * stride]);
 #pragma GCC unroll 4
@@ -147,7 +152,7 @@ struct QuantizedBlock {
     }
 #pragma GCC unroll 2
     for (int p = 0; p < kParts; ++p) {
-#pragma GCC unroll 8
+#pragma GCC unroll 6
       for (int r = 0; r < kRows; ++r) {
         const Bytes a = BroadcastBytes(activations + r * k + 4 * p);
 #pragma GCC unroll 4
@@ -159,16 +164,16 @@ struct QuantizedBlock {
     }
   }
 
-  inline void AddGroup(const float* scales, int64_t stride, float (*out)[kTiles][kLanes]) {
+  inline void AddGroup(const float* scales, int64_t stride, Lanes (*out)[kTiles]) {
 #pragma GCC unroll 4
     for (int t = 0; t < kTiles; ++t) {
       const Lanes scale = Load(scales + t * stride);
-#pragma GCC unroll 8
+#pragma GCC unroll 6
       for (int r = 0; r < kRows; ++r) {
         Ints sum = acc[0][r][t];
 #pragma GCC unroll 4
         for (int c = 1; c < kChains; ++c) sum = _mm512_add_epi32(sum, acc[c][r][t]);
-        Store(out[r][t], Fma(ToLanes(sum), scale, Load(out[r][t])));
+        out[r][t] = Fma(ToLanes(sum), scale, out[r][t]);
       }
     }
   }
@@ -194,7 +199,7 @@ struct FloatBlock {
           _mm_prefetch(weights + t * stride + k * kTileChannels + kPrefetchBytes / 4, _MM_HINT_T0);
         }
       }
-#pragma GCC unroll 8
+#pragma GCC unroll 6
       for (int r = 0; r < kRows; ++r) {
         const Lanes a = Broadcast(activations[r * args.k + k]);
 #pragma GCC unroll 4
@@ -220,8 +225,6 @@ constexpr BlockFunction<QuantizedGemmArgs> kQuantizedBlocks[kMaxRows + 1] = {
     QuantizedBlock<kBits, 4, kTiles>::Run,
     QuantizedBlock<kBits, 5, kTiles>::Run,
     QuantizedBlock<kBits, 6, kTiles>::Run,
-    QuantizedBlock<kBits, 7, kTiles>::Run,
-    QuantizedBlock<kBits, 8, kTiles>::Run,
 };
 template <int kTiles>
 constexpr BlockFunction<FloatGemmArgs> kFloatBlocks[kMaxRows + 1] = {
@@ -232,8 +235,6 @@ constexpr BlockFunction<FloatGemmArgs> kFloatBlocks[kMaxRows + 1] = {
     FloatBlock<4, kTiles>::Run,
     FloatBlock<5, kTiles>::Run,
     FloatBlock<6, kTiles>::Run,
-    FloatBlock<7, kTiles>::Run,
-    FloatBlock<8, kTiles>::Run,
 };
 
 // Rows [row, row + rows) in blocks of nearly equal size, so that none is too small to hide
