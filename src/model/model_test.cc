@@ -48,7 +48,7 @@ std::vector<float> GoldenLogits(const std::string& name) {
 
 struct RunOptions {
   int threads = 1;
-  std::vector<int64_t> chunks = {1000};  // rows of each step; the last one repeats
+  std::vector<int64_t> chunks = {10'000};  // rows of each step; the last one repeats
 };
 
 // Logits of all the tokens, run chunk after chunk.
@@ -167,6 +167,21 @@ TEST_P(Invariance, ThreadsAndChunksDoNotMatter) {
        {RunOptions{.threads = 2}, RunOptions{.threads = 3, .chunks = {7, 64, 1, 1, 13}},
         RunOptions{.chunks = {1}}, RunOptions{.chunks = {63, 2, 5}}}) {
     EXPECT_EQ(Logits(*model, tokens, run), expected);
+  }
+}
+
+// Steps of one row give each section of the cache to whichever thread is free.
+TEST_P(Invariance, SectionsOfALongContextDoNotMatter) {
+  const auto model = Load(GetParam());
+  const std::vector<int32_t> golden = GoldenTokens(GetParam());
+  std::vector<int32_t> tokens;
+  for (int64_t i = 0; i < 2 * kKvSection + 20; ++i) {
+    tokens.push_back(golden[static_cast<size_t>(i * i) % golden.size()]);
+  }
+  const std::vector<float> expected = Logits(*model, tokens, {});
+  for (const int threads : {1, 2}) {
+    const RunOptions run{.threads = threads, .chunks = {kKvSection - 10, 1}};
+    EXPECT_EQ(Logits(*model, tokens, run), expected) << threads << " threads";
   }
 }
 
