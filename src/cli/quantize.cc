@@ -18,9 +18,11 @@ void PrintSummary(const QuantizeReport& report, const std::string& output) {
                     FormatBytes(report.output_bytes)));
   Print(fmt::format("weights  {} in the linears at {:.2f} bits each, scales included\n",
                     FormatCount(report.linear_weights), report.BitsPerWeight()));
-  Print(fmt::format("sites    {} static, {} LAE + static, {} dynamic\n",
-                    report.CountSites(ActScheme::kStatic), report.CountSites(ActScheme::kLaeStatic),
-                    report.CountSites(ActScheme::kDynamic)));
+  std::string sites;
+  for (const auto& [choice, count] : report.CountChoices()) {
+    sites += fmt::format("{}{} {}", sites.empty() ? "" : ", ", count, choice);
+  }
+  Print(fmt::format("sites    {}\n", sites));
   Print(fmt::format("written  {}\n", output));
 }
 

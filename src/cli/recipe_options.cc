@@ -1,5 +1,7 @@
 #include "cli/recipe_options.h"
 
+#include "quant/named_recipes.h"
+
 namespace fptq {
 namespace {
 
@@ -12,23 +14,39 @@ void Override(T& field, const std::optional<T>& option) {
 
 void RecipeOptions::AddTo(CLI::App& app) {
   app.add_option("--calibration", calibration_,
-                 "where calibration tokens come from: 'random' (of the vocabulary) or a text FILE "
-                 "(default random)");
+                 "what to calibrate with: 'self' (text that the model writes), 'random' (tokens of "
+                 "the vocabulary) or a text FILE (default self)");
   app.add_option("--calibration-tokens", calibration_tokens_, "how many of them (default 8192)");
-  app.add_option("--seed", seed_, "of random calibration (default 0)");
+  app.add_option("--seed", seed_, "of what is random in calibration (default 0)");
   app.add_option("--group-size", group_size_,
                  "inputs that share a weight scale: 32, 64 or 128 (default 128)");
-  app.add_option("--v0", v0_, "range up to which activations are static as they are (default 15)");
-  app.add_option("--v1", v1_,
-                 "range from which activations are dynamic, a scale per token (default 150)");
-  app.add_option("--policy", policy_, "paper (by v0 and v1), static or dynamic (default paper)");
-  app.add_option("--equalization", equalization_, "lae or none (default lae)");
-  app.add_option("--recipe", file_,
-                 "JSON file with these settings; options given here go before it");
+  app.add_option("--policy", policy_,
+                 "how to choose the quantization of activations: auto (by measured error), paper "
+                 "(by v0 and v1), static or dynamic (default auto)");
+  app.add_option("--v0", v0_,
+                 "policy paper: range up to which activations are static as they are (default 15)");
+  app.add_option(
+      "--v1", v1_,
+      "policy paper: range from which they are dynamic, a scale per token (default 150)");
+  app.add_option("--equalization", equalization_, "lae, smoothquant or none (default lae)");
+  app.add_option("--override", overrides_,
+                 "REGEX=CHOICE pins the sites whose LAYER/SITE or module it matches: static, "
+                 "dynamic, lae_static, lae_dynamic; may be repeated");
+  app.add_option("--weight-bits", weight_bits_, "4 or 8 (default 4)");
+  app.add_option("--activation-bits", activation_bits_, "8, or 16: float (default 8)");
+  app.add_option("--rounding", rounding_,
+                 "how to round weights to 4 bits: rtn or weighted (default weighted)");
+  std::string names;
+  for (const NamedRecipe& recipe : AllNamedRecipes()) {
+    names += (names.empty() ? "" : ", ") + std::string(recipe.name);
+  }
+  app.add_option("--recipe", recipe_,
+                 "a recipe's name (" + names +
+                     ") or a JSON file with these settings; options given here go before it");
 }
 
 QuantRecipe RecipeOptions::Recipe() const {
-  QuantRecipe recipe = file_ ? RecipeFromJson(ReadJsonFile(*file_), *file_) : QuantRecipe();
+  QuantRecipe recipe = recipe_ ? LoadRecipe(*recipe_, "--recipe") : QuantRecipe();
   Override(recipe.calibration, calibration_);
   Override(recipe.calibration_tokens, calibration_tokens_);
   Override(recipe.seed, seed_);
@@ -37,6 +55,15 @@ QuantRecipe RecipeOptions::Recipe() const {
   Override(recipe.v1, v1_);
   if (policy_) recipe.policy = PolicyModeFromName(*policy_, "--policy");
   if (equalization_) recipe.equalization = EqualizationFromName(*equalization_, "--equalization");
+  Override(recipe.weight_bits, weight_bits_);
+  Override(recipe.activation_bits, activation_bits_);
+  Override(recipe.rounding, rounding_);
+  // Before those of the file, as the first that matches counts.
+  std::vector<SiteOverride> overrides;
+  for (const std::string& text : overrides_) {
+    overrides.push_back(ParseOverride(text, "--override"));
+  }
+  recipe.overrides.insert(recipe.overrides.begin(), overrides.begin(), overrides.end());
   Validate(recipe, "command line");
   return recipe;
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "quant/recipe.h"
 
@@ -17,8 +18,9 @@ class RecipeOptions {
   QuantRecipe Recipe() const;
 
  private:
-  std::optional<std::string> file_, calibration_, policy_, equalization_;
-  std::optional<int64_t> calibration_tokens_, group_size_;
+  std::optional<std::string> recipe_, calibration_, policy_, equalization_, rounding_;
+  std::vector<std::string> overrides_;
+  std::optional<int64_t> calibration_tokens_, group_size_, weight_bits_, activation_bits_;
   std::optional<double> v0_, v1_;
   std::optional<uint64_t> seed_;
 };

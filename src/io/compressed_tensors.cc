@@ -28,20 +28,21 @@ void Expect(const JsonFields& fields, std::string_view name, std::string_view ex
   }
 }
 
-// num_bits, type and symmetric, which weights and activations have in common.
-void ExpectInteger(const JsonFields& fields, int64_t bits) {
-  const int64_t found = fields.IntOr("num_bits", 8, 1, 64);
-  if (found != bits) {
-    throw Error("{}: num_bits: expected {}, found {}", fields.where(), bits, found);
-  }
+// type and symmetric, which weights and activations have in common. Returns num_bits.
+int ParseInteger(const JsonFields& fields) {
   Expect(fields, "type", "int", "int");
   if (!fields.BoolOr("symmetric", true)) {
     throw Error("{}: symmetric: expected true, found false", fields.where());
   }
+  return static_cast<int>(fields.IntOr("num_bits", 8, 1, 64));
 }
 
-int64_t ParseWeights(const JsonFields& fields) {
-  ExpectInteger(fields, /*bits=*/4);
+// weight_bits and group_size.
+LinearQuantization ParseWeights(const JsonFields& fields) {
+  const int bits = ParseInteger(fields);
+  if (bits != 4 && bits != 8) {
+    throw Error("{}: num_bits: expected 4 or 8, found {}", fields.where(), bits);
+  }
   Expect(fields, "strategy", "group", "group");
   if (fields.BoolOr("dynamic", false)) {
     throw Error("{}: dynamic: expected false, found true", fields.where());
@@ -58,11 +59,13 @@ int64_t ParseWeights(const JsonFields& fields) {
   if (group_size % 32 != 0) {
     throw Error("{}: group_size: expected a multiple of 32, found {}", fields.where(), group_size);
   }
-  return group_size;
+  return {.group_size = group_size, .weight_bits = bits};
 }
 
 ActivationQuantization ParseActivations(const JsonFields& fields) {
-  ExpectInteger(fields, /*bits=*/8);
+  if (const int bits = ParseInteger(fields); bits != 8) {
+    throw Error("{}: num_bits: expected 8, found {}", fields.where(), bits);
+  }
   const std::string strategy = fields.String("strategy");
   const bool dynamic = fields.BoolOr("dynamic", false);
   if (strategy == "token" && dynamic) return ActivationQuantization::kDynamicToken;
@@ -77,8 +80,7 @@ LinearQuantization ParseGroup(const JsonFields& fields) {
   if (fields.Has("output_activations")) {
     throw Error("{}: output_activations: expected null, found a quantization", fields.where());
   }
-  LinearQuantization quantization;
-  quantization.group_size =
+  LinearQuantization quantization =
       ParseWeights(JsonFields(fields.Object("weights"), fields.where() + ".weights"));
   if (fields.Has("input_activations")) {
     quantization.activations = ParseActivations(
@@ -104,12 +106,12 @@ bool IsClassName(std::string_view target) {
          target.find('.') == std::string_view::npos;
 }
 
-Json WeightsJson(int64_t group_size) {
-  return {{"num_bits", 4},
+Json WeightsJson(const LinearQuantization& quantization) {
+  return {{"num_bits", quantization.weight_bits},
           {"type", "int"},
           {"symmetric", true},
           {"strategy", "group"},
-          {"group_size", group_size},
+          {"group_size", quantization.group_size},
           {"dynamic", false}};
 }
 
@@ -263,7 +265,7 @@ Json CompressedTensorsJson(std::span<const std::pair<std::string, LinearQuantiza
     // activations for "int-quantized".
     config_groups["group_" + std::to_string(i)] = {
         {"targets", targets},
-        {"weights", WeightsJson(quantization.group_size)},
+        {"weights", WeightsJson(quantization)},
         {"input_activations", ActivationsJson(quantization.activations)},
         {"output_activations", nullptr},
         {"format", kFormat}};
@@ -289,7 +291,8 @@ PackedLinear GetPackedLinear(const Checkpoint& checkpoint, std::string_view modu
   linear.channels = channels;
   linear.k = k;
   linear.quantization = quantization;
-  linear.packed = checkpoint.Get(name + ".weight_packed", std::array{channels, k / 8});
+  linear.packed = checkpoint.Get(name + ".weight_packed",
+                                 std::array{channels, k * quantization.weight_bits / 32});
   CheckType(checkpoint, name + ".weight_packed", linear.packed.type, {DataType::kI32});
   linear.scales = checkpoint.Get(name + ".weight_scale", std::array{channels, k / group_size});
   CheckType(checkpoint, name + ".weight_scale", linear.scales.type,
@@ -307,31 +310,42 @@ void PackedLinear::ReadRow(int64_t channel, std::span<int8_t> q,
   const int64_t groups = k / quantization.group_size;
   FPTQ_CHECK(std::ssize(scales_out) == groups);
   // Tensors in a file need not be aligned.
-  std::vector<int32_t> words(static_cast<size_t>(k / 8));
-  std::memcpy(words.data(), packed.bytes.data() + channel * (k / 8) * 4, words.size() * 4);
-  UnpackInt4(words, q);
+  std::vector<int32_t> words(static_cast<size_t>(k * quantization.weight_bits / 32));
+  std::memcpy(words.data(), packed.bytes.data() + channel * std::ssize(words) * 4,
+              words.size() * 4);
+  UnpackIntegers(quantization.weight_bits, words, q);
   DequantizeRange(scales, channel * groups, scales_out);
   CheckFinite(scales_out, module + ".weight_scale");
 }
 
-void PackInt4(std::span<const int8_t> q, std::span<int32_t> packed) {
-  FPTQ_CHECK(q.size() == packed.size() * 8);
+void PackIntegers(int bits, std::span<const int8_t> q, std::span<int32_t> packed) {
+  const auto fields = static_cast<size_t>(32 / bits);
+  const uint32_t mask = (1u << bits) - 1;
+  FPTQ_CHECK(q.size() == packed.size() * fields);
   for (size_t i = 0; i < packed.size(); ++i) {
     uint32_t word = 0;
-    for (size_t j = 0; j < 8; ++j) {
-      word |= (static_cast<uint32_t>(q[8 * i + j] + 8) & 15u) << (4 * j);
+    for (size_t j = 0; j < fields; ++j) {
+      const auto field = static_cast<uint32_t>(q[fields * i + j] + (1 << (bits - 1)));
+      word |= (field & mask) << (static_cast<size_t>(bits) * j);
     }
     packed[i] = static_cast<int32_t>(word);
   }
 }
 
-void UnpackInt4(std::span<const int32_t> packed, std::span<int8_t> q) {
-  FPTQ_CHECK(q.size() == packed.size() * 8);
+void UnpackIntegers(int bits, std::span<const int32_t> packed, std::span<int8_t> q) {
+  FPTQ_CHECK(bits == 4 || bits == 8);
+  FPTQ_CHECK(std::ssize(q) == std::ssize(packed) * 32 / bits);
   for (size_t i = 0; i < packed.size(); ++i) {
+    const auto word = static_cast<uint32_t>(packed[i]);
+    if (bits == 8) {
+      const uint32_t bytes = word ^ 0x8080'8080u;
+      std::memcpy(&q[4 * i], &bytes, sizeof(bytes));
+      continue;
+    }
     // Spreads the nibbles to bytes by halves, then subtracts 8 from each; the top bits keep a
     // borrow from the next byte.
     constexpr uint64_t kSigns = 0x8080'8080'8080'8080;
-    uint64_t bytes = static_cast<uint32_t>(packed[i]);
+    uint64_t bytes = word;
     bytes = (bytes | bytes << 16) & 0x0000'ffff'0000'ffff;
     bytes = (bytes | bytes << 8) & 0x00ff'00ff'00ff'00ff;
     bytes = (bytes | bytes << 4) & 0x0f0f'0f0f'0f0f'0f0f;

@@ -22,11 +22,12 @@ enum class ActivationQuantization {
   kStaticTensor,  // int8, the scale stored in MODULE.input_scale
 };
 
-// How a linear is quantized: symmetric 4-bit weights in groups along the input dimension, w = q *
-// scale, q in -8..7, scales of either sign; and its input activations.
+// How a linear is quantized: symmetric integer weights in groups along the input dimension, w = q *
+// scale, scales of either sign; and its input activations.
 struct LinearQuantization {
   int64_t group_size = 0;  // a positive multiple of 32
   ActivationQuantization activations = ActivationQuantization::kNone;
+  int weight_bits = 4;  // 4: q in -8..7; 8: q in -128..127
 
   bool operator==(const LinearQuantization&) const = default;
 };
@@ -71,7 +72,7 @@ struct PackedLinear {
   int64_t channels = 0;  // N
   int64_t k = 0;
   LinearQuantization quantization;
-  TensorView packed;      // [N, K/8] I32
+  TensorView packed;      // [N, K * bits / 32] I32
   TensorView scales;      // [N, K/group_size] F32, F16 or BF16
   float input_scale = 0;  // of kStaticTensor; else 0
 
@@ -84,9 +85,9 @@ struct PackedLinear {
 PackedLinear GetPackedLinear(const Checkpoint& checkpoint, std::string_view module,
                              const LinearQuantization& quantization, int64_t channels, int64_t k);
 
-// One row: q in -8..7, [k] <-> nibbles q + 8, low nibble first, 8 in each little-endian int32, [k /
-// 8].
-void PackInt4(std::span<const int8_t> q, std::span<int32_t> packed);
-void UnpackInt4(std::span<const int32_t> packed, std::span<int8_t> q);
+// One row: q of 4 or 8 bits, [k] <-> unsigned fields q + 2^(bits - 1), the lowest first, 32 / bits
+// in each little-endian int32, [k * bits / 32].
+void PackIntegers(int bits, std::span<const int8_t> q, std::span<int32_t> packed);
+void UnpackIntegers(int bits, std::span<const int32_t> packed, std::span<int8_t> q);
 
 }  // namespace fptq

@@ -43,21 +43,29 @@ CompressedTensorsConfig Parse(const Json& json) {
   return CompressedTensorsConfig::Parse(json, kWhere);
 }
 
-TEST(PackInt4, LowNibbleFirstWithOffset8) {
-  const std::vector<int8_t> q = {-8, -7, 0, 1, 2, 3, 6, 7};
+TEST(PackIntegers, LowestFirstWithOffset) {
+  const std::vector<int8_t> q4 = {-8, -7, 0, 1, 2, 3, 6, 7};
   std::vector<int32_t> packed(1);
-  PackInt4(q, packed);
+  PackIntegers(4, q4, packed);
   EXPECT_EQ(static_cast<uint32_t>(packed[0]), 0xfeba9810u);
+  const std::vector<int8_t> q8 = {-128, -127, 0, 127};
+  PackIntegers(8, q8, packed);
+  EXPECT_EQ(static_cast<uint32_t>(packed[0]), 0xff800100u);
 }
 
-TEST(PackInt4, RoundTripsEveryValueAtEveryPlace) {
-  std::vector<int8_t> q;
-  for (int i = 0; i < 16 * 8; ++i) q.push_back(static_cast<int8_t>((i + i / 8) % 16 - 8));
-  std::vector<int32_t> packed(q.size() / 8);
-  PackInt4(q, packed);
-  std::vector<int8_t> back(q.size());
-  UnpackInt4(packed, back);
-  EXPECT_EQ(back, q);
+TEST(PackIntegers, RoundTripsEveryValueAtEveryPlace) {
+  for (const int bits : {4, 8}) {
+    const int values = 1 << bits, fields = 32 / bits;
+    std::vector<int8_t> q;
+    for (int i = 0; i < values * fields; ++i) {
+      q.push_back(static_cast<int8_t>((i + i / fields) % values - values / 2));
+    }
+    std::vector<int32_t> packed(q.size() / static_cast<size_t>(fields));
+    PackIntegers(bits, q, packed);
+    std::vector<int8_t> back(q.size());
+    UnpackIntegers(bits, packed, back);
+    EXPECT_EQ(back, q);
+  }
 }
 
 TEST(CompressedTensorsConfig, ReadsWhatItWrites) {
@@ -66,10 +74,11 @@ TEST(CompressedTensorsConfig, ReadsWhatItWrites) {
       {"a.o_proj", {64, ActivationQuantization::kDynamicToken}},
       {"a.k_proj", {128, ActivationQuantization::kStaticTensor}},
       {"a.down_proj", {64, ActivationQuantization::kNone}},
+      {"a.up_proj", {64, ActivationQuantization::kNone, /*weight_bits=*/8}},
   };
   const std::vector<std::string> ignore = {"lm_head"};
   const Json json = CompressedTensorsJson(linears, ignore);
-  EXPECT_EQ(json["config_groups"].size(), 3u);  // q and k share one
+  EXPECT_EQ(json["config_groups"].size(), 4u);  // q and k share one
   for (const Json& group : json["config_groups"]) EXPECT_EQ(group["format"], "pack-quantized");
   const CompressedTensorsConfig config = Parse(json);
   for (const auto& [name, quantization] : linears) EXPECT_EQ(config.Find(name), quantization);
@@ -132,7 +141,7 @@ TEST(CompressedTensorsConfig, NamesWhatItCannotRun) {
   expect_group_error("/targets", "Linear", "'targets': expected an array");
   expect_group_error("/output_activations", Json::object(), "output_activations");
   expect_group_error("/weights", nullptr, "'weights' is missing");
-  expect_group_error("/weights/num_bits", 8, "num_bits: expected 4, found 8");
+  expect_group_error("/weights/num_bits", 3, "num_bits: expected 4 or 8, found 3");
   expect_group_error("/weights/type", "float", "type: expected \"int\"");
   expect_group_error("/weights/symmetric", false, "symmetric");
   expect_group_error("/weights/strategy", "channel", "strategy: expected \"group\"");

@@ -50,9 +50,6 @@ std::vector<PackedLinear> GetPackedSite(const ModelSource& source,
   if (!floats.empty())
     throw Error("{}: '{}': expected a quantized linear, found a float one", where, floats[0]);
   for (const PackedLinear& linear : linears) {
-    if (linear.quantization.activations == ActivationQuantization::kNone) {
-      throw Error("{}: '{}': expected 8-bit activations, found none", where, linear.module);
-    }
     if (linear.quantization != linears[0].quantization ||
         linear.input_scale != linears[0].input_scale) {
       throw Error(
@@ -61,6 +58,27 @@ std::vector<PackedLinear> GetPackedSite(const ModelSource& source,
     }
   }
   return linears;
+}
+
+// The linears' integers in `matrix`, or the floats that they stand for.
+void PackChannel(QuantizedMatrix& matrix, const PackedLinear& linear, int64_t channel,
+                 std::span<const int8_t> q, std::span<const float> scales) {
+  // No kernel takes -128, and nothing that quantizes symmetrically has to write it.
+  if (std::ranges::find(q, int8_t{-128}) != q.end()) {
+    throw Error("{}: expected weights from -127, found -128", linear.module);
+  }
+  PackRow(matrix, channel, q, scales);
+}
+
+void PackChannel(FloatMatrix& matrix, const PackedLinear& linear, int64_t channel,
+                 std::span<const int8_t> q, std::span<const float> scales) {
+  thread_local std::vector<float> row;
+  row.resize(q.size());
+  const auto group_size = static_cast<size_t>(linear.quantization.group_size);
+  for (size_t i = 0; i < q.size(); ++i) {
+    row[i] = scales[i / group_size] * static_cast<float>(q[i]);
+  }
+  PackRow(matrix, channel, row);
 }
 
 Linear PackedSite(const ModelSource& source, std::span<const PackedLinear> linears, Arena& memory,
@@ -72,18 +90,24 @@ Linear PackedSite(const ModelSource& source, std::span<const PackedLinear> linea
     all_channels += linear.channels;
   }
   const int64_t k = linears[0].k;
-  const int64_t group_size = linears[0].quantization.group_size;
-  QuantizedMatrix matrix = MakeQuantizedMatrix(/*bits=*/4, all_channels, k, group_size, &memory);
+  const LinearQuantization& how = linears[0].quantization;
+  Linear result;
+  result.act.static_scale = linears[0].input_scale;
+  // Float activations take float weights: there is no kernel for float times integers.
+  if (how.activations == ActivationQuantization::kNone) {
+    result.weights = MakeFloatMatrix(all_channels, k);
+  } else {
+    result.weights = MakeQuantizedMatrix(how.weight_bits, all_channels, k, how.group_size, &memory);
+  }
   ForEachChannel(channels, pool, [&](size_t linear, int64_t row, int64_t channel) {
     thread_local std::vector<int8_t> q;
     thread_local std::vector<float> scales;
     q.resize(static_cast<size_t>(k));
-    scales.resize(static_cast<size_t>(k / group_size));
+    scales.resize(static_cast<size_t>(k / how.group_size));
     linears[linear].ReadRow(row, q, scales);
-    PackRow(matrix, channel, q, scales);
+    std::visit([&](auto& matrix) { PackChannel(matrix, linears[linear], channel, q, scales); },
+               result.weights);
   });
-  Linear result{
-      .weights = std::move(matrix), .bias = {}, .act = {.static_scale = linears[0].input_scale}};
   int64_t first = 0;
   for (const PackedLinear& linear : linears) {
     if (const std::string name = linear.module + ".bias"; source.checkpoint().Contains(name)) {
@@ -109,8 +133,8 @@ LayerWeights QuantizedLayerWeights(const ModelSource& source,
   return weights;
 }
 
-// lm_head: int8 with a dynamic scale per token beside quantized layers, float beside float ones.
-Linear Head(const ModelSource& source, Arena& memory, ThreadPool& pool) {
+// lm_head: int8 with a dynamic scale per token beside integer layers, float beside float ones.
+Linear Head(const ModelSource& source, bool integer, Arena& memory, ThreadPool& pool) {
   const TensorView& tensor = source.head();
   const int64_t channels = source.config().vocab;
   const int64_t k = source.config().hidden;
@@ -124,7 +148,7 @@ Linear Head(const ModelSource& source, Arena& memory, ThreadPool& pool) {
     });
     return Linear{.weights = std::move(matrix), .bias = {}, .act = {}};
   };
-  if (!source.quantized()) {
+  if (!integer) {
     return pack(MakeFloatMatrix(channels, k),
                 [](FloatMatrix& matrix, int64_t channel, std::span<const float> row) {
                   PackRow(matrix, channel, row);
@@ -143,7 +167,13 @@ int64_t Model::WeightBytes() const {
   return bytes;
 }
 
-Linear FloatLinear(std::span<const SourceLinear> linears, ThreadPool& pool) {
+namespace {
+
+// The linears of a site one below the other in a matrix that `make(channels, k)` makes and
+// `pack_row(matrix, channel, row)` fills.
+template <typename Make, typename PackRowFunction>
+Linear StackLinears(std::span<const SourceLinear> linears, ThreadPool& pool, Make make,
+                    PackRowFunction pack_row) {
   std::vector<int64_t> channels;
   int64_t all_channels = 0;
   bool has_bias = false;
@@ -153,27 +183,51 @@ Linear FloatLinear(std::span<const SourceLinear> linears, ThreadPool& pool) {
     has_bias |= !linear.bias.empty();
   }
   const int64_t k = linears[0].k;
-  FloatMatrix matrix = MakeFloatMatrix(all_channels, k);
+  auto matrix = make(all_channels, k);
   AlignedBuffer<float> bias(has_bias ? all_channels : 0);
   ForEachChannel(channels, pool, [&](size_t linear, int64_t row, int64_t channel) {
     const SourceLinear& from = linears[linear];
-    PackRow(matrix, channel,
-            from.weight.span().subspan(static_cast<size_t>(row * k), static_cast<size_t>(k)));
+    pack_row(matrix, channel,
+             from.weight.span().subspan(static_cast<size_t>(row * k), static_cast<size_t>(k)));
     if (!from.bias.empty()) bias[channel] = from.bias[static_cast<size_t>(row)];
   });
   return {.weights = std::move(matrix), .bias = std::move(bias), .act = {}};
 }
 
-LayerWeights FloatLayerWeights(const SourceLayer& layer, ThreadPool& pool) {
+Linear Int8Linear(std::span<const SourceLinear> linears, ThreadPool& pool) {
+  return StackLinears(
+      linears, pool,
+      [](int64_t channels, int64_t k) {
+        return MakeQuantizedMatrix(/*bits=*/8, channels, k, /*group_size=*/k);
+      },
+      PackRowInt8);
+}
+
+template <typename MakeLinear>
+LayerWeights MakeLayerWeights(const SourceLayer& layer, ThreadPool& pool, MakeLinear make_linear) {
   LayerWeights weights;
   weights.attn_norm = layer.attn_norm;
   weights.mlp_norm = layer.mlp_norm;
   for (int site = 0; site < kActSites; ++site)
-    weights.linears[site] = FloatLinear(layer.linears[site], pool);
+    weights.linears[site] = make_linear(layer.linears[site], pool);
   return weights;
 }
 
-std::shared_ptr<const Model> LoadModel(const std::filesystem::path& path, ThreadPool& pool) {
+}  // namespace
+
+Linear FloatLinear(std::span<const SourceLinear> linears, ThreadPool& pool) {
+  return StackLinears(linears, pool, MakeFloatMatrix,
+                      [](FloatMatrix& matrix, int64_t channel, std::span<const float> row) {
+                        PackRow(matrix, channel, row);
+                      });
+}
+
+LayerWeights FloatLayerWeights(const SourceLayer& layer, ThreadPool& pool) {
+  return MakeLayerWeights(layer, pool, FloatLinear);
+}
+
+std::shared_ptr<const Model> LoadModel(const std::filesystem::path& path, ThreadPool& pool,
+                                       FloatForm form) {
   ModelSource source = ModelSource::Open(path);
   TokenizerFiles files = source.LoadTokenizer();
   Arena memory;
@@ -186,11 +240,13 @@ std::shared_ptr<const Model> LoadModel(const std::filesystem::path& path, Thread
     }
   } else {
     for (int64_t layer = 0; layer < source.config().layers; ++layer) {
-      layers.push_back(FloatLayerWeights(source.ReadLayer(layer), pool));
+      const SourceLayer weights = source.ReadLayer(layer);
+      layers.push_back(form == FloatForm::kInt8 ? MakeLayerWeights(weights, pool, Int8Linear)
+                                                : FloatLayerWeights(weights, pool));
     }
   }
   std::vector<float> final_norm = source.ReadVector(source.Name(source.arch().final_norm));
-  Linear head = Head(source, memory, pool);
+  Linear head = Head(source, source.quantized() || form == FloatForm::kInt8, memory, pool);
   source.checkpoint().ReleasePages();
   return std::make_shared<const Model>(
       Model{.source = std::move(source),

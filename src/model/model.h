@@ -30,8 +30,16 @@ struct Model {
   int64_t WeightBytes() const;
 };
 
-// Loads a quantized folder (W4A8, int8 lm_head) or a float source (everything in float32).
-std::shared_ptr<const Model> LoadModel(const std::filesystem::path& path, ThreadPool& pool);
+// How the linears of a float source are held.
+enum class FloatForm {
+  kFloat32,
+  kInt8,  // a scale for each output channel and, of the activations, for each token: a quarter of
+          // the memory, no calibration, not much worse
+};
+
+// Loads a quantized folder (W4A8, int8 lm_head) or a float source.
+std::shared_ptr<const Model> LoadModel(const std::filesystem::path& path, ThreadPool& pool,
+                                       FloatForm form = FloatForm::kFloat32);
 
 // Float weights in the kernels' layout; for a site, its linears one below the other.
 Linear FloatLinear(std::span<const SourceLinear> linears, ThreadPool& pool);

@@ -6,27 +6,10 @@
 #include "base/error.h"
 #include "base/mapped_file.h"
 #include "model/model.h"
+#include "quant/self_text.h"
 
 namespace fptq {
 namespace {
-
-// splitmix64: a whole generator in three lines, so that a seed gives the same tokens everywhere.
-class RandomBits {
- public:
-  explicit RandomBits(uint64_t seed) : state_(seed) {}
-
-  uint64_t Next() {
-    uint64_t z = state_ += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-  }
-  // Uniform in [0, count) up to count / 2^32.
-  size_t Below(size_t count) { return static_cast<size_t>((Next() >> 32) * count >> 32); }
-
- private:
-  uint64_t state_;
-};
 
 // What the tokenizer puts before a text: BOS or nothing.
 std::vector<int32_t> Prefix(const ModelConfig& config, const Tokenizer& tokenizer) {
@@ -34,20 +17,6 @@ std::vector<int32_t> Prefix(const ModelConfig& config, const Tokenizer& tokenize
       tokenizer.Encode("", {.parse_special = false, .add_special_tokens = true});
   if (!added.empty() && added.front() == config.bos_token) return {config.bos_token};
   return {};
-}
-
-std::vector<int32_t> RandomTokens(int64_t count, uint64_t seed, const ModelConfig& config,
-                                  const Tokenizer& tokenizer) {
-  std::vector<int32_t> vocabulary;
-  const int64_t size = std::min(config.vocab, tokenizer.vocab_size());
-  for (int32_t id = 0; id < size; ++id) {
-    if (!tokenizer.IsSpecial(id)) vocabulary.push_back(id);
-  }
-  if (vocabulary.empty()) throw Error("random calibration: the vocabulary has only special tokens");
-  RandomBits random(seed);
-  std::vector<int32_t> tokens(static_cast<size_t>(count));
-  for (int32_t& token : tokens) token = vocabulary[random.Below(vocabulary.size())];
-  return tokens;
 }
 
 // The first `count` tokens of the file, or all if it has fewer.
@@ -81,14 +50,26 @@ int64_t CalibrationSet::LongestSequence() const {
   return longest;
 }
 
-CalibrationSet MakeCalibrationSet(const QuantRecipe& recipe, const ModelConfig& config,
-                                  const Tokenizer& tokenizer) {
-  const std::vector<int32_t> tokens =
-      recipe.calibration == kRandomCalibration
-          ? RandomTokens(recipe.calibration_tokens, recipe.seed, config, tokenizer)
-          : TextTokens(recipe.calibration_tokens, recipe.calibration, config, tokenizer);
+CalibrationSet MakeCalibrationSet(const QuantRecipe& recipe, const ModelSource& source,
+                                  const Tokenizer& tokenizer, ThreadPool& pool,
+                                  const Progress& progress) {
+  const ModelConfig& config = source.config();
   const std::vector<int32_t> prefix = Prefix(config, tokenizer);
   const int64_t length = std::min(recipe.sequence_length, config.max_positions);
+  if (recipe.calibration == kSelfCalibration) {
+    const SelfTextOptions options = {
+        .tokens = recipe.calibration_tokens, .length = length, .seed = recipe.seed};
+    const auto model = LoadModel(source.checkpoint().path(), pool, FloatForm::kInt8);
+    return {SampleSelfText(*model, prefix, options, pool, progress)};
+  }
+  std::vector<int32_t> tokens;
+  if (recipe.calibration == kRandomCalibration) {
+    RandomTokens random(recipe.seed, config, tokenizer);
+    tokens.resize(static_cast<size_t>(recipe.calibration_tokens));
+    for (int32_t& token : tokens) token = random.Next();
+  } else {
+    tokens = TextTokens(recipe.calibration_tokens, recipe.calibration, config, tokenizer);
+  }
   const int64_t step = std::max<int64_t>(length - std::ssize(prefix), 1);
   CalibrationSet set;
   for (auto begin = tokens.begin(); begin != tokens.end();) {

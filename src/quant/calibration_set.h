@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "model/config.h"
+#include "base/progress.h"
+#include "base/thread_pool.h"
+#include "model/source.h"
 #include "quant/recipe.h"
 #include "text/tokenizer.h"
 
@@ -17,11 +19,14 @@ struct CalibrationSet {
   int64_t LongestSequence() const;
 };
 
-// `recipe.calibration_tokens` tokens in sequences of `recipe.sequence_length` (or the model's
-// context if that is shorter): random ones, uniform over the vocabulary without special tokens, the
-// same on every platform; or the beginning of a text. If the tokenizer begins texts with a BOS
-// token, so does every sequence.
-CalibrationSet MakeCalibrationSet(const QuantRecipe& recipe, const ModelConfig& config,
-                                  const Tokenizer& tokenizer);
+// About `recipe.calibration_tokens` tokens in sequences of `recipe.sequence_length` (or the model's
+// context if that is shorter):
+//  self    text that the model writes itself (self_text.h);
+//  random  tokens that are uniform over the vocabulary without special tokens;
+//  a file  the beginning of that text.
+// If the tokenizer begins texts with a BOS token, so does every sequence. `progress` may be empty.
+CalibrationSet MakeCalibrationSet(const QuantRecipe& recipe, const ModelSource& source,
+                                  const Tokenizer& tokenizer, ThreadPool& pool,
+                                  const Progress& progress);
 
 }  // namespace fptq

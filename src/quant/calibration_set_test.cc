@@ -3,10 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "base/test_util.h"
-#include "model/source.h"
+#include "model/model.h"
 
 namespace fptq {
 namespace {
@@ -15,6 +16,7 @@ const std::filesystem::path kModel = std::filesystem::path(FPTQ_TESTDATA) / "mod
 
 QuantRecipe Recipe(int64_t tokens, int64_t length) {
   QuantRecipe recipe;
+  recipe.calibration = kRandomCalibration;
   recipe.calibration_tokens = tokens;
   recipe.sequence_length = length;
   return recipe;
@@ -24,8 +26,9 @@ struct Source {
   ModelSource source = ModelSource::Open(kModel);
   Tokenizer tokenizer{source.LoadTokenizer()};
 
-  CalibrationSet Set(const QuantRecipe& recipe) const {
-    return MakeCalibrationSet(recipe, source.config(), tokenizer);
+  CalibrationSet Set(const QuantRecipe& recipe, int threads = 1) const {
+    ThreadPool pool(threads);
+    return MakeCalibrationSet(recipe, source, tokenizer, pool, {});
   }
 };
 
@@ -60,6 +63,54 @@ TEST(CalibrationSet, CoversTheVocabularyWithoutSpecialTokens) {
     EXPECT_EQ(seen.contains(id), !source.tokenizer.IsSpecial(id)) << id;
   }
   EXPECT_EQ(std::ssize(seen), ordinary);
+}
+
+// The model's own text is more probable to it than random tokens are.
+double MeanNll(const std::vector<std::vector<int32_t>>& sequences) {
+  ThreadPool pool(2);
+  const auto model = LoadModel(kModel, pool);
+  const ModelConfig& config = model->config();
+  double sum = 0;
+  int64_t count = 0;
+  for (const auto& sequence : sequences) {
+    const int64_t n = std::ssize(sequence);
+    KvCache cache(config, KvType::kF32, 1, n, config.layers);
+    Activations act(config, n, n);
+    const ForwardBatch batch{
+        .chunks = {{.slot = 0, .first_position = 0, .tokens = sequence, .logits = n}}};
+    Forward(*model, batch, cache, pool, act);
+    for (int64_t i = 0; i + 1 < n; ++i) {
+      const float* logits = act.logits.data() + i * config.vocab;
+      double total = 0;
+      for (int64_t v = 0; v < config.vocab; ++v) total += std::exp(double{logits[v]});
+      sum += std::log(total) - double{logits[sequence[static_cast<size_t>(i) + 1]]};
+      ++count;
+    }
+  }
+  return sum / static_cast<double>(count);
+}
+
+TEST(CalibrationSet, IsWrittenByTheModel) {
+  const Source source;
+  QuantRecipe recipe = Recipe(2000, 50);
+  const CalibrationSet random = source.Set(recipe);
+  recipe.calibration = kSelfCalibration;
+  const CalibrationSet set = source.Set(recipe);
+  EXPECT_EQ(set.sequences, source.Set(recipe, /*threads=*/3).sequences);
+  ASSERT_EQ(set.sequences.size(), 40u);  // more than are written side by side
+  std::set<std::vector<int32_t>> distinct(set.sequences.begin(), set.sequences.end());
+  EXPECT_EQ(distinct.size(), 40u);
+  for (const auto& sequence : set.sequences) {
+    ASSERT_EQ(sequence.size(), 50u);
+    for (size_t i = 1; i < sequence.size(); ++i) {
+      EXPECT_FALSE(source.tokenizer.IsSpecial(sequence[i]));
+    }
+  }
+  // Text drawn from the model has its entropy, random tokens have more: log(vocabulary) at least if
+  // the model knew nothing.
+  EXPECT_LT(MeanNll(set.sequences), MeanNll(random.sequences) - 0.1);
+  recipe.seed = 1;
+  EXPECT_NE(set.sequences, source.Set(recipe).sequences);
 }
 
 TEST(CalibrationSet, ReadsText) {

@@ -8,12 +8,67 @@
 
 namespace fptq {
 
+namespace {
+
+// s where it is a normal positive number, else 1.
+float UsableScale(double s) {
+  const auto scale = static_cast<float>(s);
+  return std::isnormal(scale) && scale > 0 ? scale : 1;
+}
+
+// The output channel of a site's producer that input channel j comes from.
+int64_t ProducerChannel(const ModelConfig& config, ActSite site, int64_t j) {
+  if (site != ActSite::kAttnOut) return j;
+  const int64_t shared = config.heads / config.kv_heads;  // query heads of a KV head
+  return j / config.head_dim / shared * config.head_dim + j % config.head_dim;
+}
+
+// Gives all input channels that come from one output channel the largest of their s.
+void TieScales(const ModelConfig& config, ActSite site, std::span<float> scales) {
+  std::vector<float> largest(scales.size());
+  for (size_t j = 0; j < scales.size(); ++j) {
+    float& tied =
+        largest[static_cast<size_t>(ProducerChannel(config, site, static_cast<int64_t>(j)))];
+    tied = std::max(tied, scales[j]);
+  }
+  for (size_t j = 0; j < scales.size(); ++j) {
+    scales[j] =
+        largest[static_cast<size_t>(ProducerChannel(config, site, static_cast<int64_t>(j)))];
+  }
+}
+
+SourceLinear& FindLinear(const std::string& name, SourceLayer& weights) {
+  for (std::vector<SourceLinear>& site : weights.linears) {
+    for (SourceLinear& linear : site) {
+      if (linear.name == name) return linear;
+    }
+  }
+  throw Error("{}: expected a linear of the layer", name);
+}
+
+}  // namespace
+
 std::vector<float> LaeScales(std::span<const float> absmax) {
-  std::vector<float> scales(absmax.size(), 1.0f);
+  std::vector<float> scales(absmax.size());
   for (size_t j = 0; j < absmax.size(); ++j) {
     const double m = absmax[j];
-    const auto scale = static_cast<float>(m / std::log2(2 + m));
-    if (std::isnormal(scale) && scale > 0) scales[j] = scale;
+    scales[j] = UsableScale(m / std::log2(2 + m));
+  }
+  return scales;
+}
+
+std::vector<float> SmoothQuantScales(std::span<const float> absmax,
+                                     std::span<const SourceLinear> linears) {
+  std::vector<float> weight_absmax(absmax.size());
+  for (const SourceLinear& linear : linears) {
+    for (int64_t i = 0; i < linear.weight.size(); ++i) {
+      float& m = weight_absmax[static_cast<size_t>(i % linear.k)];
+      m = std::max(m, std::abs(linear.weight[i]));
+    }
+  }
+  std::vector<float> scales(absmax.size());
+  for (size_t j = 0; j < absmax.size(); ++j) {
+    scales[j] = UsableScale(std::sqrt(double{absmax[j]} / double{weight_absmax[j]}));
   }
   return scales;
 }
@@ -46,20 +101,66 @@ void ScaleInputs(std::span<SourceLinear> linears, std::span<const float> scales,
   }
 }
 
-void EqualizeSite(ActSite site, DataType dtype, SourceLayer& weights, SiteStatistics& inputs,
-                  ThreadPool& pool) {
-  std::vector<float> scales = LaeScales(inputs.absmax);
-  FoldIntoNorm(weights.norm(site), dtype, scales);
-  ScaleInputs(weights.linears[static_cast<size_t>(site)], scales, pool);
-  inputs.DivideChannels(scales);
-}
-
 double EqualizedRange(std::span<const float> absmax, std::span<const float> scales) {
   double range = 0;
   for (size_t j = 0; j < absmax.size(); ++j) {
     range = std::max(range, double{absmax[j]} / double{scales[j]});
   }
   return range;
+}
+
+const EqualizationGroup* FindEqualization(const ArchSpec& arch, ActSite site) {
+  for (const EqualizationGroup& group : arch.equalization_groups) {
+    if (group.site == site) return &group;
+  }
+  return nullptr;
+}
+
+std::vector<float> SiteScales(Equalization method, const EqualizationGroup& group,
+                              const ModelConfig& config, const SourceLayer& weights,
+                              const SiteStatistics& inputs) {
+  std::vector<float> scales(inputs.absmax.size(), 1.0f);
+  switch (method) {
+    case Equalization::kNone:
+      return scales;
+    case Equalization::kLae:
+      scales = LaeScales(inputs.absmax);
+      break;
+    case Equalization::kSmoothQuant:
+      scales = SmoothQuantScales(inputs.absmax, weights.linears[static_cast<size_t>(group.site)]);
+      break;
+  }
+  if (group.kind == Producer::kLinear) {
+    TieScales(config, group.site, scales);
+  } else {
+    std::vector<float> norm = weights.norm(group.site);
+    FoldIntoNorm(norm, config.dtype, scales);
+  }
+  return scales;
+}
+
+void EqualizeSite(const EqualizationGroup& group, const ModelConfig& config, int64_t layer,
+                  std::span<const float> scales, SourceLayer& weights, SiteStatistics& inputs,
+                  ThreadPool& pool) {
+  if (group.kind == Producer::kNorm) {
+    std::vector<float>& norm = weights.norm(group.site);
+    for (size_t j = 0; j < norm.size(); ++j) {
+      norm[j] = RoundToStored(norm[j] / scales[j], config.dtype);
+    }
+  } else {
+    SourceLinear& producer = FindLinear(ModelSource::HfName(group.producer, layer), weights);
+    std::vector<float> divisors(static_cast<size_t>(producer.channels));
+    for (int64_t j = 0; j < std::ssize(scales); ++j) {
+      divisors[static_cast<size_t>(ProducerChannel(config, group.site, j))] =
+          scales[static_cast<size_t>(j)];
+    }
+    for (int64_t i = 0; i < producer.weight.size(); ++i) {
+      producer.weight[i] /= divisors[static_cast<size_t>(i / producer.k)];
+    }
+    for (size_t n = 0; n < producer.bias.size(); ++n) producer.bias[n] /= divisors[n];
+  }
+  ScaleInputs(weights.linears[static_cast<size_t>(group.site)], scales, pool);
+  inputs.DivideChannels(scales);
 }
 
 }  // namespace fptq

@@ -1,4 +1,4 @@
-// LAE, logarithmic activation equalization: offline, function-preserving.
+// Equalization: offline and function-preserving, X' = X diag(s)^-1 and W' = W diag(s).
 #pragma once
 
 #include <span>
@@ -8,12 +8,19 @@
 #include "base/thread_pool.h"
 #include "model/source.h"
 #include "quant/observer.h"
+#include "quant/recipe.h"
 
 namespace fptq {
 
-// s_j = max|X_j| / log2(2 + max|X_j|), so that X'_j = X_j / s_j has the range log2(2 + max|X_j|).
-// 1 for a dead channel (max|X_j| = 0) and where s_j is not a normal positive number.
+// LAE, logarithmic activation equalization: s_j = max|X_j| / log2(2 + max|X_j|), so that X'_j = X_j
+// / s_j has the range log2(2 + max|X_j|). 1 for a dead channel (max|X_j| = 0) and where s_j is not
+// a normal positive number.
 std::vector<float> LaeScales(std::span<const float> absmax);
+
+// SmoothQuant (arXiv 2211.10438, eq. 4) with alpha = 1/2: s_j = sqrt(max|X_j| / max|W_j|), over all
+// linears of the site. 1 as above.
+std::vector<float> SmoothQuantScales(std::span<const float> absmax,
+                                     std::span<const SourceLinear> linears);
 
 // norm_j = norm_j / s_j, rounded to `dtype` as it is stored; s_j becomes what the norm was really
 // divided by, so that the weights can make up for the rounding. A channel whose norm would leave
@@ -23,11 +30,21 @@ void FoldIntoNorm(std::span<float> norm, DataType dtype, std::span<float> scales
 // W' = W diag(s): multiplies input channel j of all `linears` by s_j.
 void ScaleInputs(std::span<SourceLinear> linears, std::span<const float> scales, ThreadPool& pool);
 
-// Equalizes a site whose producer is a norm by LAE: its norm, its linears, its statistics.
-void EqualizeSite(ActSite site, DataType dtype, SourceLayer& weights, SiteStatistics& inputs,
-                  ThreadPool& pool);
-
 // max_j max|X_j| / s_j: the range of X', known without calibrating again.
 double EqualizedRange(std::span<const float> absmax, std::span<const float> scales);
+
+// The group that equalizes this site; null if it has no producer.
+const EqualizationGroup* FindEqualization(const ArchSpec& arch, ActSite site);
+
+// The s of a site's input channels, such that the producer can be divided by them: tied where input
+// channels come from one row, and those of FoldIntoNorm. All 1 if `method` is kNone.
+std::vector<float> SiteScales(Equalization method, const EqualizationGroup& group,
+                              const ModelConfig& config, const SourceLayer& weights,
+                              const SiteStatistics& inputs);
+
+// Divides the producer by such scales, multiplies the linears, and lets the statistics follow.
+void EqualizeSite(const EqualizationGroup& group, const ModelConfig& config, int64_t layer,
+                  std::span<const float> scales, SourceLayer& weights, SiteStatistics& inputs,
+                  ThreadPool& pool);
 
 }  // namespace fptq

@@ -17,11 +17,11 @@ namespace {
 const std::filesystem::path kModel = std::filesystem::path(FPTQ_TESTDATA) / "models/tiny-llama-f32";
 constexpr int64_t kSampleRows = 40;
 
-CalibrationSet TestSet(const ModelSource& source) {
+CalibrationSet TestSet(const ModelSource& source, ThreadPool& pool) {
   QuantRecipe recipe;
   recipe.calibration_tokens = 150;
   recipe.sequence_length = 64;
-  return MakeCalibrationSet(recipe, source.config(), Tokenizer(source.LoadTokenizer()));
+  return MakeCalibrationSet(recipe, source, Tokenizer(source.LoadTokenizer()), pool, {});
 }
 
 std::vector<LayerStatistics> Observe(const ModelSource& source, const CalibrationSet& set,
@@ -62,8 +62,8 @@ Rows ForwardRows(const CalibrationSet& set, ThreadPool& pool) {
 // threads.
 TEST(LayerObserver, AgreesWithTheForwardPass) {
   const ModelSource source = ModelSource::Open(kModel);
-  const CalibrationSet set = TestSet(source);
   ThreadPool one(1), three(3);
+  const CalibrationSet set = TestSet(source, one);
   const std::vector<LayerStatistics> layers = Observe(source, set, one);
   const std::vector<LayerStatistics> threaded = Observe(source, set, three);
   for (const auto& [key, rows] : ForwardRows(set, one)) {

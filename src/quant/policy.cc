@@ -1,47 +1,176 @@
 #include "quant/policy.h"
 
+#include <algorithm>
+#include <regex>
+
 #include "base/error.h"
+#include "model/model.h"
 #include "quant/equalize.h"
 #include "quant/group_quant.h"
+#include "quant/nearest.h"
+#include "quant/site_error.h"
 #include "quant/storage.h"
 
 namespace fptq {
+namespace {
 
-std::string_view ActSchemeName(ActScheme scheme) {
-  switch (scheme) {
-    case ActScheme::kStatic:
-      return "static";
-    case ActScheme::kLaeStatic:
-      return "lae_static";
-    case ActScheme::kDynamic:
-      return "dynamic";
+// A site while it is being decided on.
+struct Site {
+  const ObservedLayer& layer;
+  const QuantRecipe& recipe;
+  ActSite site;
+  const SiteStatistics& inputs;
+  const EqualizationGroup* group;  // null: nothing can take over the factors
+
+  bool has_norm() const { return group != nullptr && group->kind == Producer::kNorm; }
+  int64_t group_size() const { return GroupSizeFor(inputs.k(), recipe.group_size, Name()); }
+  std::string Name() const { return fmt::format("{}/{}", layer.layer, ActSiteName(site)); }
+
+  std::vector<float> ChannelScales(Equalization method) const {
+    if (method == Equalization::kNone) return std::vector<float>(inputs.absmax.size(), 1.0f);
+    if (group == nullptr) {
+      throw Error("{}: expected no equalization, as there is no producer to fold it into, found {}",
+                  Name(), EqualizationName(method));
+    }
+    return SiteScales(method, *group, layer.config, layer.source, inputs);
   }
-  return {};
+
+  // Fills what follows from `policy.choice`.
+  void Complete(SitePolicy& policy) const {
+    const std::vector<float> scales = ChannelScales(policy.choice.equalization);
+    policy.equalized_range = EqualizedRange(inputs.absmax, scales);
+    if (policy.choice.scheme == ActScheme::kStatic) {
+      policy.scale = StaticScale(policy.equalized_range, layer.config.dtype);
+    }
+    if (policy.choice.equalization != Equalization::kNone) policy.channel_scales = scales;
+  }
+};
+
+// The site's linears with `scales` folded in, rounded in the recipe's bits, as floats. 4 bits by
+// QuantizeGroups whatever the recipe's method is: it need not be exact to tell which alternative is
+// best.
+Linear RoundedLinears(const Site& site, std::span<const float> scales, ThreadPool& pool) {
+  std::vector<float> mean_squares = site.inputs.MeanSquares();
+  for (size_t j = 0; j < scales.size(); ++j) mean_squares[j] /= scales[j] * scales[j];
+  const DataType dtype = site.layer.config.dtype;
+  const int64_t group_size = site.group_size();
+  std::vector<SourceLinear> rounded;
+  for (const SourceLinear& from : site.layer.source.linears[static_cast<size_t>(site.site)]) {
+    SourceLinear& linear = rounded.emplace_back();
+    linear = {
+        .name = from.name, .channels = from.channels, .k = from.k, .weight = {}, .bias = from.bias};
+    linear.weight.Resize(from.weight.size());
+    std::ranges::copy(from.weight.span(), linear.weight.data());
+    ScaleInputs({&linear, 1}, scales, pool);
+    const GroupQuantized quantized =
+        site.recipe.weight_bits == 4
+            ? QuantizeGroups(linear, mean_squares, group_size, dtype, pool)
+            : QuantizeNearest(linear, mean_squares, static_cast<int>(site.recipe.weight_bits),
+                              group_size, dtype, pool);
+    pool.ParallelFor(std::ssize(quantized.scales), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin * group_size; i < end * group_size; ++i) {
+        linear.weight[i] = quantized.scales[static_cast<size_t>(i / group_size)] *
+                           static_cast<float>(quantized.q[static_cast<size_t>(i)]);
+      }
+    });
+  }
+  return FloatLinear(rounded, pool);
 }
 
-SchemeChoice ChooseScheme(const QuantRecipe& recipe, double range, bool can_equalize) {
-  switch (recipe.policy) {
-    case PolicyMode::kStatic:
-      return {ActScheme::kStatic, "policy static"};
-    case PolicyMode::kDynamic:
-      return {ActScheme::kDynamic, "policy dynamic"};
-    case PolicyMode::kPaper:
-      break;
+// The alternatives with their errors, in the order in which an equal one goes first: the simplest.
+std::vector<Alternative> MeasureAlternatives(const Site& site, ThreadPool& pool) {
+  std::vector<Equalization> methods = {Equalization::kNone};
+  if (site.group != nullptr && site.recipe.equalization != Equalization::kNone) {
+    methods.push_back(site.recipe.equalization);
   }
-  if (range <= recipe.v0) return {ActScheme::kStatic, "v <= v0"};
-  if (range >= recipe.v1) return {ActScheme::kDynamic, "v >= v1"};
-  if (recipe.equalization == Equalization::kNone) {
-    return {ActScheme::kDynamic, "v0 < v < v1, equalization off"};
+  std::vector<Alternative> alternatives;
+  SiteErrorMeter meter(site.layer.weights.at(site.site), site.inputs, pool);
+  for (const Equalization method : methods) {
+    const std::vector<float> scales = site.ChannelScales(method);
+    const Linear linear = RoundedLinears(site, scales, pool);
+    for (const ActScheme scheme : {ActScheme::kStatic, ActScheme::kDynamic}) {
+      SitePolicy trial;
+      trial.choice = {method, scheme};
+      site.Complete(trial);
+      alternatives.push_back({trial.choice, meter.Measure(linear, scales, trial.scale)});
+    }
   }
-  if (!can_equalize) return {ActScheme::kDynamic, "v0 < v < v1, no norm to fold LAE into"};
-  return {ActScheme::kLaeStatic, "v0 < v < v1"};
+  return alternatives;
 }
 
-const EqualizationGroup* FindEqualization(const ArchSpec& arch, ActSite site) {
-  for (const EqualizationGroup& group : arch.equalization_groups) {
-    if (group.site == site) return &group;
+// The static alternative of least error if that is near the least of all, else the least of all.
+void ChooseByError(SitePolicy& policy) {
+  const auto by_error = [](const Alternative& a, const Alternative& b) {
+    return a.error < b.error;
+  };
+  const auto is_static = [](const Alternative& a) { return a.choice.scheme == ActScheme::kStatic; };
+  const auto best = std::ranges::min_element(policy.alternatives, by_error);
+  std::vector<Alternative> statics;
+  std::ranges::copy_if(policy.alternatives, std::back_inserter(statics), is_static);
+  const auto best_static = std::ranges::min_element(statics, by_error);
+  const bool take_static = best_static->error <= kStaticFactor * best->error;
+  policy.choice = take_static ? best_static->choice : best->choice;
+  policy.reason = fmt::format("static error {:.2f} % {} {} x {:.2f} %", 100 * best_static->error,
+                              take_static ? "<=" : ">", kStaticFactor, 100 * best->error);
+}
+
+// The first override whose pattern matches LAYER/SITE or the name of a linear of the site.
+const SiteOverride* FindOverride(const Site& site) {
+  for (const SiteOverride& item : site.recipe.overrides) {
+    const std::regex pattern(item.pattern);
+    if (std::regex_match(site.Name(), pattern)) return &item;
+    for (const SourceLinear& linear : site.layer.source.linears[static_cast<size_t>(site.site)]) {
+      if (std::regex_match(linear.name, pattern)) return &item;
+    }
   }
   return nullptr;
+}
+
+void Choose(const Site& site, ThreadPool& pool, SitePolicy& policy) {
+  if (const SiteOverride* item = FindOverride(site)) {
+    policy.choice = item->choice;
+    policy.reason = fmt::format("override '{}'", item->pattern);
+    return;
+  }
+  if (site.recipe.activation_bits == 16) {
+    policy.choice = {Equalization::kNone, ActScheme::kFloat};
+    policy.reason = "activations of 16 bits";
+    return;
+  }
+  const Equalization norm_only = site.has_norm() ? site.recipe.equalization : Equalization::kNone;
+  switch (site.recipe.policy) {
+    case PolicyMode::kPaper: {
+      const PaperChoice paper = ChooseByRange(site.recipe, policy.range, site.has_norm());
+      policy.choice = paper.choice;
+      policy.reason = paper.reason;
+      return;
+    }
+    case PolicyMode::kAuto:
+      policy.alternatives = MeasureAlternatives(site, pool);
+      ChooseByError(policy);
+      return;
+    case PolicyMode::kStatic:
+      policy.choice = {norm_only, ActScheme::kStatic};
+      policy.reason = "policy static";
+      return;
+    case PolicyMode::kDynamic:
+      policy.choice = {norm_only, ActScheme::kDynamic};
+      policy.reason = "policy dynamic";
+      return;
+  }
+}
+
+}  // namespace
+
+PaperChoice ChooseByRange(const QuantRecipe& recipe, double range, bool has_norm) {
+  constexpr ActChoice kDynamic = {Equalization::kNone, ActScheme::kDynamic};
+  if (range <= recipe.v0) return {{Equalization::kNone, ActScheme::kStatic}, "v <= v0"};
+  if (range >= recipe.v1) return {kDynamic, "v >= v1"};
+  if (recipe.equalization == Equalization::kNone) {
+    return {kDynamic, "v0 < v < v1, equalization off"};
+  }
+  if (!has_norm) return {kDynamic, "v0 < v < v1, no norm to fold LAE into"};
+  return {{recipe.equalization, ActScheme::kStatic}, "v0 < v < v1"};
 }
 
 float StaticScale(double range, DataType dtype) {
@@ -49,33 +178,23 @@ float StaticScale(double range, DataType dtype) {
   return scale > 0 ? scale : 1;
 }
 
-LayerPolicy DecidePolicy(const ModelConfig& config, const QuantRecipe& recipe, int64_t layer,
-                         const SourceLayer& weights, const LayerStatistics& statistics) {
-  LayerPolicy policy;
-  for (const ActSite site : kAllActSites) {
-    const SiteStatistics& inputs = statistics[static_cast<size_t>(site)];
-    const EqualizationGroup* group = FindEqualization(*config.arch, site);
-    SitePolicy& decision = policy[static_cast<size_t>(site)];
-    decision.layer = layer;
-    decision.site = site;
-    decision.range = inputs.Range();
-    const SchemeChoice choice = ChooseScheme(recipe, decision.range, group != nullptr);
-    decision.scheme = choice.scheme;
-    decision.reason = choice.reason;
-    decision.equalized_range = decision.range;
-    if (decision.scheme == ActScheme::kLaeStatic) {
-      std::vector<float> norm = weights.norm(site);
-      std::vector<float> scales = LaeScales(inputs.absmax);
-      FoldIntoNorm(norm, config.dtype, scales);
-      decision.equalized_range = EqualizedRange(inputs.absmax, scales);
-    }
-    if (decision.scheme != ActScheme::kDynamic) {
-      decision.scale = StaticScale(decision.equalized_range, config.dtype);
-    }
-    decision.group_size = GroupSizeFor(SiteInputs(config, site), recipe.group_size,
-                                       fmt::format("layer {}, {}", layer, ActSiteName(site)));
+LayerPolicy DecidePolicy(const ObservedLayer& layer, const QuantRecipe& recipe, ThreadPool& pool) {
+  LayerPolicy policies;
+  for (const ActSite act_site : kAllActSites) {
+    const Site site{.layer = layer,
+                    .recipe = recipe,
+                    .site = act_site,
+                    .inputs = layer.statistics[static_cast<size_t>(act_site)],
+                    .group = FindEqualization(*layer.config.arch, act_site)};
+    SitePolicy& policy = policies[static_cast<size_t>(act_site)];
+    policy.layer = layer.layer;
+    policy.site = act_site;
+    policy.range = site.inputs.Range();
+    policy.group_size = site.group_size();
+    Choose(site, pool, policy);
+    site.Complete(policy);
   }
-  return policy;
+  return policies;
 }
 
 }  // namespace fptq

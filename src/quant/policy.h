@@ -1,10 +1,12 @@
-// The decision that FPTQ makes for each activation site from the range of its activations.
+// The decision for each activation site of a layer: how it is equalized, and whether its scale is
+// static or per token.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "model/source.h"
 #include "quant/observer.h"
@@ -12,46 +14,59 @@
 
 namespace fptq {
 
-enum class ActScheme {
-  kStatic,     // per tensor, one scale known before running
-  kLaeStatic,  // equalized, then per tensor static
-  kDynamic,    // per token
+struct Alternative {
+  ActChoice choice;
+  double error = 0;  // SiteErrorMeter
 };
-std::string_view ActSchemeName(ActScheme scheme);  // "static", "lae_static", "dynamic"
 
 // What is decided for a site of a layer, and why.
 struct SitePolicy {
   int64_t layer = 0;
   ActSite site = ActSite::kAttnIn;
   double range = 0;  // v = max|X| over the calibration tokens
-  ActScheme scheme = ActScheme::kDynamic;
-  double equalized_range = 0;  // max|X'| after LAE; v if not equalized
-  float scale = 0;             // static: as stored; 0 if dynamic
-  int64_t group_size = 0;      // of the weights of the site's linears
+  ActChoice choice;
+  double equalized_range = 0;         // max|X'|; v if not equalized
+  std::vector<float> channel_scales;  // [k], s of X' = X diag(s)^-1; empty if not equalized
+  float scale = 0;                    // static: as stored; else 0
+  int64_t group_size = 0;             // of the weights of the site's linears
   std::string reason;
+  std::vector<Alternative> alternatives;  // of the policy auto, the chosen one among them
+};
+using LayerPolicy = std::array<SitePolicy, kActSites>;  // by ActSite
+
+// A layer as calibration leaves it.
+struct ObservedLayer {
+  const ModelConfig& config;
+  int64_t layer;
+  const SourceLayer& source;
+  const LayerWeights& weights;  // the same, float
+  const LayerStatistics& statistics;
 };
 
-// The paper's rule: v <= v0 static; v0 < v < v1 LAE, then static; v >= v1 dynamic. Where the rule
-// asks for LAE but there is no norm to fold it into, or equalization is switched off, the site is
-// dynamic.
-struct SchemeChoice {
-  ActScheme scheme;
+// The policy of the sites of a layer.
+//  paper    v <= v0 static; v0 < v < v1 equalized, then static; v >= v1 dynamic. Where it asks to
+//           equalize but there is no norm to fold into, or equalization is off: dynamic.
+//  auto     measures the output error of each scheme with rounded weights, with and without
+//           equalization, and takes a static one if its error is at most kStaticFactor times the
+//           least, else the best.
+//  static, dynamic   that scheme everywhere, equalized where there is a norm to fold into.
+// Activations of 16 bits are float everywhere. Overrides go before all of them; Error if one asks
+// to equalize a site that has no producer.
+LayerPolicy DecidePolicy(const ObservedLayer& layer, const QuantRecipe& recipe, ThreadPool& pool);
+
+// The paper's rule alone.
+struct PaperChoice {
+  ActChoice choice;
   std::string reason;
 };
-SchemeChoice ChooseScheme(const QuantRecipe& recipe, double range, bool can_equalize);
-
-// The norm to fold LAE of this site into; null if there is none.
-const EqualizationGroup* FindEqualization(const ArchSpec& arch, ActSite site);
+PaperChoice ChooseByRange(const QuantRecipe& recipe, double range, bool has_norm);
 
 // The scale of static int8 quantization for activations up to `range`, rounded to `dtype` as it is
 // stored: range / 127.5, since q = clamp(round(x / scale), -128, 127); 1 for a range of 0, or so
 // small that the type has no such scale.
 float StaticScale(double range, DataType dtype);
 
-using LayerPolicy = std::array<SitePolicy, kActSites>;  // by ActSite
-
-// The policy of the sites of a layer, from its float weights and statistics.
-LayerPolicy DecidePolicy(const ModelConfig& config, const QuantRecipe& recipe, int64_t layer,
-                         const SourceLayer& weights, const LayerStatistics& statistics);
+// A static scale costs less at run time: no pass for the maximum of a row, and a smaller file.
+inline constexpr double kStaticFactor = 1.02;
 
 }  // namespace fptq

@@ -2,37 +2,145 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <random>
+
 #include "base/half.h"
+#include "base/test_util.h"
+#include "model/model.h"
 
 namespace fptq {
 namespace {
 
-TEST(ChooseScheme, FollowsThePaper) {
-  const QuantRecipe recipe;  // v0 = 15, v1 = 150
-  const auto scheme = [&](double range, bool can_equalize) {
-    return ChooseScheme(recipe, range, can_equalize).scheme;
+TEST(ChooseByRange, FollowsThePaper) {
+  QuantRecipe recipe;  // v0 = 15, v1 = 150
+  const auto choice = [&](double range, bool has_norm) {
+    return ActChoiceName(ChooseByRange(recipe, range, has_norm).choice);
   };
-  EXPECT_EQ(scheme(0, true), ActScheme::kStatic);
-  EXPECT_EQ(scheme(15, true), ActScheme::kStatic);
-  EXPECT_EQ(scheme(15.01, true), ActScheme::kLaeStatic);
-  EXPECT_EQ(scheme(149.9, true), ActScheme::kLaeStatic);
-  EXPECT_EQ(scheme(150, true), ActScheme::kDynamic);
-  EXPECT_EQ(scheme(15, false), ActScheme::kStatic);
-  EXPECT_EQ(scheme(100, false), ActScheme::kDynamic);
-  EXPECT_EQ(scheme(1000, false), ActScheme::kDynamic);
-  EXPECT_NE(ChooseScheme(recipe, 100, false).reason, ChooseScheme(recipe, 1000, false).reason);
+  EXPECT_EQ(choice(0, true), "static");
+  EXPECT_EQ(choice(15, true), "static");
+  EXPECT_EQ(choice(15.01, true), "lae_static");
+  EXPECT_EQ(choice(149.9, true), "lae_static");
+  EXPECT_EQ(choice(150, true), "dynamic");
+  EXPECT_EQ(choice(15, false), "static");
+  EXPECT_EQ(choice(100, false), "dynamic");
+  EXPECT_EQ(choice(1000, false), "dynamic");
+  EXPECT_NE(ChooseByRange(recipe, 100, false).reason, ChooseByRange(recipe, 1000, false).reason);
+  recipe.equalization = Equalization::kNone;
+  EXPECT_EQ(choice(100, true), "dynamic");
 }
 
-TEST(ChooseScheme, CanBeForced) {
-  QuantRecipe recipe;
-  recipe.equalization = Equalization::kNone;
-  EXPECT_EQ(ChooseScheme(recipe, 100, true).scheme, ActScheme::kDynamic);
-  for (const double range : {1.0, 100.0, 1000.0}) {
-    recipe.policy = PolicyMode::kStatic;
-    EXPECT_EQ(ChooseScheme(recipe, range, true).scheme, ActScheme::kStatic);
-    recipe.policy = PolicyMode::kDynamic;
-    EXPECT_EQ(ChooseScheme(recipe, range, true).scheme, ActScheme::kDynamic);
+// A layer of the tiny model with planted activations.
+struct Layer {
+  ModelSource source =
+      ModelSource::Open(std::filesystem::path(FPTQ_TESTDATA) / "models/tiny-llama-f32");
+  ThreadPool pool{2};
+  SourceLayer weights = source.ReadLayer(0);
+  LayerWeights linears = FloatLayerWeights(weights, pool);
+  LayerStatistics statistics;
+
+  // +-1 at random; `outlier` multiplies channel 5, `sink` row 0.
+  Layer(float outlier, float sink) {
+    constexpr int64_t kRows = 64;
+    std::mt19937 random(1);
+    LayerObserver observer(source.config(), {.rows = kRows, .sample_rows = kRows, .gram = false},
+                           pool);
+    for (const ActSite site : kAllActSites) {
+      const int64_t k = SiteInputs(source.config(), site);
+      std::vector<float> rows(static_cast<size_t>(kRows * k));
+      for (float& x : rows) x = random() % 2 == 0 ? 1.0f : -1.0f;
+      for (int64_t r = 0; r < kRows; ++r) rows[static_cast<size_t>(r * k + 5)] *= outlier;
+      for (int64_t j = 0; j < k; ++j) rows[static_cast<size_t>(j)] *= sink;
+      observer.Observe(0, site, rows, kRows);
+    }
+    statistics = observer.Finish(0);
   }
+
+  LayerPolicy Decide(const QuantRecipe& recipe) {
+    return DecidePolicy({.config = source.config(),
+                         .layer = 0,
+                         .source = weights,
+                         .weights = linears,
+                         .statistics = statistics},
+                        recipe, pool);
+  }
+};
+
+std::string ChoiceAt(const LayerPolicy& policy, ActSite site) {
+  return ActChoiceName(policy[static_cast<size_t>(site)].choice);
+}
+
+TEST(DecidePolicy, ChoosesByMeasuredError) {
+  QuantRecipe recipe;  // auto
+  recipe.weight_bits = 8;
+  for (const float outlier : {1.0f, 300.0f}) {
+    for (const SitePolicy& site : Layer(outlier, 1).Decide(recipe)) {
+      // Rows alike: a static scale is the scale of each row.
+      EXPECT_EQ(site.choice.scheme, ActScheme::kStatic) << site.reason;
+      EXPECT_GT(site.scale, 0);
+      // An outlying channel: equalization makes up for it, wherever it can be folded.
+      EXPECT_TRUE(outlier == 1 || site.choice.equalization == Equalization::kLae) << site.reason;
+      EXPECT_EQ(site.channel_scales.empty(), site.choice.equalization == Equalization::kNone);
+      ASSERT_EQ(site.alternatives.size(), 4u);
+      for (const Alternative& alternative : site.alternatives) {
+        EXPECT_GT(alternative.error, 0);
+        EXPECT_LT(alternative.error, 1);
+      }
+    }
+  }
+  // An outlying row: no scale serves all rows.
+  for (const SitePolicy& site : Layer(1, 300).Decide(recipe)) {
+    EXPECT_EQ(site.choice.scheme, ActScheme::kDynamic) << site.reason;
+    EXPECT_EQ(site.scale, 0);
+  }
+}
+
+// What rounding loses counts too: 4 bits lose more than 8, and 16-bit activations lose nothing.
+TEST(DecidePolicy, MeasuresWithRoundedWeights) {
+  Layer layer(1, 1);
+  QuantRecipe recipe;
+  const LayerPolicy four = layer.Decide(recipe);
+  recipe.weight_bits = 8;
+  const LayerPolicy eight = layer.Decide(recipe);
+  for (size_t site = 0; site < four.size(); ++site) {
+    for (size_t i = 0; i < 4; ++i) {
+      EXPECT_GT(four[site].alternatives[i].error, 4 * eight[site].alternatives[i].error);
+    }
+  }
+  recipe.activation_bits = 16;
+  EXPECT_EQ(ChoiceAt(layer.Decide(recipe), ActSite::kMlpMid), "float");
+}
+
+TEST(DecidePolicy, CanBeForced) {
+  Layer layer(30, 1);
+  QuantRecipe recipe;
+  recipe.policy = PolicyMode::kStatic;
+  LayerPolicy policy = layer.Decide(recipe);
+  EXPECT_EQ(ChoiceAt(policy, ActSite::kAttnIn), "lae_static");
+  EXPECT_EQ(ChoiceAt(policy, ActSite::kMlpMid), "static");
+  recipe.policy = PolicyMode::kDynamic;
+  recipe.equalization = Equalization::kSmoothQuant;
+  policy = layer.Decide(recipe);
+  EXPECT_EQ(ChoiceAt(policy, ActSite::kAttnIn), "smoothquant_dynamic");
+  EXPECT_EQ(ChoiceAt(policy, ActSite::kAttnOut), "dynamic");
+}
+
+TEST(DecidePolicy, ObeysOverrides) {
+  Layer layer(1, 1);
+  QuantRecipe recipe;
+  recipe.overrides = {ParseOverride("0/attn_.*=dynamic", "test"),
+                      ParseOverride(R"(.*\.down_proj=lae_dynamic)", "test"),
+                      ParseOverride("0/attn_in=static", "test"),  // the first goes before it
+                      ParseOverride("mlp_in=dynamic", "test")};   // is not the whole name
+  const LayerPolicy policy = layer.Decide(recipe);
+  EXPECT_EQ(ChoiceAt(policy, ActSite::kAttnIn), "dynamic");
+  EXPECT_EQ(ChoiceAt(policy, ActSite::kAttnOut), "dynamic");
+  EXPECT_EQ(policy[2].reason.find("override"), std::string::npos) << policy[2].reason;
+  EXPECT_EQ(ChoiceAt(policy, ActSite::kMlpMid), "lae_dynamic");
+  EXPECT_NE(policy[0].reason.find("0/attn_.*"), std::string::npos) << policy[0].reason;
+  EXPECT_ERROR("REGEX=CHOICE", ParseOverride("attn", "test"));
+  EXPECT_ERROR("regular expression", ParseOverride("(=static", "test"));
+  EXPECT_ERROR("lae_dynamic", ParseOverride("a=fast", "test"));
 }
 
 TEST(StaticScale, IsWhatTheTypeStores) {

@@ -34,7 +34,8 @@ struct Input {
   CalibrationSet calibration;
 };
 
-Input OpenInput(const fs::path& path, const QuantRecipe& recipe) {
+Input OpenInput(const fs::path& path, const QuantRecipe& recipe, ThreadPool& pool,
+                const Progress& progress) {
   Validate(recipe, "recipe");
   Input input{.source = ModelSource::Open(path), .tokenizer = {}, .calibration = {}};
   if (input.source.quantized()) {
@@ -45,7 +46,8 @@ Input OpenInput(const fs::path& path, const QuantRecipe& recipe) {
                  input.source.Name(linear.module, 0));
   }
   input.tokenizer = input.source.LoadTokenizer();
-  input.calibration = MakeCalibrationSet(recipe, input.source.config(), Tokenizer(input.tokenizer));
+  input.calibration =
+      MakeCalibrationSet(recipe, input.source, Tokenizer(input.tokenizer), pool, progress);
   return input;
 }
 
@@ -63,23 +65,30 @@ struct EqualizedLayer {
 void ForEachLayer(const Input& input, const QuantRecipe& recipe, ThreadPool& pool,
                   const Progress& progress, FunctionRef<void(const EqualizedLayer&)> on_layer) {
   const ModelConfig& config = input.source.config();
-  const ObserverOptions options = {
-      .rows = input.calibration.TokenCount(),
-      .sample_rows = kSampleRows,
-      .gram = FindRoundingMethod(recipe.rounding, "rounding").uses_gram};
+  const ObserverOptions options = {.rows = input.calibration.TokenCount(),
+                                   .sample_rows = kSampleRows,
+                                   .gram = RoundingOf(recipe).uses_gram};
   HiddenStates hidden(input.source, input.calibration, pool);
   for (int64_t layer = 0; layer < config.layers; ++layer) {
     if (progress) progress("quantizing", layer, config.layers);
     EqualizedLayer result;
     result.weights = input.source.ReadLayer(layer);
-    LayerObserver observer(config, options, pool);
-    hidden.Advance(FloatLayerWeights(result.weights, pool), layer, &observer);
-    result.statistics = observer.Finish(layer);
-    result.policy = DecidePolicy(config, recipe, layer, result.weights, result.statistics);
+    {
+      const LayerWeights weights = FloatLayerWeights(result.weights, pool);
+      LayerObserver observer(config, options, pool);
+      hidden.Advance(weights, layer, &observer);
+      result.statistics = observer.Finish(layer);
+      result.policy = DecidePolicy({.config = config,
+                                    .layer = layer,
+                                    .source = result.weights,
+                                    .weights = weights,
+                                    .statistics = result.statistics},
+                                   recipe, pool);
+    }
     for (const SitePolicy& site : result.policy) {
-      if (site.scheme != ActScheme::kLaeStatic) continue;
-      EqualizeSite(site.site, config.dtype, result.weights,
-                   result.statistics[static_cast<size_t>(site.site)], pool);
+      if (site.channel_scales.empty()) continue;
+      EqualizeSite(*FindEqualization(*config.arch, site.site), config, layer, site.channel_scales,
+                   result.weights, result.statistics[static_cast<size_t>(site.site)], pool);
     }
     on_layer(result);
   }
@@ -89,16 +98,17 @@ void ForEachLayer(const Input& input, const QuantRecipe& recipe, ThreadPool& poo
 // --- Tensors ---
 
 void WriteLinear(const SourceLinear& linear, const GroupQuantized& quantized,
-                 const SitePolicy& site, DataType dtype, TensorSpool& spool) {
-  std::vector<int32_t> packed(quantized.q.size() / 8);
-  PackInt4(quantized.q, packed);
-  spool.Add({linear.name + ".weight_packed", DataType::kI32, {linear.channels, linear.k / 8}},
-            std::as_bytes(std::span(packed)));
+                 const SitePolicy& site, int bits, DataType dtype, TensorSpool& spool) {
+  std::vector<int32_t> packed(quantized.q.size() * static_cast<size_t>(bits) / 32);
+  PackIntegers(bits, quantized.q, packed);
+  spool.Add(
+      {linear.name + ".weight_packed", DataType::kI32, {linear.channels, linear.k * bits / 32}},
+      std::as_bytes(std::span(packed)));
   spool.Add({linear.name + ".weight_scale", dtype, {linear.channels, linear.k / site.group_size}},
             StoreFloats(quantized.scales, dtype));
   const int64_t shape[] = {linear.channels, linear.k};
   spool.Add({linear.name + ".weight_shape", DataType::kI64, {2}}, std::as_bytes(std::span(shape)));
-  if (site.scheme != ActScheme::kDynamic) {
+  if (site.choice.scheme == ActScheme::kStatic) {
     spool.Add({linear.name + ".input_scale", dtype, {1}}, StoreFloats({&site.scale, 1}, dtype));
   }
   if (!linear.bias.empty()) {
@@ -108,7 +118,8 @@ void WriteLinear(const SourceLinear& linear, const GroupQuantized& quantized,
 
 void WriteLayer(const ModelConfig& config, const QuantRecipe& recipe, const EqualizedLayer& layer,
                 ThreadPool& pool, TensorSpool& spool, QuantizeReport& report) {
-  const RoundingMethod& rounding = FindRoundingMethod(recipe.rounding, "rounding");
+  const RoundingMethod& rounding = RoundingOf(recipe);
+  const auto bits = static_cast<int>(recipe.weight_bits);
   const DataType dtype = config.dtype;
   const auto write_norm = [&](const TensorNames& name, std::span<const float> norm) {
     spool.Add({ModelSource::HfName(name, layer.policy[0].layer), dtype, {std::ssize(norm)}},
@@ -119,14 +130,15 @@ void WriteLayer(const ModelConfig& config, const QuantRecipe& recipe, const Equa
   for (const SitePolicy& site : layer.policy) {
     const auto index = static_cast<size_t>(site.site);
     const std::vector<SourceLinear>& linears = layer.weights.linears[index];
-    const std::vector<GroupQuantized> rounded = rounding.round(
-        linears, layer.statistics[index], {.group_size = site.group_size, .dtype = dtype}, pool);
+    const std::vector<GroupQuantized> rounded =
+        rounding.round(linears, layer.statistics[index],
+                       {.bits = bits, .group_size = site.group_size, .dtype = dtype}, pool);
     for (size_t i = 0; i < linears.size(); ++i) {
-      WriteLinear(linears[i], rounded[i], site, dtype, spool);
+      WriteLinear(linears[i], rounded[i], site, bits, dtype, spool);
       report.linears.push_back({linears[i].name, site.group_size, rounded[i].relative_error});
       report.linear_weights += std::ssize(rounded[i].q);
-      report.linear_bytes +=
-          std::ssize(rounded[i].q) / 2 + std::ssize(rounded[i].scales) * BlockSizeOf(dtype).bytes;
+      report.linear_bytes += std::ssize(rounded[i].q) * bits / 8 +
+                             std::ssize(rounded[i].scales) * BlockSizeOf(dtype).bytes;
     }
   }
 }
@@ -178,19 +190,29 @@ void WriteJson(const fs::path& path, const Json& json) {
   WriteFileAtomically(path, json.dump(2, ' ', /*ensure_ascii=*/false) + "\n");
 }
 
-LinearQuantization QuantizationOf(const SitePolicy& site) {
-  return {site.group_size, site.scheme == ActScheme::kDynamic
-                               ? ActivationQuantization::kDynamicToken
-                               : ActivationQuantization::kStaticTensor};
+ActivationQuantization QuantizationOf(ActScheme scheme) {
+  switch (scheme) {
+    case ActScheme::kStatic:
+      return ActivationQuantization::kStaticTensor;
+    case ActScheme::kDynamic:
+      return ActivationQuantization::kDynamicToken;
+    case ActScheme::kFloat:
+      return ActivationQuantization::kNone;
+  }
+  return {};
 }
 
 // `sites` by layer and site.
-Json ConfigJson(const ModelSource& source, std::span<const SitePolicy> sites) {
+Json ConfigJson(const ModelSource& source, const QuantRecipe& recipe,
+                std::span<const SitePolicy> sites) {
   std::vector<std::pair<std::string, LinearQuantization>> linears;
   for (int64_t layer = 0; layer < source.config().layers; ++layer) {
     for (const LinearSpec& spec : source.arch().linears) {
       const auto index = static_cast<size_t>(layer * kActSites + static_cast<int>(spec.site));
-      linears.emplace_back(ModelSource::HfName(spec.module, layer), QuantizationOf(sites[index]));
+      linears.emplace_back(
+          ModelSource::HfName(spec.module, layer),
+          LinearQuantization{sites[index].group_size, QuantizationOf(sites[index].choice.scheme),
+                             static_cast<int>(recipe.weight_bits)});
     }
   }
   const std::vector<std::string> ignore = {ModelSource::HfName(source.arch().head)};
@@ -210,7 +232,7 @@ QuantizeReport QuantizeCheckpoint(const fs::path& source, const fs::path& output
     throw Error("{}: expected an output other than the source", output.string());
   }
   OutputFolder folder(output, replace);
-  const Input input = OpenInput(source, recipe);
+  const Input input = OpenInput(source, recipe, pool, progress);
 
   QuantizeReport report;
   report.source_bytes = input.source.checkpoint().TensorBytes();
@@ -222,7 +244,7 @@ QuantizeReport QuantizeCheckpoint(const fs::path& source, const fs::path& output
     });
     report.output_bytes = WriteTensors(input.source, layers, folder.staging());
   }
-  WriteJson(folder.staging() / "config.json", ConfigJson(input.source, report.sites));
+  WriteJson(folder.staging() / "config.json", ConfigJson(input.source, recipe, report.sites));
   WriteCompanions(input.source, input.tokenizer, folder.staging());
   WriteJson(folder.staging() / "fptq.json", ReportToJson(report, recipe));
   folder.Commit();
@@ -233,9 +255,10 @@ QuantizeReport QuantizeCheckpoint(const fs::path& source, const fs::path& output
 std::vector<SitePolicy> PlanCheckpoint(const fs::path& source, const QuantRecipe& recipe,
                                        ThreadPool& pool, const Progress& progress) {
   std::vector<SitePolicy> sites;
-  ForEachLayer(OpenInput(source, recipe), recipe, pool, progress, [&](const EqualizedLayer& layer) {
-    std::ranges::copy(layer.policy, std::back_inserter(sites));
-  });
+  ForEachLayer(OpenInput(source, recipe, pool, progress), recipe, pool, progress,
+               [&](const EqualizedLayer& layer) {
+                 std::ranges::copy(layer.policy, std::back_inserter(sites));
+               });
   return sites;
 }
 

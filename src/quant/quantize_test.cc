@@ -23,6 +23,9 @@ const fs::path kModels = fs::path(FPTQ_TESTDATA) / "models";
 QuantRecipe Recipe(PolicyMode policy = PolicyMode::kPaper) {
   QuantRecipe recipe;
   recipe.policy = policy;
+  if (policy == PolicyMode::kStatic || policy == PolicyMode::kDynamic) {
+    recipe.equalization = Equalization::kNone;
+  }
   recipe.calibration_tokens = 512;
   recipe.sequence_length = 64;
   return recipe;
@@ -123,9 +126,9 @@ TEST(QuantizeCheckpoint, OutliersCollapseUnderStaticAndRecoverUnderFptq) {
   ASSERT_LT(RelativeError(Logits(planted), expected), 1e-5);
 
   const QuantizeReport report = Quantize(planted, folder / "fptq", Recipe());
-  EXPECT_EQ(report.CountSites(ActScheme::kLaeStatic), 4);  // both norms of both layers
+  EXPECT_EQ(report.CountChoices().at("lae_static"), 4);  // both norms of both layers
   for (const SitePolicy& site : report.sites) {
-    if (site.scheme != ActScheme::kLaeStatic) continue;
+    if (site.channel_scales.empty()) continue;
     EXPECT_TRUE(site.range > 15 && site.range < 150) << site.range;
     EXPECT_NEAR(site.equalized_range, std::log2(2 + site.range), 1e-5);
   }
@@ -219,10 +222,10 @@ TEST(PlanCheckpoint, IsWhatQuantizingDecides) {
   ASSERT_EQ(plan.size(), report.sites.size());
   ASSERT_EQ(plan.size(), 2u * kActSites);
   for (size_t i = 0; i < plan.size(); ++i) {
-    EXPECT_EQ(plan[i].scheme, report.sites[i].scheme);
+    EXPECT_EQ(plan[i].choice, report.sites[i].choice);
     EXPECT_EQ(plan[i].range, report.sites[i].range);
     EXPECT_EQ(plan[i].scale, report.sites[i].scale);
-    EXPECT_EQ(plan[i].scale == 0, plan[i].scheme == ActScheme::kDynamic);
+    EXPECT_EQ(plan[i].scale == 0, plan[i].choice.scheme == ActScheme::kDynamic);
   }
   EXPECT_EQ(ReportToJson(report, recipe)["sites"].size(), plan.size());
 }

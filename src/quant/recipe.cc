@@ -2,6 +2,9 @@
 
 #include <array>
 #include <limits>
+#include <regex>
+#include <span>
+#include <utility>
 
 #include "base/error.h"
 #include "quant/rounding.h"
@@ -9,10 +12,20 @@
 namespace fptq {
 namespace {
 
-constexpr std::array<std::string_view, 11> kFields = {
-    "group_size",      "v0",       "v1",          "policy",
-    "equalization",    "rounding", "calibration", "calibration_tokens",
-    "sequence_length", "seed",     "kv_bits"};
+constexpr std::array<std::string_view, 14> kFields = {"group_size",
+                                                      "v0",
+                                                      "v1",
+                                                      "policy",
+                                                      "equalization",
+                                                      "overrides",
+                                                      "weight_bits",
+                                                      "activation_bits",
+                                                      "rounding",
+                                                      "calibration",
+                                                      "calibration_tokens",
+                                                      "sequence_length",
+                                                      "seed",
+                                                      "kv_bits"};
 
 void CheckFields(const Json& json, std::string_view where) {
   for (const auto& [name, value] : json.items()) {
@@ -22,10 +35,41 @@ void CheckFields(const Json& json, std::string_view where) {
   }
 }
 
+constexpr Equalization kEqualizations[] = {Equalization::kNone, Equalization::kLae,
+                                           Equalization::kSmoothQuant};
+
+SiteOverride MakeOverride(std::string pattern, std::string_view choice, std::string_view where) {
+  try {
+    const std::regex regex(pattern);
+  } catch (const std::regex_error& error) {
+    throw Error("{}: expected a regular expression, found '{}' ({})", where, pattern, error.what());
+  }
+  return {std::move(pattern), ActChoiceFromName(choice, where)};
+}
+
+Json OverridesToJson(std::span<const SiteOverride> overrides) {
+  Json json = Json::object();
+  for (const SiteOverride& item : overrides) json[item.pattern] = ActChoiceName(item.choice);
+  return json;
+}
+
+std::vector<SiteOverride> OverridesFromJson(const Json& json, const std::string& where) {
+  std::vector<SiteOverride> overrides;
+  for (const auto& [pattern, choice] : json.items()) {
+    if (!choice.is_string()) {
+      throw Error("{}: '{}': expected a string, found {}", where, pattern, choice.type_name());
+    }
+    overrides.push_back(MakeOverride(pattern, choice.get<std::string>(), where));
+  }
+  return overrides;
+}
+
 }  // namespace
 
 std::string_view PolicyModeName(PolicyMode mode) {
   switch (mode) {
+    case PolicyMode::kAuto:
+      return "auto";
     case PolicyMode::kPaper:
       return "paper";
     case PolicyMode::kStatic:
@@ -37,27 +81,58 @@ std::string_view PolicyModeName(PolicyMode mode) {
 }
 
 PolicyMode PolicyModeFromName(std::string_view name, std::string_view where) {
-  for (const PolicyMode mode : {PolicyMode::kPaper, PolicyMode::kStatic, PolicyMode::kDynamic}) {
+  for (const PolicyMode mode :
+       {PolicyMode::kAuto, PolicyMode::kPaper, PolicyMode::kStatic, PolicyMode::kDynamic}) {
     if (name == PolicyModeName(mode)) return mode;
   }
-  throw Error("{}: expected paper, static or dynamic, found '{}'", where, name);
+  throw Error("{}: expected auto, paper, static or dynamic, found '{}'", where, name);
 }
 
 std::string_view EqualizationName(Equalization equalization) {
   switch (equalization) {
-    case Equalization::kLae:
-      return "lae";
     case Equalization::kNone:
       return "none";
+    case Equalization::kLae:
+      return "lae";
+    case Equalization::kSmoothQuant:
+      return "smoothquant";
   }
   return {};
 }
 
 Equalization EqualizationFromName(std::string_view name, std::string_view where) {
-  for (const Equalization equalization : {Equalization::kLae, Equalization::kNone}) {
+  for (const Equalization equalization : kEqualizations) {
     if (name == EqualizationName(equalization)) return equalization;
   }
-  throw Error("{}: expected lae or none, found '{}'", where, name);
+  throw Error("{}: expected none, lae or smoothquant, found '{}'", where, name);
+}
+
+std::string ActChoiceName(const ActChoice& choice) {
+  if (choice.scheme == ActScheme::kFloat) return "float";
+  const std::string scheme = choice.scheme == ActScheme::kStatic ? "static" : "dynamic";
+  if (choice.equalization == Equalization::kNone) return scheme;
+  return fmt::format("{}_{}", EqualizationName(choice.equalization), scheme);
+}
+
+ActChoice ActChoiceFromName(std::string_view name, std::string_view where) {
+  std::string names = "float";
+  if (name == names) return {Equalization::kNone, ActScheme::kFloat};
+  for (const Equalization equalization : kEqualizations) {
+    for (const ActScheme scheme : {ActScheme::kStatic, ActScheme::kDynamic}) {
+      const ActChoice choice = {equalization, scheme};
+      if (name == ActChoiceName(choice)) return choice;
+      names += ", " + ActChoiceName(choice);
+    }
+  }
+  throw Error("{}: expected one of {}, found '{}'", where, names, name);
+}
+
+SiteOverride ParseOverride(std::string_view text, std::string_view where) {
+  const size_t separator = text.rfind('=');
+  if (separator == std::string_view::npos) {
+    throw Error("{}: expected REGEX=CHOICE, found '{}'", where, text);
+  }
+  return MakeOverride(std::string(text.substr(0, separator)), text.substr(separator + 1), where);
 }
 
 void Validate(const QuantRecipe& recipe, std::string_view where) {
@@ -70,8 +145,12 @@ void Validate(const QuantRecipe& recipe, std::string_view where) {
         recipe.v0);
   check(recipe.v1 >= recipe.v0 && recipe.v1 <= std::numeric_limits<float>::max(), "v1",
         "a range from v0 on", recipe.v1);
+  check(recipe.weight_bits == 4 || recipe.weight_bits == 8, "weight_bits", "4 or 8",
+        recipe.weight_bits);
+  check(recipe.activation_bits == 8 || recipe.activation_bits == 16, "activation_bits", "8 or 16",
+        recipe.activation_bits);
   FindRoundingMethod(recipe.rounding, std::string(where) + ": 'rounding'");
-  check(!recipe.calibration.empty(), "calibration", "random or a file", recipe.calibration);
+  check(!recipe.calibration.empty(), "calibration", "self, random or a file", recipe.calibration);
   check(recipe.calibration_tokens >= 1 && recipe.calibration_tokens <= 100'000'000,
         "calibration_tokens", "1 to 100000000", recipe.calibration_tokens);
   check(recipe.sequence_length >= 1 && recipe.sequence_length <= 1'000'000, "sequence_length",
@@ -85,6 +164,9 @@ Json RecipeToJson(const QuantRecipe& recipe) {
           {"v1", recipe.v1},
           {"policy", PolicyModeName(recipe.policy)},
           {"equalization", EqualizationName(recipe.equalization)},
+          {"overrides", OverridesToJson(recipe.overrides)},
+          {"weight_bits", recipe.weight_bits},
+          {"activation_bits", recipe.activation_bits},
           {"rounding", recipe.rounding},
           {"calibration", recipe.calibration},
           {"calibration_tokens", recipe.calibration_tokens},
@@ -106,6 +188,12 @@ QuantRecipe RecipeFromJson(const Json& json, std::string_view where) {
   recipe.equalization =
       EqualizationFromName(fields.StringOr("equalization", EqualizationName(recipe.equalization)),
                            fields.where() + ": 'equalization'");
+  if (fields.Has("overrides")) {
+    recipe.overrides =
+        OverridesFromJson(fields.Object("overrides"), fields.where() + ": 'overrides'");
+  }
+  recipe.weight_bits = fields.IntOr("weight_bits", recipe.weight_bits, 0, kMax);
+  recipe.activation_bits = fields.IntOr("activation_bits", recipe.activation_bits, 0, kMax);
   recipe.rounding = fields.StringOr("rounding", recipe.rounding);
   recipe.calibration = fields.StringOr("calibration", recipe.calibration);
   recipe.calibration_tokens =

@@ -4,32 +4,59 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/json.h"
 
 namespace fptq {
 
 enum class PolicyMode {
+  kAuto,     // by the measured output error of each site
   kPaper,    // by the range of each site: static, LAE + static, or dynamic
-  kStatic,   // per-tensor static everywhere, nothing equalized
-  kDynamic,  // per-token dynamic everywhere, nothing equalized
+  kStatic,   // per-tensor static everywhere
+  kDynamic,  // per-token dynamic everywhere
 };
 
-enum class Equalization { kLae, kNone };
+enum class Equalization { kNone, kLae, kSmoothQuant };
 
+enum class ActScheme {
+  kStatic,   // per tensor, one scale known before running
+  kDynamic,  // per token
+  kFloat,    // not quantized
+};
+
+struct ActChoice {
+  Equalization equalization = Equalization::kNone;
+  ActScheme scheme = ActScheme::kDynamic;
+
+  bool operator==(const ActChoice&) const = default;
+};
+
+// Pins the sites whose LAYER/SITE ("3/mlp_mid") or one of whose modules
+// ("model.layers.3.mlp.down_proj") matches the whole pattern, an ECMAScript regular expression.
+struct SiteOverride {
+  std::string pattern;
+  ActChoice choice;
+};
+
+// Names of calibrations that need no file.
+inline constexpr std::string_view kSelfCalibration = "self";
 inline constexpr std::string_view kRandomCalibration = "random";
 
 struct QuantRecipe {
   int64_t group_size = 128;  // 32, 64 or 128; falls to one that divides a linear's K
   double v0 = 15;            // range of an activation up to which it is static as it is
   double v1 = 150;           // range from which it is dynamic
-  PolicyMode policy = PolicyMode::kPaper;
+  PolicyMode policy = PolicyMode::kAuto;
   Equalization equalization = Equalization::kLae;
-  std::string rounding = "weighted";            // a row of AllRoundingMethods
-  std::string calibration{kRandomCalibration};  // "random" or the path of a text file
+  std::vector<SiteOverride> overrides;        // the first that matches counts
+  int64_t weight_bits = 4;                    // 4 or 8
+  int64_t activation_bits = 8;                // 8, or 16: float
+  std::string rounding = "weighted";          // a row of AllRoundingMethods
+  std::string calibration{kSelfCalibration};  // "self", "random" or a text file
   int64_t calibration_tokens = 8192;
   int64_t sequence_length = 512;  // of a calibration sequence, in tokens
-  uint64_t seed = 0;              // of random calibration
+  uint64_t seed = 0;              // of what is random in calibration
   int64_t kv_bits = 8;
 };
 
@@ -40,10 +67,16 @@ Json RecipeToJson(const QuantRecipe& recipe);
 // Absent fields keep their default; an unknown one is an Error. Validated.
 QuantRecipe RecipeFromJson(const Json& json, std::string_view where);
 
-// Names on the command line and in JSON: "paper", "static", "dynamic"; "lae", "none".
+// Names on the command line and in JSON: "auto", "paper", "static", "dynamic"; "none", "lae",
+// "smoothquant"; "float", "static", "dynamic", "lae_static", "lae_dynamic", ...
 std::string_view PolicyModeName(PolicyMode mode);
 PolicyMode PolicyModeFromName(std::string_view name, std::string_view where);
 std::string_view EqualizationName(Equalization equalization);
 Equalization EqualizationFromName(std::string_view name, std::string_view where);
+std::string ActChoiceName(const ActChoice& choice);
+ActChoice ActChoiceFromName(std::string_view name, std::string_view where);
+
+// "REGEX=CHOICE". Error naming `where` if either is bad.
+SiteOverride ParseOverride(std::string_view text, std::string_view where);
 
 }  // namespace fptq

@@ -20,6 +20,11 @@ TEST(Recipe, RoundTripsThroughJson) {
   recipe.calibration_tokens = 100;
   recipe.sequence_length = 10;
   recipe.seed = 7;
+  recipe.overrides = {ParseOverride("0/.*=lae_static", kWhere),
+                      ParseOverride("1/mlp_in=float", kWhere)};
+  recipe.weight_bits = 8;
+  recipe.activation_bits = 16;
+  recipe.rounding = "rtn";
   const Json json = RecipeToJson(recipe);
   EXPECT_EQ(RecipeToJson(RecipeFromJson(ParseJson(json.dump(), kWhere), kWhere)), json);
   EXPECT_NE(json, RecipeToJson(QuantRecipe()));
@@ -30,7 +35,7 @@ TEST(Recipe, AbsentFieldsKeepTheirDefaults) {
   EXPECT_EQ(recipe.v0, 3);
   EXPECT_EQ(recipe.v1, 150);
   EXPECT_EQ(recipe.group_size, 128);
-  EXPECT_EQ(recipe.calibration, kRandomCalibration);
+  EXPECT_EQ(recipe.calibration, kSelfCalibration);
 }
 
 TEST(Recipe, NamesBadFields) {
@@ -44,12 +49,18 @@ TEST(Recipe, NamesBadFields) {
   expect_error(R"({"v0": -1})", "'v0'");
   expect_error(R"({"v0": 20, "v1": 10})", "'v1': expected a range from v0 on, found 10");
   expect_error(R"({"policy": "best"})",
-               "'policy': expected paper, static or dynamic, found 'best'");
-  expect_error(R"({"equalization": "yes"})", "'equalization': expected lae or none, found 'yes'");
+               "'policy': expected auto, paper, static or dynamic, found 'best'");
+  expect_error(R"({"equalization": "yes"})",
+               "'equalization': expected none, lae or smoothquant, found 'yes'");
   expect_error(R"({"calibration": ""})", "'calibration'");
   expect_error(R"({"calibration_tokens": 0})", "'calibration_tokens'");
   expect_error(R"({"sequence_length": 0})", "'sequence_length'");
   expect_error(R"({"seed": -1})", "'seed'");
+  expect_error(R"({"overrides": {"(": "static"}})", "regular expression");
+  expect_error(R"({"overrides": {"a": "fast"}})", "expected one of float, static, dynamic");
+  expect_error(R"({"weight_bits": 3})", "'weight_bits': expected 4 or 8, found 3");
+  expect_error(R"({"activation_bits": 4})", "'activation_bits': expected 8 or 16, found 4");
+  expect_error(R"({"rounding": "up"})", "'rounding': expected one of rtn, weighted");
   expect_error(R"({"kv_bits": 4})", "'kv_bits': expected 8, found 4");
 }
 

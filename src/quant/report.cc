@@ -1,7 +1,5 @@
 #include "quant/report.h"
 
-#include <algorithm>
-
 namespace fptq {
 namespace {
 
@@ -12,11 +10,14 @@ Json SiteToJson(const SitePolicy& site) {
   Json json = {{"layer", site.layer},
                {"site", ActSiteName(site.site)},
                {"range", site.range},
-               {"scheme", ActSchemeName(site.scheme)}};
-  if (site.scheme == ActScheme::kLaeStatic) json["equalized_range"] = site.equalized_range;
-  if (site.scheme != ActScheme::kDynamic) json["scale"] = site.scale;
+               {"scheme", ActChoiceName(site.choice)}};
+  if (!site.channel_scales.empty()) json["equalized_range"] = site.equalized_range;
+  if (site.choice.scheme == ActScheme::kStatic) json["scale"] = site.scale;
   json["group_size"] = site.group_size;
   json["reason"] = site.reason;
+  for (const Alternative& alternative : site.alternatives) {
+    json["errors"][ActChoiceName(alternative.choice)] = alternative.error;
+  }
   return json;
 }
 
@@ -26,8 +27,10 @@ double QuantizeReport::BitsPerWeight() const {
   return 8 * static_cast<double>(linear_bytes) / static_cast<double>(linear_weights);
 }
 
-int64_t QuantizeReport::CountSites(ActScheme scheme) const {
-  return std::ranges::count(sites, scheme, &SitePolicy::scheme);
+std::map<std::string, int64_t> QuantizeReport::CountChoices() const {
+  std::map<std::string, int64_t> counts;
+  for (const SitePolicy& site : sites) ++counts[ActChoiceName(site.choice)];
+  return counts;
 }
 
 Json ReportToJson(const QuantizeReport& report, const QuantRecipe& recipe) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -27,8 +28,8 @@ struct QuantizeReport {
   std::vector<SitePolicy> sites;
   std::vector<LinearReport> linears;
 
-  double BitsPerWeight() const;  // of the quantized linears, scales included
-  int64_t CountSites(ActScheme scheme) const;
+  double BitsPerWeight() const;                         // of the quantized linears, scales included
+  std::map<std::string, int64_t> CountChoices() const;  // sites by ActChoiceName
 };
 
 // fptq.json: the recipe, the policy of each site with its reason, the error of each linear, the

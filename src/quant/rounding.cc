@@ -3,6 +3,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "quant/nearest.h"
 
 namespace fptq {
 namespace {
@@ -19,7 +20,21 @@ std::vector<GroupQuantized> RoundWeighted(std::span<const SourceLinear> linears,
   return result;
 }
 
+// Scales absmax / (2^(bits - 1) - 1), each weight to the nearest.
+std::vector<GroupQuantized> RoundToNearest(std::span<const SourceLinear> linears,
+                                           const SiteStatistics& inputs,
+                                           const RoundingOptions& options, ThreadPool& pool) {
+  const std::vector<float> mean_squares = inputs.MeanSquares();
+  std::vector<GroupQuantized> result;
+  for (const SourceLinear& linear : linears) {
+    result.push_back(QuantizeNearest(linear, mean_squares, options.bits, options.group_size,
+                                     options.dtype, pool));
+  }
+  return result;
+}
+
 constexpr RoundingMethod kMethods[] = {
+    {.name = "rtn", .uses_gram = false, .round = RoundToNearest},
     {.name = "weighted", .uses_gram = false, .round = RoundWeighted},
 };
 
@@ -34,6 +49,10 @@ const RoundingMethod& FindRoundingMethod(std::string_view name, std::string_view
     names += (names.empty() ? "" : ", ") + std::string(method.name);
   }
   throw Error("{}: expected one of {}, found '{}'", where, names, name);
+}
+
+const RoundingMethod& RoundingOf(const QuantRecipe& recipe) {
+  return recipe.weight_bits == 4 ? FindRoundingMethod(recipe.rounding, "rounding") : kMethods[0];
 }
 
 }  // namespace fptq

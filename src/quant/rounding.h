@@ -11,10 +11,12 @@
 #include "model/source.h"
 #include "quant/group_quant.h"
 #include "quant/observer.h"
+#include "quant/recipe.h"
 
 namespace fptq {
 
 struct RoundingOptions {
+  int bits = 4;                     // 4 or 8
   int64_t group_size = 0;           // divides K
   DataType dtype = DataType::kF32;  // in which scales are stored
 };
@@ -32,8 +34,13 @@ struct RoundingMethod {
   RoundFunction round;
 };
 
+// The methods for 4 bits. 8 bits are rounded to nearest, whatever the method: their errors are
+// 1/16 of those, and nothing is to be gained.
 std::span<const RoundingMethod> AllRoundingMethods();
 // Error naming `where` that lists what there is.
 const RoundingMethod& FindRoundingMethod(std::string_view name, std::string_view where);
+
+// The method of a recipe.
+const RoundingMethod& RoundingOf(const QuantRecipe& recipe);
 
 }  // namespace fptq

@@ -41,11 +41,13 @@ struct LinearSpec {
   int64_t (*channels)(const ModelConfig&);
 };
 
-// LAE and its like: divide the producer's output channel by s, multiply the input channel of the
-// site's linears by it.
+// LAE and its like: divide the producer's output channels by s, multiply the input channels of the
+// site's linears by it. The attention heads that share a KV head share the channels of v_proj.
+enum class Producer { kNorm, kLinear };
 struct EqualizationGroup {
-  TensorNames producer;  // a norm's weight
   ActSite site;
+  Producer kind;
+  TensorNames producer;  // a norm's weight, or a linear's module
 };
 
 struct ArchSpec {

@@ -18,6 +18,9 @@ constexpr TensorNames kAttnNorm = {"model.layers.{}.input_layernorm.weight",
 constexpr TensorNames kMlpNorm = {"model.layers.{}.post_attention_layernorm.weight",
                                   "blk.{}.ffn_norm.weight"};
 
+constexpr TensorNames kVProj = {"model.layers.{}.self_attn.v_proj", "blk.{}.attn_v"};
+constexpr TensorNames kUpProj = {"model.layers.{}.mlp.up_proj", "blk.{}.ffn_up"};
+
 constexpr LinearSpec kLinears[] = {
     {ActSite::kAttnIn,
      {"model.layers.{}.self_attn.q_proj", "blk.{}.attn_q"},
@@ -27,10 +30,7 @@ constexpr LinearSpec kLinears[] = {
      {"model.layers.{}.self_attn.k_proj", "blk.{}.attn_k"},
      RowOrder::kGgufRotaryPairs,
      KvChannels},
-    {ActSite::kAttnIn,
-     {"model.layers.{}.self_attn.v_proj", "blk.{}.attn_v"},
-     RowOrder::kAsIs,
-     KvChannels},
+    {ActSite::kAttnIn, kVProj, RowOrder::kAsIs, KvChannels},
     {ActSite::kAttnOut,
      {"model.layers.{}.self_attn.o_proj", "blk.{}.attn_output"},
      RowOrder::kAsIs,
@@ -39,10 +39,7 @@ constexpr LinearSpec kLinears[] = {
      {"model.layers.{}.mlp.gate_proj", "blk.{}.ffn_gate"},
      RowOrder::kAsIs,
      MlpChannels},
-    {ActSite::kMlpIn,
-     {"model.layers.{}.mlp.up_proj", "blk.{}.ffn_up"},
-     RowOrder::kAsIs,
-     MlpChannels},
+    {ActSite::kMlpIn, kUpProj, RowOrder::kAsIs, MlpChannels},
     {ActSite::kMlpMid,
      {"model.layers.{}.mlp.down_proj", "blk.{}.ffn_down"},
      RowOrder::kAsIs,
@@ -50,8 +47,10 @@ constexpr LinearSpec kLinears[] = {
 };
 
 constexpr EqualizationGroup kEqualizationGroups[] = {
-    {kAttnNorm, ActSite::kAttnIn},
-    {kMlpNorm, ActSite::kMlpIn},
+    {ActSite::kAttnIn, Producer::kNorm, kAttnNorm},
+    {ActSite::kMlpIn, Producer::kNorm, kMlpNorm},
+    {ActSite::kAttnOut, Producer::kLinear, kVProj},
+    {ActSite::kMlpMid, Producer::kLinear, kUpProj},  // silu(gate) * up is linear in up
 };
 
 // Rope scaling changes the result, so what we do not implement must not pass silently.

@@ -1,0 +1,19 @@
+// Round to nearest: the simplest rounding, and a baseline.
+#pragma once
+
+#include <span>
+
+#include "base/tensor.h"
+#include "base/thread_pool.h"
+#include "model/source.h"
+#include "quant/group_quant.h"
+
+namespace fptq {
+
+// Each group's scale is absmax / (2^(bits - 1) - 1), rounded to `dtype` as it is stored; 1 for a
+// group of zeros. q is the nearest integer, within +-(2^(bits - 1) - 1). `mean_squares` [K] of the
+// inputs weight the reported error.
+GroupQuantized QuantizeNearest(const SourceLinear& linear, std::span<const float> mean_squares,
+                               int bits, int64_t group_size, DataType dtype, ThreadPool& pool);
+
+}  // namespace fptq

@@ -1,0 +1,45 @@
+#include "quant/nearest.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+
+#include "quant/storage.h"
+
+namespace fptq {
+namespace {
+
+TEST(QuantizeNearest, IsHalfAStepAway) {
+  constexpr int64_t kChannels = 5, kInputs = 64, kGroup = 32;
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal;
+  SourceLinear linear{.name = "m", .channels = kChannels, .k = kInputs, .weight = {}, .bias = {}};
+  linear.weight.Resize(kChannels * kInputs);
+  for (float& w : linear.weight.span()) w = normal(random);
+  for (int64_t i = 0; i < kGroup; ++i) linear.weight[i] = 0;  // a group of zeros
+  const std::vector<float> ones(kInputs, 1.0f);
+  ThreadPool pool(2);
+  for (const int bits : {4, 8}) {
+    const GroupQuantized result = QuantizeNearest(linear, ones, bits, kGroup, DataType::kF16, pool);
+    const float largest = bits == 4 ? 7 : 127;
+    double error = 0, norm = 0;
+    for (int64_t i = 0; i < linear.weight.size(); ++i) {
+      const float scale = result.scales[static_cast<size_t>(i / kGroup)];
+      const float q = result.q[static_cast<size_t>(i)];
+      EXPECT_EQ(scale, RoundToStored(scale, DataType::kF16));
+      EXPECT_LE(std::abs(q), largest);
+      // Half a step; where the stored scale was rounded down, the largest weight is cut by up to
+      // 2^-11 of itself.
+      const float difference = linear.weight[i] - scale * q;
+      EXPECT_LE(std::abs(difference), scale * (0.5f + largest * 0x1p-11f));
+      error += double{difference} * difference;
+      norm += double{linear.weight[i]} * linear.weight[i];
+    }
+    EXPECT_NEAR(result.relative_error, std::sqrt(error / norm), 1e-6);
+    EXPECT_EQ(result.scales[0], 1);
+  }
+}
+
+}  // namespace
+}  // namespace fptq

@@ -1,0 +1,96 @@
+#include "quant/self_text.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "model/sampler.h"
+
+namespace fptq {
+namespace {
+
+// Sequences that are written side by side: as many as the kernels need to be busy.
+constexpr int64_t kSlots = 32;
+
+}  // namespace
+
+RandomTokens::RandomTokens(uint64_t seed, const ModelConfig& config, const Tokenizer& tokenizer)
+    : state_(seed) {
+  const int64_t size = std::min(config.vocab, tokenizer.vocab_size());
+  for (int32_t id = 0; id < size; ++id) {
+    if (!tokenizer.IsSpecial(id)) vocabulary_.push_back(id);
+  }
+  if (vocabulary_.empty())
+    throw Error("random calibration: the vocabulary has only special tokens");
+}
+
+int32_t RandomTokens::Next() {
+  // splitmix64, a whole generator in a few lines.
+  uint64_t z = state_ += 0x9e3779b97f4a7c15u;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+  z ^= z >> 31;
+  return vocabulary_[static_cast<size_t>((z >> 32) * vocabulary_.size() >> 32)];
+}
+
+std::vector<std::vector<int32_t>> SampleSelfText(const Model& model,
+                                                 std::span<const int32_t> prefix,
+                                                 const SelfTextOptions& options, ThreadPool& pool,
+                                                 const Progress& progress) {
+  const ModelConfig& config = model.config();
+  FPTQ_CHECK(options.tokens > 0 && options.length > 0);
+  const int64_t count = (options.tokens + options.length - 1) / options.length;
+  const int64_t slots = std::min(count, kSlots);
+  KvCache cache(config, KvType::kI8, slots, options.length, config.layers);
+  Activations act(config, slots, slots);
+  RandomTokens random(options.seed, config, model.tokenizer);
+  std::vector<std::vector<int32_t>> sequences;
+  while (std::ssize(sequences) < count) {
+    const auto first = sequences.size();
+    const auto rows = std::min(static_cast<size_t>(slots), static_cast<size_t>(count) - first);
+    std::vector<Sampler> samplers;
+    for (size_t i = 0; i < rows; ++i) {
+      sequences.emplace_back(prefix.begin(), prefix.end()).push_back(random.Next());
+      samplers.emplace_back(SamplerOptions{.temperature = 1,
+                                           .top_k = 0,
+                                           .top_p = 1,
+                                           .seed = options.seed + (first + i) * 0x9e3779b9},
+                            config.vocab);
+    }
+    std::vector<int32_t> drawn(rows);
+    for (int64_t position = 0; position + 1 < options.length; ++position) {
+      ForwardBatch batch;
+      const bool draw = position + 1 == std::ssize(sequences[first]);
+      for (size_t i = 0; i < rows; ++i) {
+        batch.chunks.push_back(
+            {.slot = static_cast<int64_t>(i),
+             .first_position = position,
+             .tokens = std::span(sequences[first + i]).subspan(static_cast<size_t>(position), 1),
+             .logits = draw ? 1 : 0});
+      }
+      Forward(model, batch, cache, pool, act);
+      if (!draw) continue;
+      const auto vocab = static_cast<size_t>(config.vocab);
+      pool.ParallelEach(static_cast<int64_t>(rows), [&](int64_t i) {
+        const auto row = static_cast<size_t>(i);
+        drawn[row] = samplers[row].Sample(act.logits.span().subspan(row * vocab, vocab), {});
+      });
+      for (size_t i = 0; i < rows; ++i) {
+        const bool ends = model.tokenizer.IsSpecial(drawn[i]);
+        sequences[first + i].push_back(ends ? random.Next() : drawn[i]);
+      }
+      if (progress) {
+        progress("writing text to calibrate with",
+                 static_cast<int64_t>(first) * options.length +
+                     static_cast<int64_t>(rows) * (position + 1),
+                 count * options.length);
+      }
+    }
+    // A prefix as long as the sequence leaves no room for the token after it.
+    for (size_t i = first; i < sequences.size(); ++i) {
+      sequences[i].resize(std::min(sequences[i].size(), static_cast<size_t>(options.length)));
+    }
+  }
+  return sequences;
+}
+
+}  // namespace fptq
