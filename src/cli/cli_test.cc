@@ -98,7 +98,7 @@ TEST(Cli, HelpListsSubcommandsAndOptions) {
 
 TEST(Cli, WrongUsageIsOneLine) {
   const std::string model = Tiny("tiny-llama-w4a8");
-  Fail("quantize, plan, inspect, run, perplexity", {});
+  Fail("quantize, plan, compare, inspect, run, perplexity", {});
   Fail("'frobnicate'", {"frobnicate"});
   Fail("MODEL", {"run"});
   Fail("--bogus", {"run", model, "--bogus"});
@@ -343,6 +343,31 @@ TEST(Cli, InterruptAtThePromptEndsTheProgram) {
   kill(child, SIGINT);
   EXPECT_EQ(Wait(child), kInterruptedStatus);
   close(pipe_ends[1]);
+}
+
+TEST(Cli, ComparesRecipes) {
+  const TempFolder folder;
+  std::string text;
+  for (int i = 0; i < 20; ++i) text += "The river runs through three towns to the sea. ";
+  const std::string file = folder.Write("text.txt", text).string();
+  const std::string output = folder / "out";
+  Fail("no-such", {"compare", Tiny("tiny-llama-f32"), "-o", output, "--recipes", "no-such"});
+  Succeed({"compare", Tiny("tiny-llama-f32"), "-o", output, "--text", file, "--recipes",
+           "rtn,w8a8,w4a16", "--metrics", "perplexity,kld"});
+  const Json rows = ReadJsonFile(folder / "out/compare.json")["rows"];
+  ASSERT_EQ(rows.size(), 4u);
+  EXPECT_EQ(rows[0]["recipe"], "source");
+  const auto kl = [&](size_t row) { return rows[row]["kl_divergence"].get<double>(); };
+  // 4 bits lose more than 8, by far.
+  EXPECT_GT(kl(1), 10 * kl(2));
+  EXPECT_GT(kl(3), 10 * kl(2));
+  EXPECT_GT(kl(2), 0);
+  // lm_head and the KV cache are int8 too, and the text is short.
+  EXPECT_NEAR(rows[2]["perplexity_ratio"].get<double>(), 1, 0.03);
+  EXPECT_EQ(rows[2]["settings"]["weight_bits"], 8);
+  // The models are not kept.
+  EXPECT_FALSE(std::filesystem::exists(folder / "out/rtn"));
+  EXPECT_TRUE(std::filesystem::exists(folder / "out/compare.md"));
 }
 
 TEST(Cli, InterruptedQuantizeLeavesNothing) {

@@ -24,6 +24,7 @@ struct Subcommand {
 constexpr Subcommand kSubcommands[] = {
     {"quantize", "turn a float model into an FPTQ W4A8 model", RunQuantize},
     {"plan", "show what quantize would decide for each layer, write nothing", RunPlan},
+    {"compare", "quantize by several recipes and compare the results", RunCompare},
     {"inspect", "show a model's config, tensors, bits per weight and policy", RunInspect},
     {"run", "generate text or chat", RunRun},
     {"perplexity", "measure how well a model predicts a text", RunPerplexity},

@@ -6,6 +6,7 @@ namespace fptq {
 
 int RunQuantize(int argc, char** argv);
 int RunPlan(int argc, char** argv);
+int RunCompare(int argc, char** argv);
 int RunInspect(int argc, char** argv);
 int RunRun(int argc, char** argv);
 int RunPerplexity(int argc, char** argv);

@@ -1,0 +1,224 @@
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+
+#include "base/atomic_write.h"
+#include "base/error.h"
+#include "base/mapped_file.h"
+#include "cli/arguments.h"
+#include "cli/interrupt.h"
+#include "cli/progress_bar.h"
+#include "cli/subcommands.h"
+#include "cli/terminal.h"
+#include "eval/divergence.h"
+#include "eval/task.h"
+#include "quant/named_recipes.h"
+#include "quant/quantize.h"
+
+namespace fptq {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Arguments {
+  std::string source, output, text = "data/text/lambada.txt", data = "data/tasks";
+  std::vector<std::string> recipes = {"fptq", "fptq-paper", "smoothquant",
+                                      "rtn",  "per-token",  "static"};
+  std::vector<std::string> metrics = {"perplexity", "kld"};
+  int64_t context = 0, tokens = 16384, limit = 0;
+  bool keep = false;
+  int threads = 1;
+};
+
+bool Parse(int argc, char** argv, Arguments& args) {
+  CLI::App app("Quantizes a model by several recipes and compares the results.", "fptq compare");
+  app.add_option("SOURCE", args.source, "Hugging Face folder or GGUF file")->required();
+  app.add_option("-o,--output", args.output, "folder to write compare.md and compare.json to")
+      ->required();
+  app.add_option("--recipes", args.recipes, "names or files (default the W4A8 ones)")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  app.add_option("--metrics", args.metrics,
+                 "perplexity, kld (with the perplexity's ratio to the float model) and tasks of "
+                 "fptq eval (default perplexity,kld)")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  app.add_option("--text", args.text, "UTF-8 text (default data/text/lambada.txt)");
+  app.add_option("--tokens", args.tokens, "of the text that are used (default 16384)")
+      ->check(Between(int64_t{1}, kAnyCount));
+  app.add_option("--context", args.context, "tokens of a window (default 1024)")
+      ->check(Between(int64_t{2}, kAnyCount));
+  app.add_option("--data", args.data, "folder with the tasks' request files (default data/tasks)");
+  app.add_option("--limit", args.limit, "use only N documents of each task")
+      ->check(Between(int64_t{1}, kAnyCount));
+  app.add_flag("--keep", args.keep, "keep the quantized models, as OUTPUT/RECIPE");
+  AddThreads(app, args.threads);
+  return ParseArguments(app, argc, argv);
+}
+
+// What is measured, read before anything is computed so that errors come at once.
+struct Metrics {
+  bool perplexity = false, divergence = false;
+  std::vector<int32_t> tokens;
+  struct Task {
+    const EvalTask* task;
+    std::vector<EvalDoc> docs;
+  };
+  std::vector<Task> tasks;
+};
+
+Metrics ReadMetrics(const Arguments& args, const Tokenizer& tokenizer) {
+  Metrics metrics;
+  for (const std::string& name : args.metrics) {
+    if (name == "perplexity") {
+      metrics.perplexity = true;
+    } else if (name == "kld") {
+      metrics.divergence = true;
+    } else {
+      const fs::path file = fs::path(args.data) / (name + ".0shot.jsonl.gz");
+      metrics.tasks.push_back({&FindEvalTask(name), ReadRequestFile(file, args.limit)});
+    }
+  }
+  if (metrics.perplexity || metrics.divergence) {
+    const MappedFile file(args.text);
+    const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()),
+                                file.bytes().size());
+    metrics.tokens = tokenizer.Encode(text, {.parse_special = false, .add_special_tokens = false});
+    if (args.tokens < std::ssize(metrics.tokens)) {
+      metrics.tokens.resize(static_cast<size_t>(args.tokens));
+    }
+  }
+  return metrics;
+}
+
+// A row of the table: column -> text for people, with the numbers in `json`.
+struct Row {
+  std::vector<std::pair<std::string, std::string>> cells;
+  Json json;
+
+  void Add(const std::string& column, const std::string& field, double value, double error,
+           int digits, double unit = 1) {
+    cells.emplace_back(
+        column, fmt::format("{:.{}f} +- {:.{}f}", value * unit, digits, error * unit, digits));
+    json[field] = value;
+    json[field + "_standard_error"] = error;
+  }
+};
+
+// `reference` null: the model is the float one itself.
+void Measure(const Arguments& args, const Metrics& metrics, const Model& model,
+             const Model* reference, ThreadPool& pool, const Progress& progress, Row& row) {
+  const std::vector<int32_t> prefix = TextPrefix(model.tokenizer);
+  const int64_t context = ChooseContext(args.context, /*otherwise=*/1024, model.config());
+  if (metrics.divergence && reference != nullptr) {
+    const Divergence d = MeasureDivergence(model, *reference, metrics.tokens, prefix,
+                                           {.context = context}, pool, progress);
+    if (metrics.perplexity) {
+      row.Add("perplexity", "perplexity", d.model.perplexity, d.model.standard_error, 3);
+    }
+    row.Add("ratio", "perplexity_ratio", d.ratio.mean, d.ratio.standard_error, 4);
+    row.Add("KL", "kl_divergence", d.kl.mean, d.kl.standard_error, 4);
+    row.Add("top-1 %", "top1_agreement", d.top1.mean, d.top1.standard_error, 2, 100);
+  } else if (metrics.perplexity) {
+    const PerplexityResult result =
+        MeasurePerplexity(model, metrics.tokens, prefix, {.context = context}, pool, progress);
+    row.Add("perplexity", "perplexity", result.perplexity, result.standard_error, 3);
+  }
+  std::vector<Estimate> scores;
+  for (const Metrics::Task& task : metrics.tasks) {
+    const auto answers = AnswerTask(model, *task.task, task.docs, {}, pool, progress);
+    const auto answered = ScoreTask(*task.task, task.docs, answers);
+    scores.push_back(Summarize(*task.task, answered).primary);
+    row.Add(std::string(task.task->name) + " %", std::string(task.task->name), scores.back().mean,
+            scores.back().standard_error, 2, 100);
+  }
+  if (scores.size() > 1) {
+    const Estimate average = Average(scores);
+    row.Add("average %", "average", average.mean, average.standard_error, 2, 100);
+  }
+}
+
+Row RunRecipe(const Arguments& args, const std::string& recipe, const fs::path& folder,
+              const Metrics& metrics, const Model& reference, ThreadPool& pool,
+              const Progress& progress) {
+  const QuantizeReport report = QuantizeCheckpoint(
+      args.source, folder, LoadRecipe(recipe, "--recipes"), /*replace=*/true, pool, progress);
+  Row row;
+  row.cells = {{"recipe", recipe},
+               {"bits", fmt::format("{:.2f}", report.BitsPerWeight())},
+               {"time", FormatSeconds(report.seconds)}};
+  row.json = {{"recipe", recipe},
+              {"settings", RecipeToJson(LoadRecipe(recipe, "--recipes"))},
+              {"bits_per_weight", report.BitsPerWeight()},
+              {"seconds", report.seconds}};
+  Measure(args, metrics, *LoadModel(folder, pool), &reference, pool, progress, row);
+  return row;
+}
+
+// Columns in the order in which they appear first; a row that lacks one leaves it blank.
+std::vector<std::vector<std::string>> Table(const std::vector<Row>& rows) {
+  std::vector<std::vector<std::string>> table(1);
+  for (const Row& row : rows) {
+    for (const auto& [column, text] : row.cells) {
+      if (std::ranges::find(table[0], column) == table[0].end()) table[0].push_back(column);
+    }
+  }
+  for (const Row& row : rows) {
+    auto& cells = table.emplace_back(table[0].size());
+    for (const auto& [column, text] : row.cells) {
+      const auto at = std::ranges::find(table[0], column) - table[0].begin();
+      cells[static_cast<size_t>(at)] = text;
+    }
+  }
+  return table;
+}
+
+std::string Markdown(const std::vector<std::vector<std::string>>& table) {
+  std::string text;
+  for (size_t i = 0; i < table.size(); ++i) {
+    for (const std::string& cell : table[i]) text += "| " + cell + " ";
+    text += "|\n";
+    if (i > 0) continue;
+    for (size_t c = 0; c < table[i].size(); ++c) text += c == 0 ? "|---" : "|---:";
+    text += "|\n";
+  }
+  return text;
+}
+
+}  // namespace
+
+int RunCompare(int argc, char** argv) {
+  Arguments args;
+  if (!Parse(argc, argv, args)) return 0;
+  for (const std::string& recipe : args.recipes) LoadRecipe(recipe, "--recipes");
+  ThreadPool pool(args.threads);
+  const auto reference = LoadModel(args.source, pool);
+  const Metrics metrics = ReadMetrics(args, reference->tokenizer);
+  const fs::path output = args.output;
+  fs::create_directories(output);
+
+  std::vector<Row> rows(1);
+  rows[0].cells = {{"recipe", "source"}};
+  rows[0].json = {{"recipe", "source"}};
+  {
+    const InterruptScope interrupt(/*second_press_exits=*/false);
+    ProgressBar bar(&interrupt.pressed());
+    Measure(args, metrics, *reference, nullptr, pool, bar.AsProgress(), rows[0]);
+    for (const std::string& recipe : args.recipes) {
+      const fs::path folder = output / fs::path(recipe).stem();
+      rows.push_back(RunRecipe(args, recipe, folder, metrics, *reference, pool, bar.AsProgress()));
+      if (!args.keep) fs::remove_all(folder);
+    }
+  }
+  const auto table = Table(rows);
+  Json json = {{"source", args.source}, {"text", args.text}, {"rows", Json::array()}};
+  for (const Row& row : rows) json["rows"].push_back(row.json);
+  WriteFileAtomically(output / "compare.md", Markdown(table));
+  WriteFileAtomically(output / "compare.json", json.dump(2) + "\n");
+  PrintTable(table, "l" + std::string(table[0].size() - 1, 'r'));
+  return 0;
+}
+
+}  // namespace fptq
