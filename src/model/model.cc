@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "io/checkpoint.h"
 #include "io/compressed_tensors.h"
+#include "model/rotation.h"
 
 namespace fptq {
 namespace {
@@ -133,7 +134,8 @@ LayerWeights QuantizedLayerWeights(const ModelSource& source,
   return weights;
 }
 
-// lm_head: int8 with a dynamic scale per token beside integer layers, float beside float ones.
+// lm_head: int8 with a dynamic scale per token beside integer layers, float beside float ones. The
+// int8 one takes rotated inputs, as the final norm leaves outlying channels.
 Linear Head(const ModelSource& source, bool integer, Arena& memory, ThreadPool& pool) {
   const TensorView& tensor = source.head();
   const int64_t channels = source.config().vocab;
@@ -144,7 +146,7 @@ Linear Head(const ModelSource& source, bool integer, Arena& memory, ThreadPool& 
       values.resize(static_cast<size_t>(k));
       DequantizeRange(tensor, row * k, values);
       CheckFinite(values, fmt::format("{}: lm_head", source.checkpoint().path().string()));
-      pack_row(matrix, channel, values);
+      pack_row(matrix, channel, std::span(values));
     });
     return Linear{.weights = std::move(matrix), .bias = {}, .act = {}};
   };
@@ -154,7 +156,11 @@ Linear Head(const ModelSource& source, bool integer, Arena& memory, ThreadPool& 
                   PackRow(matrix, channel, row);
                 });
   }
-  return pack(MakeQuantizedMatrix(/*bits=*/8, channels, k, /*group_size=*/k, &memory), PackRowInt8);
+  return pack(MakeQuantizedMatrix(/*bits=*/8, channels, k, /*group_size=*/k, &memory),
+              [](QuantizedMatrix& matrix, int64_t channel, std::span<float> row) {
+                Rotate(row);
+                PackRowInt8(matrix, channel, row);
+              });
 }
 
 }  // namespace

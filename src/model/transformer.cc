@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "io/checkpoint.h"
 #include "kernels/dispatch.h"
+#include "model/rotation.h"
 
 namespace fptq {
 namespace {
@@ -300,6 +301,9 @@ void ComputeLogits(const ModelConfig& config, std::span<const float> final_norm,
                         .n = config.hidden,
                         .epsilon = static_cast<float>(config.norm_epsilon),
                         .out = act.normed.data()});
+    if (head.quantized()) {
+      Rotate(act.normed.span().first(static_cast<size_t>(config.hidden)));
+    }
     act.input.Set(head, wanted++, act.normed.data());
   });
   if (wanted > 0) Apply(head, act.input, wanted, pool, act.logits.data(), /*accumulate=*/false);
