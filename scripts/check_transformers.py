@@ -50,10 +50,20 @@ class Int8Cache(DynamicCache):
         return super().update(by_row(keys, 127), by_row(values, 127), *args, **kwargs)
 
 
+def rotate(x):
+    """x times normalized Walsh-Hadamard blocks of the largest power of two that divides its width."""
+    width = x.shape[-1]
+    block = width & -width
+    hadamard = torch.ones(1, 1, dtype=x.dtype)
+    while len(hadamard) < block:
+        hadamard = torch.kron(torch.tensor([[1, 1], [1, -1]], dtype=x.dtype), hadamard)
+    return (x.unflatten(-1, (width // block, block)) @ (hadamard / block**0.5)).flatten(-2)
+
+
 def emulate_int8_head(model):
     head = model.lm_head
-    head.weight = torch.nn.Parameter(by_row(head.weight.detach(), 127), requires_grad=False)
-    head.register_forward_pre_hook(lambda _, args: (by_row(args[0], 127.5),))
+    head.weight = torch.nn.Parameter(by_row(rotate(head.weight.detach()), 127), requires_grad=False)
+    head.register_forward_pre_hook(lambda _, args: (by_row(rotate(args[0]), 127.5),))
 
 
 def load(folder):
