@@ -35,7 +35,7 @@ void RecipeOptions::AddTo(CLI::App& app) {
   app.add_option("--weight-bits", weight_bits_, "4 or 8 (default 4)");
   app.add_option("--activation-bits", activation_bits_, "8, or 16: float (default 8)");
   app.add_option("--rounding", rounding_,
-                 "how to round weights to 4 bits: rtn or weighted (default weighted)");
+                 "how to round weights to 4 bits: rtn, weighted or gptq (default gptq)");
   std::string names;
   for (const NamedRecipe& recipe : AllNamedRecipes()) {
     names += (names.empty() ? "" : ", ") + std::string(recipe.name);

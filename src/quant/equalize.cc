@@ -37,6 +37,17 @@ void TieScales(const ModelConfig& config, ActSite site, std::span<float> scales)
   }
 }
 
+// Makes scales such that the producer can be divided by them.
+void FitToProducer(const EqualizationGroup& group, const ModelConfig& config,
+                   const SourceLayer& weights, std::span<float> scales) {
+  if (group.kind == Producer::kLinear) {
+    TieScales(config, group.site, scales);
+  } else {
+    std::vector<float> norm = weights.norm(group.site);
+    FoldIntoNorm(norm, config.dtype, scales);
+  }
+}
+
 SourceLinear& FindLinear(const std::string& name, SourceLayer& weights) {
   for (std::vector<SourceLinear>& site : weights.linears) {
     for (SourceLinear& linear : site) {
@@ -130,12 +141,26 @@ std::vector<float> SiteScales(Equalization method, const EqualizationGroup& grou
       scales = SmoothQuantScales(inputs.absmax, weights.linears[static_cast<size_t>(group.site)]);
       break;
   }
-  if (group.kind == Producer::kLinear) {
-    TieScales(config, group.site, scales);
-  } else {
-    std::vector<float> norm = weights.norm(group.site);
-    FoldIntoNorm(norm, config.dtype, scales);
+  FitToProducer(group, config, weights, scales);
+  return scales;
+}
+
+std::vector<float> PowerScales(std::span<const float> mean_squares, double exponent,
+                               const EqualizationGroup& group, const ModelConfig& config,
+                               const SourceLayer& weights) {
+  double mean = 0;
+  for (const float square : mean_squares) mean += square / static_cast<double>(mean_squares.size());
+  const double floor = 1e-2 * mean;
+  double log_mean = 0;
+  for (const float square : mean_squares) {
+    log_mean += std::log(square + floor) / static_cast<double>(mean_squares.size());
   }
+  std::vector<float> scales(mean_squares.size());
+  for (size_t j = 0; j < scales.size(); ++j) {
+    scales[j] =
+        UsableScale(std::exp(0.5 * exponent * (std::log(mean_squares[j] + floor) - log_mean)));
+  }
+  FitToProducer(group, config, weights, scales);
   return scales;
 }
 

@@ -42,6 +42,11 @@ std::vector<float> SiteScales(Equalization method, const EqualizationGroup& grou
                               const ModelConfig& config, const SourceLayer& weights,
                               const SiteStatistics& inputs);
 
+// The same of s_j = RMS(X_j)^exponent, with a geometric mean of 1.
+std::vector<float> PowerScales(std::span<const float> mean_squares, double exponent,
+                               const EqualizationGroup& group, const ModelConfig& config,
+                               const SourceLayer& weights);
+
 // Divides the producer by such scales, multiplies the linears, and lets the statistics follow.
 void EqualizeSite(const EqualizationGroup& group, const ModelConfig& config, int64_t layer,
                   std::span<const float> scales, SourceLayer& weights, SiteStatistics& inputs,

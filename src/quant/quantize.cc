@@ -1,6 +1,7 @@
 #include "quant/quantize.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <string>
 #include <utility>
@@ -17,6 +18,7 @@
 #include "quant/sharded_writer.h"
 #include "quant/storage.h"
 #include "quant/tensor_spool.h"
+#include "quant/weight_equalization.h"
 
 namespace fptq {
 namespace {
@@ -65,25 +67,33 @@ struct EqualizedLayer {
 void ForEachLayer(const Input& input, const QuantRecipe& recipe, ThreadPool& pool,
                   const Progress& progress, FunctionRef<void(const EqualizedLayer&)> on_layer) {
   const ModelConfig& config = input.source.config();
+  const RoundingMethod& rounding = RoundingOf(recipe);
   const ObserverOptions options = {.rows = input.calibration.TokenCount(),
                                    .sample_rows = kSampleRows,
-                                   .gram = RoundingOf(recipe).uses_gram};
+                                   .gram = rounding.uses_gram};
   HiddenStates hidden(input.source, input.calibration, pool);
   for (int64_t layer = 0; layer < config.layers; ++layer) {
     if (progress) progress("quantizing", layer, config.layers);
     EqualizedLayer result;
     result.weights = input.source.ReadLayer(layer);
-    {
-      const LayerWeights weights = FloatLayerWeights(result.weights, pool);
-      LayerObserver observer(config, options, pool);
-      hidden.Advance(weights, layer, &observer);
-      result.statistics = observer.Finish(layer);
-      result.policy = DecidePolicy({.config = config,
-                                    .layer = layer,
-                                    .source = result.weights,
-                                    .weights = weights,
-                                    .statistics = result.statistics},
-                                   recipe, pool);
+    LayerWeights weights = FloatLayerWeights(result.weights, pool);
+    LayerObserver observer(config, options, pool);
+    hidden.Advance(weights, layer, &observer);
+    result.statistics = observer.Finish(layer);
+    std::array<double, kActSites> exponents = {};
+    if (rounding.equalizes) {
+      exponents =
+          EqualizeForWeights(config, recipe, layer, result.weights, result.statistics, pool);
+      weights = FloatLayerWeights(result.weights, pool);
+    }
+    result.policy = DecidePolicy({.config = config,
+                                  .layer = layer,
+                                  .source = result.weights,
+                                  .weights = weights,
+                                  .statistics = result.statistics},
+                                 recipe, pool);
+    for (SitePolicy& site : result.policy) {
+      site.weight_exponent = exponents[static_cast<size_t>(site.site)];
     }
     for (const SitePolicy& site : result.policy) {
       if (site.channel_scales.empty()) continue;

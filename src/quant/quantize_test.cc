@@ -23,6 +23,7 @@ const fs::path kModels = fs::path(FPTQ_TESTDATA) / "models";
 QuantRecipe Recipe(PolicyMode policy = PolicyMode::kPaper) {
   QuantRecipe recipe;
   recipe.policy = policy;
+  recipe.rounding = "weighted";
   if (policy == PolicyMode::kStatic || policy == PolicyMode::kDynamic) {
     recipe.equalization = Equalization::kNone;
   }
@@ -189,8 +190,10 @@ TEST(QuantizeCheckpoint, StoresQuantizedWeights) {
 
 TEST(QuantizeCheckpoint, GivesTheSameBytesAgain) {
   const TempFolder folder;
-  Quantize(kModels / "tiny-llama-bf16", folder / "a", Recipe(), /*threads=*/1);
-  Quantize(kModels / "tiny-llama-bf16", folder / "b", Recipe(), /*threads=*/3);
+  QuantRecipe recipe = Recipe();
+  recipe.rounding = "gptq";
+  Quantize(kModels / "tiny-llama-bf16", folder / "a", recipe, /*threads=*/1);
+  Quantize(kModels / "tiny-llama-bf16", folder / "b", recipe, /*threads=*/3);
   const auto files = FilesOf(folder / "a");
   EXPECT_EQ(files, FilesOf(folder / "b"));
   for (const char* name : {"config.json", "tokenizer.json", "tokenizer_config.json",
@@ -202,7 +205,9 @@ TEST(QuantizeCheckpoint, GivesTheSameBytesAgain) {
 TEST(QuantizeCheckpoint, TakesGguf) {
   const TempFolder folder;
   const fs::path source = kModels / "tiny-llama-gguf/model.gguf";
-  Quantize(source, folder / "out", Recipe());
+  QuantRecipe recipe = Recipe();
+  recipe.rounding = "gptq";
+  Quantize(source, folder / "out", recipe);
   EXPECT_TRUE(ModelSource::Open(folder / "out").quantized());
   // Random weights have no redundancy: the 4 bits of 14 linears cost 0.25 to 0.3 of the logits'
   // norm.

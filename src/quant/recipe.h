@@ -52,7 +52,7 @@ struct QuantRecipe {
   std::vector<SiteOverride> overrides;        // the first that matches counts
   int64_t weight_bits = 4;                    // 4 or 8
   int64_t activation_bits = 8;                // 8, or 16: float
-  std::string rounding = "weighted";          // a row of AllRoundingMethods
+  std::string rounding = "gptq";              // a row of AllRoundingMethods
   std::string calibration{kSelfCalibration};  // "self", "random" or a text file
   int64_t calibration_tokens = 8192;
   int64_t sequence_length = 512;  // of a calibration sequence, in tokens

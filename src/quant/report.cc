@@ -11,6 +11,7 @@ Json SiteToJson(const SitePolicy& site) {
                {"site", ActSiteName(site.site)},
                {"range", site.range},
                {"scheme", ActChoiceName(site.choice)}};
+  if (site.weight_exponent != 0) json["weight_exponent"] = site.weight_exponent;
   if (!site.channel_scales.empty()) json["equalized_range"] = site.equalized_range;
   if (site.choice.scheme == ActScheme::kStatic) json["scale"] = site.scale;
   json["group_size"] = site.group_size;

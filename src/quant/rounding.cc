@@ -3,6 +3,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "quant/gptq.h"
 #include "quant/nearest.h"
 
 namespace fptq {
@@ -33,9 +34,24 @@ std::vector<GroupQuantized> RoundToNearest(std::span<const SourceLinear> linears
   return result;
 }
 
+// All linears by RoundGptq with the sums of products of their inputs.
+std::vector<GroupQuantized> RoundByGptq(std::span<const SourceLinear> linears,
+                                        const SiteStatistics& inputs,
+                                        const RoundingOptions& options, ThreadPool& pool) {
+  const OutputError error(inputs.gram.span(), inputs.k(), options.group_size, linears[0].name,
+                          pool);
+  constexpr int kSweeps = 3;
+  std::vector<GroupQuantized> result;
+  for (const SourceLinear& linear : linears) {
+    result.push_back(RoundGptq(linear, error, kSweeps, options.dtype, pool));
+  }
+  return result;
+}
+
 constexpr RoundingMethod kMethods[] = {
-    {.name = "rtn", .uses_gram = false, .round = RoundToNearest},
-    {.name = "weighted", .uses_gram = false, .round = RoundWeighted},
+    {.name = "rtn", .equalizes = false, .uses_gram = false, .round = RoundToNearest},
+    {.name = "weighted", .equalizes = false, .uses_gram = false, .round = RoundWeighted},
+    {.name = "gptq", .equalizes = true, .uses_gram = true, .round = RoundByGptq},
 };
 
 }  // namespace

@@ -30,6 +30,7 @@ using RoundFunction = std::vector<GroupQuantized> (*)(std::span<const SourceLine
 
 struct RoundingMethod {
   std::string_view name;  // in recipes
+  bool equalizes;         // whether EqualizeForWeights goes before everything else
   bool uses_gram;         // whether SiteStatistics::gram must be there
   RoundFunction round;
 };

@@ -1,0 +1,173 @@
+#include "quant/gptq.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <random>
+
+#include "base/test_util.h"
+
+namespace fptq {
+namespace {
+
+constexpr int64_t kK = 160;  // blocks of GPTQ: 64, 64 and 32
+constexpr int64_t kGroup = 32;
+
+SourceLinear RandomLinear(int64_t channels, int64_t k) {
+  SourceLinear linear{.name = "m", .channels = channels, .k = k, .weight = {}, .bias = {}};
+  linear.weight.Resize(channels * k);
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal(0, 0.05f);
+  for (float& w : linear.weight.span()) w = normal(random);
+  return linear;
+}
+
+// X^T X of rows whose channels are mixtures of `rank` independent ones.
+std::vector<float> Gram(int64_t k, int64_t rank) {
+  std::mt19937 random(2);
+  std::normal_distribution<float> normal;
+  std::vector<float> mix(static_cast<size_t>(k * rank));
+  for (float& value : mix) value = normal(random) * std::exp(normal(random));
+  std::vector<float> gram(static_cast<size_t>(k * k));
+  for (int64_t i = 0; i < k; ++i) {
+    for (int64_t j = 0; j < k; ++j) {
+      double sum = 0;
+      for (int64_t c = 0; c < rank; ++c) {
+        sum += double{mix[static_cast<size_t>(i * rank + c)]} *
+               double{mix[static_cast<size_t>(j * rank + c)]};
+      }
+      gram[static_cast<size_t>(i * k + j)] = static_cast<float>(sum);
+    }
+  }
+  return gram;
+}
+
+std::vector<float> Identity(int64_t k, float value) {
+  std::vector<float> gram(static_cast<size_t>(k * k));
+  for (int64_t j = 0; j < k; ++j) gram[static_cast<size_t>(j * k + j)] = value;
+  return gram;
+}
+
+// tr(E H E^T).
+double TrueError(const SourceLinear& linear, std::span<const float> gram,
+                 const GroupQuantized& quantized) {
+  const int64_t k = linear.k;
+  double total = 0;
+  std::vector<double> e(static_cast<size_t>(k));
+  for (int64_t n = 0; n < linear.channels; ++n) {
+    for (int64_t j = 0; j < k; ++j) {
+      const auto at = static_cast<size_t>(n * k + j);
+      e[static_cast<size_t>(j)] =
+          linear.weight[n * k + j] -
+          double{quantized.scales[at / static_cast<size_t>(quantized.group_size)]} *
+              quantized.q[at];
+    }
+    for (int64_t i = 0; i < k; ++i) {
+      for (int64_t j = 0; j < k; ++j) {
+        total += e[static_cast<size_t>(i)] * e[static_cast<size_t>(j)] *
+                 double{gram[static_cast<size_t>(i * k + j)]};
+      }
+    }
+  }
+  return total;
+}
+
+GroupQuantized Round(const SourceLinear& linear, std::span<const float> gram, int sweeps,
+                     int threads = 2) {
+  ThreadPool pool(threads);
+  const OutputError error(gram, linear.k, kGroup, "m", pool);
+  return RoundGptq(linear, error, sweeps, DataType::kF16, pool);
+}
+
+GroupQuantized RoundPlainly(const SourceLinear& linear, std::span<const float> gram) {
+  ThreadPool pool(1);
+  const OutputError error(gram, linear.k, kGroup, "m", pool);
+  return QuantizeGroups(linear, error.diagonal(), kGroup, DataType::kF16, pool);
+}
+
+// Uncorrelated channels have nothing to make up for.
+TEST(RoundGptq, IsPlainRoundingForUncorrelatedChannels) {
+  const SourceLinear linear = RandomLinear(70, kK);
+  for (const float variance : {0.0f, 1.0f, 1e-6f, 1e6f}) {
+    const std::vector<float> gram = Identity(kK, variance);
+    const GroupQuantized plain = RoundPlainly(linear, gram);
+    const GroupQuantized gptq = Round(linear, gram, /*sweeps=*/0);
+    EXPECT_EQ(gptq.q, plain.q) << variance;
+    EXPECT_EQ(gptq.scales, plain.scales) << variance;
+  }
+}
+
+TEST(RoundGptq, LowersTheErrorOfTheOutput) {
+  const SourceLinear linear = RandomLinear(70, kK);
+  for (const int64_t rank : {1, 8, 100, 1000}) {
+    const std::vector<float> gram = Gram(kK, rank);
+    std::vector<float> damped = gram;  // as OutputError does
+    double mean = 0;
+    for (int64_t j = 0; j < kK; ++j) mean += gram[static_cast<size_t>(j * kK + j)] / kK;
+    for (int64_t j = 0; j < kK; ++j) {
+      damped[static_cast<size_t>(j * kK + j)] += static_cast<float>(0.05 * mean);
+    }
+    double last = TrueError(linear, damped, RoundPlainly(linear, gram));
+    // The fewer independent channels there are, the more of an error others can make up for.
+    if (rank < kK) {
+      EXPECT_LT(TrueError(linear, damped, Round(linear, gram, 0)), 0.7 * last);
+    }
+    for (const int sweeps : {0, 1, 2, 4}) {
+      const GroupQuantized gptq = Round(linear, gram, sweeps);
+      const double error = TrueError(linear, damped, gptq);
+      EXPECT_LE(error, last * (1 + 1e-6)) << rank << " " << sweeps;  // sums in float32
+      last = error;
+      // The error that is reported: the gradients are sums in float32 that go through all sweeps.
+      const double norm =
+          TrueError(linear, damped, {kGroup, std::vector<int8_t>(gptq.q.size()), gptq.scales, 0});
+      EXPECT_NEAR(gptq.relative_error, std::sqrt(error / norm), 1e-3 * gptq.relative_error);
+    }
+  }
+}
+
+TEST(RoundGptq, DoesNotDependOnThreads) {
+  const SourceLinear linear = RandomLinear(200, kK);
+  const std::vector<float> gram = Gram(kK, 300);
+  const GroupQuantized one = Round(linear, gram, 2, 1), three = Round(linear, gram, 2, 3);
+  EXPECT_EQ(one.q, three.q);
+  EXPECT_EQ(one.scales, three.scales);
+  EXPECT_EQ(one.relative_error, three.relative_error);
+}
+
+// A channel that calibration never saw: its weights are rounded like others.
+TEST(RoundGptq, KeepsTheWeightsOfDeadChannels) {
+  const SourceLinear linear = RandomLinear(16, kK);
+  std::vector<float> gram = Gram(kK, 300);
+  for (const int64_t dead : {3, 40, 41, 159}) {
+    for (int64_t j = 0; j < kK; ++j) {
+      gram[static_cast<size_t>(dead * kK + j)] = gram[static_cast<size_t>(j * kK + dead)] = 0;
+    }
+  }
+  const GroupQuantized gptq = Round(linear, gram, 2);
+  for (int64_t n = 0; n < 16; ++n) {
+    for (const int64_t dead : {3, 40, 41, 159}) {
+      const auto at = static_cast<size_t>(n * kK + dead);
+      const float scale = gptq.scales[at / kGroup];
+      const float w = std::clamp(linear.weight[n * kK + dead], std::min(-8 * scale, 7 * scale),
+                                 std::max(-8 * scale, 7 * scale));
+      EXPECT_NEAR(gptq.q[at] * scale, w, 0.5001f * std::abs(scale));
+    }
+  }
+}
+
+TEST(OutputError, NamesWhereActivationsAreNotFinite) {
+  ThreadPool pool(1);
+  for (const float bad :
+       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    std::vector<float> gram = Gram(kK, 300);
+    gram[7 * kK + 7] = bad;
+    EXPECT_ERROR("layer 3, mlp_in", OutputError(gram, kK, kGroup, "layer 3, mlp_in", pool));
+    gram = Gram(kK, 300);
+    gram[7 * kK + 9] = gram[9 * kK + 7] = bad;
+    EXPECT_ERROR("layer 3, mlp_in", OutputError(gram, kK, kGroup, "layer 3, mlp_in", pool));
+  }
+}
+
+}  // namespace
+}  // namespace fptq

@@ -1,0 +1,68 @@
+#include "quant/weight_equalization.h"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "quant/equalize.h"
+#include "quant/group_quant.h"
+
+namespace fptq {
+namespace {
+
+constexpr double kExponents[] = {0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6};
+constexpr int64_t kRowStep = 4;  // every which output channel is tried
+
+// Some output channels of all linears as one linear, with the input channels multiplied by s.
+SourceLinear SampleChannels(std::span<const SourceLinear> linears, std::span<const float> scales,
+                            ThreadPool& pool) {
+  SourceLinear sample = {
+      .name = linears[0].name, .channels = 0, .k = linears[0].k, .weight = {}, .bias = {}};
+  for (const SourceLinear& linear : linears) {
+    sample.channels += (linear.channels + kRowStep - 1) / kRowStep;
+  }
+  sample.weight.Resize(sample.channels * sample.k);
+  float* to = sample.weight.data();
+  for (const SourceLinear& linear : linears) {
+    for (int64_t n = 0; n < linear.channels; n += kRowStep) {
+      to = std::copy_n(linear.weight.data() + n * linear.k, linear.k, to);
+    }
+  }
+  ScaleInputs({&sample, 1}, scales, pool);
+  return sample;
+}
+
+}  // namespace
+
+std::array<double, kActSites> EqualizeForWeights(const ModelConfig& config,
+                                                 const QuantRecipe& recipe, int64_t layer,
+                                                 SourceLayer& weights, LayerStatistics& statistics,
+                                                 ThreadPool& pool) {
+  std::array<double, kActSites> chosen = {};
+  for (const ActSite site : kAllActSites) {
+    const EqualizationGroup* group = FindEqualization(*config.arch, site);
+    if (group == nullptr) continue;
+    const auto index = static_cast<size_t>(site);
+    const std::vector<float> mean_squares = statistics[index].MeanSquares();
+    const std::vector<SourceLinear>& linears = weights.linears[index];
+    const int64_t group_size = GroupSizeFor(linears[0].k, recipe.group_size, linears[0].name);
+    std::vector<float> best;
+    double least = 0;
+    for (const double exponent : kExponents) {
+      std::vector<float> scales = PowerScales(mean_squares, exponent, *group, config, weights);
+      std::vector<float> d = mean_squares;
+      for (size_t j = 0; j < d.size(); ++j) d[j] /= scales[j] * scales[j];
+      const double error =
+          QuantizeGroups(SampleChannels(linears, scales, pool), d, group_size, config.dtype, pool)
+              .relative_error;
+      if (!best.empty() && !(error < least)) continue;
+      least = error;
+      chosen[index] = exponent;
+      best = std::move(scales);
+    }
+    EqualizeSite(*group, config, layer, best, weights, statistics[index], pool);
+  }
+  return chosen;
+}
+
+}  // namespace fptq

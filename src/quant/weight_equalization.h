@@ -1,0 +1,24 @@
+// Equalization that lowers the error of rounded weights.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "base/thread_pool.h"
+#include "model/source.h"
+#include "quant/observer.h"
+#include "quant/recipe.h"
+
+namespace fptq {
+
+// X' = X diag(s)^-1, W' = W diag(s) with s_j = RMS(X_j)^a: an input channel with large activations
+// gets larger weights, and so smaller errors beside those of its group (AWQ, arXiv 2306.00978). Of
+// a few exponents a, each site takes the one with which its weights, rounded by QuantizeGroups,
+// lose least: sum_j d_j (w_j - s q_j)^2, on a part of the output channels. Changes the layer's
+// weights, its producers and the statistics; returns a by site, 0 where nothing can be folded.
+std::array<double, kActSites> EqualizeForWeights(const ModelConfig& config,
+                                                 const QuantRecipe& recipe, int64_t layer,
+                                                 SourceLayer& weights, LayerStatistics& statistics,
+                                                 ThreadPool& pool);
+
+}  // namespace fptq

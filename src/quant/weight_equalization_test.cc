@@ -1,0 +1,76 @@
+#include "quant/weight_equalization.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "model/model.h"
+#include "quant/group_quant.h"
+#include "quant/hidden_states.h"
+
+namespace fptq {
+namespace {
+
+// A layer whose attention sees a channel 30 times as large as others.
+SourceLayer OutlierLayer(const ModelSource& source) {
+  SourceLayer layer = source.ReadLayer(0);
+  layer.attn_norm[5] *= 30;
+  return layer;
+}
+
+struct Fixture {
+  ModelSource source =
+      ModelSource::Open(std::filesystem::path(FPTQ_TESTDATA) / "models" / "tiny-llama-f32");
+  CalibrationSet set = {{{1, 5, 9, 2, 77, 31, 8, 4}, {3, 3, 60, 12, 45}}};
+  ThreadPool pool{2};
+
+  LayerStatistics Observe(const SourceLayer& layer, HiddenStates& hidden) {
+    LayerObserver observer(source.config(), {.rows = set.TokenCount(), .sample_rows = 8}, pool);
+    hidden.Advance(FloatLayerWeights(layer, pool), 0, &observer);
+    return observer.Finish(0);
+  }
+};
+
+TEST(EqualizeForWeights, KeepsTheLayer) {
+  Fixture f;
+  SourceLayer layer = OutlierLayer(f.source);
+  HiddenStates before(f.source, f.set, f.pool), after(f.source, f.set, f.pool);
+  LayerStatistics statistics = f.Observe(layer, before);
+  const auto exponents =
+      EqualizeForWeights(f.source.config(), QuantRecipe(), 0, layer, statistics, f.pool);
+  EXPECT_GT(exponents[static_cast<size_t>(ActSite::kAttnIn)], 0);
+
+  // The statistics are those of the equalized layer, and what comes out of it is as it was.
+  const LayerStatistics equalized = f.Observe(layer, after);
+  const SourceLayer next = f.source.ReadLayer(1);
+  const LayerStatistics expected = f.Observe(next, before), found = f.Observe(next, after);
+  for (size_t site = 0; site < kActSites; ++site) {
+    const double range = expected[site].Range();
+    for (size_t j = 0; j < expected[site].absmax.size(); ++j) {
+      // Sums of some hundred products in float32.
+      EXPECT_NEAR(statistics[site].absmax[j], equalized[site].absmax[j],
+                  1e-4 * statistics[site].Range());
+      EXPECT_NEAR(found[site].absmax[j], expected[site].absmax[j], 1e-4 * range);
+    }
+  }
+}
+
+TEST(EqualizeForWeights, LowersTheErrorOfRounding) {
+  Fixture f;
+  SourceLayer layer = OutlierLayer(f.source);
+  HiddenStates hidden(f.source, f.set, f.pool);
+  LayerStatistics statistics = f.Observe(layer, hidden);
+  const auto error = [&] {
+    return QuantizeGroups(layer.linears[0][0], statistics[0].MeanSquares(), 32, DataType::kF32,
+                          f.pool)
+        .relative_error;
+  };
+  const double before = error();
+  QuantRecipe recipe;
+  recipe.group_size = 32;
+  EqualizeForWeights(f.source.config(), recipe, 0, layer, statistics, f.pool);
+  EXPECT_LT(error(), before);
+}
+
+}  // namespace
+}  // namespace fptq
