@@ -29,6 +29,7 @@ constexpr Subcommand kSubcommands[] = {
     {"run", "generate text or chat", RunRun},
     {"perplexity", "measure how well a model predicts a text", RunPerplexity},
     {"eval", "measure how well a model answers questions", RunEval},
+    {"report", "write a page that explains a quantized model", RunReport},
     {"bench", "measure the speed of prefill and decode", RunBench},
 };
 

@@ -10,11 +10,11 @@
 
 #include "base/atomic_write.h"
 #include "base/error.h"
-#include "base/mapped_file.h"
 #include "cli/arguments.h"
 #include "cli/progress_bar.h"
 #include "cli/subcommands.h"
 #include "cli/terminal.h"
+#include "cli/text_tokens.h"
 #include "eval/divergence.h"
 
 namespace fptq {
@@ -61,16 +61,6 @@ bool Parse(int argc, char** argv, Arguments& args) {
   app.add_flag("--json", args.json, "print one JSON object");
   AddThreads(app, args.threads);
   return ParseArguments(app, argc, argv);
-}
-
-std::vector<int32_t> ReadTokens(const Tokenizer& tokenizer, const std::string& path,
-                                int64_t limit) {
-  const MappedFile file(path);
-  const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()),
-                              file.bytes().size());
-  auto tokens = tokenizer.Encode(text, {.parse_special = false, .add_special_tokens = false});
-  if (limit > 0 && limit < std::ssize(tokens)) tokens.resize(static_cast<size_t>(limit));
-  return tokens;
 }
 
 PerplexityResult Measure(const Arguments& args, const Model& model, std::span<const int32_t> tokens,

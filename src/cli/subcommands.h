@@ -11,6 +11,7 @@ int RunInspect(int argc, char** argv);
 int RunRun(int argc, char** argv);
 int RunPerplexity(int argc, char** argv);
 int RunEval(int argc, char** argv);
+int RunReport(int argc, char** argv);
 int RunBench(int argc, char** argv);
 
 }  // namespace fptq
