@@ -6,12 +6,12 @@
 
 #include "base/atomic_write.h"
 #include "base/error.h"
-#include "base/mapped_file.h"
 #include "cli/arguments.h"
 #include "cli/interrupt.h"
 #include "cli/progress_bar.h"
 #include "cli/subcommands.h"
 #include "cli/terminal.h"
+#include "cli/text_tokens.h"
 #include "eval/divergence.h"
 #include "eval/task.h"
 #include "quant/named_recipes.h"
@@ -82,13 +82,7 @@ Metrics ReadMetrics(const Arguments& args, const Tokenizer& tokenizer) {
     }
   }
   if (metrics.perplexity || metrics.divergence) {
-    const MappedFile file(args.text);
-    const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()),
-                                file.bytes().size());
-    metrics.tokens = tokenizer.Encode(text, {.parse_special = false, .add_special_tokens = false});
-    if (args.tokens < std::ssize(metrics.tokens)) {
-      metrics.tokens.resize(static_cast<size_t>(args.tokens));
-    }
+    metrics.tokens = ReadTokens(tokenizer, args.text, args.tokens);
   }
   return metrics;
 }

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "cli/chart.h"
+#include "model/arch/arch.h"
 
 namespace fptq {
 namespace {
@@ -68,22 +69,37 @@ Chart RangeChart(const Json& report) {
           .lines = {{recipe.at("v0").get<double>(), "v0"}, {recipe.at("v1").get<double>(), "v1"}}};
 }
 
-Chart EqualizedChart(const Json& report) {
+// Of one site: the maxima of its channels, before and after equalization.
+Chart MaximaChart(const Json& report, const std::string& name) {
   SeriesByName series;
   for (const Json& site : report.at("sites")) {
-    if (!site.contains("equalized_range")) continue;
+    if (site.at("site").get<std::string>() != name) continue;
     const double x = site.at("layer").get<double>();
-    const auto name = site.at("site").get<std::string>();
-    const double before = site.at("range").get<double>();
-    const double after = site.at("equalized_range").get<double>();
-    const std::string title = fmt::format("{}: {:.4g} to {:.4g}", Label(site), before, after);
-    series.Add(name + ", before", {.x = x, .y = before, .hollow = true, .title = title});
-    series.Add(name + ", after", {.x = x, .y = after, .title = title});
+    const auto add = [&](const char* field, const char* suffix, bool hollow) {
+      if (!site.contains(field)) return;
+      const auto deciles = site.at(field).get<std::vector<double>>();
+      if (deciles.empty()) return;
+      const auto add_decile = [&](const char* which, double y) {
+        series.Add(fmt::format("{}{}", which, suffix),
+                   {.x = x,
+                    .y = y,
+                    .hollow = hollow,
+                    .title = fmt::format("{}: {}{} {:.4g}", Label(site), which, suffix, y)});
+      };
+      add_decile("largest", deciles.back());
+      add_decile("median", deciles[deciles.size() / 2]);
+      add_decile("least", deciles.front());
+    };
+    const bool equalized = site.contains("equalized_channel_maxima");
+    add("channel_maxima", "", equalized);
+    add("equalized_channel_maxima", ", equalized", false);
   }
-  return {.title = "What equalization does to the range",
-          .explanation = "Hollow: before; filled: after.",
+  return {.title = "Maxima of the channels: " + name,
+          .explanation =
+              "max |X_j| of the channels j over the calibration tokens. Filled: as the "
+              "linears see them; hollow: before equalization.",
           .x_label = "layer",
-          .y_label = "max |X|",
+          .y_label = "max |X_j|",
           .log_y = true,
           .series = series.Take()};
 }
@@ -195,8 +211,11 @@ std::string ReportPage(const Json& report, std::string_view where) {
         "<title>{0}</title><style>{1}{2}</style></head>\n<body><h1>{0}</h1>\n",
         EscapeHtml(title), kStyle, kChartStyle);
     html += SummaryTable(report);
-    std::vector<Chart> charts = {RangeChart(report), EqualizedChart(report),
-                                 WeightErrorChart(report), OutputErrorChart(report)};
+    std::vector<Chart> charts = {RangeChart(report), WeightErrorChart(report),
+                                 OutputErrorChart(report)};
+    for (const ActSite site : kAllActSites) {
+      charts.push_back(MaximaChart(report, std::string(ActSiteName(site))));
+    }
     if (const Json& layers = report.at("sensitivity"); !layers.is_null()) {
       charts.push_back(SensitivityChart(layers));
     }

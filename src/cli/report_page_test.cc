@@ -16,7 +16,8 @@ Json Report(int layers) {
     sites.push_back({{"layer", layer},
                      {"site", "attn_in"},
                      {"range", 20.5 + layer},
-                     {"equalized_range", 4.5},
+                     {"channel_maxima", {0.1, 2.0, 20.5 + layer}},
+                     {"equalized_channel_maxima", {0.1, 1.0, 4.5}},
                      {"scheme", "lae_static"},
                      {"errors", {{"lae_static", 0.001}, {"dynamic", 0.002}}},
                      {"reason", "v0 < v < v1"}});
@@ -47,8 +48,8 @@ int Count(const std::string& text, const std::string& part) {
 TEST(ReportPage, ShowsEveryLayerAndNeedsNoNetwork) {
   for (const int layers : {1, 80}) {
     const std::string page = ReportPage(Report(layers), "x");
-    // Range (2 sites), equalization (before, after), weights, output error, sensitivity.
-    EXPECT_EQ(Count(page, "<circle "), 7 * layers);
+    // Range (2 sites), maxima (3, before and after), weights, output error, sensitivity.
+    EXPECT_EQ(Count(page, "<circle "), 11 * layers);
     EXPECT_EQ(Count(page, "<svg "), 5);
     EXPECT_EQ(Count(page, "</svg>"), 5);
     EXPECT_EQ(Count(page, "class='mark'"), 2);  // v0 and v1

@@ -190,6 +190,7 @@ LayerPolicy DecidePolicy(const ObservedLayer& layer, const QuantRecipe& recipe, 
     policy.layer = layer.layer;
     policy.site = act_site;
     policy.range = site.inputs.Range();
+    policy.channel_absmax = site.inputs.absmax;
     policy.group_size = site.group_size();
     Choose(site, pool, policy);
     site.Complete(policy);

@@ -23,8 +23,9 @@ struct Alternative {
 struct SitePolicy {
   int64_t layer = 0;
   ActSite site = ActSite::kAttnIn;
-  double range = 0;            // v = max|X| over the calibration tokens
-  double weight_exponent = 0;  // a of EqualizeForWeights, which went before
+  double range = 0;                   // v = max|X| over the calibration tokens
+  std::vector<float> channel_absmax;  // [k], max|X_j|
+  double weight_exponent = 0;         // a of EqualizeForWeights, which went before
   ActChoice choice;
   double equalized_range = 0;         // max|X'|; v if not equalized
   std::vector<float> channel_scales;  // [k], s of X' = X diag(s)^-1; empty if not equalized

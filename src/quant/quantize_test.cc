@@ -232,7 +232,17 @@ TEST(PlanCheckpoint, IsWhatQuantizingDecides) {
     EXPECT_EQ(plan[i].scale, report.sites[i].scale);
     EXPECT_EQ(plan[i].scale == 0, plan[i].choice.scheme == ActScheme::kDynamic);
   }
-  EXPECT_EQ(ReportToJson(report, recipe)["sites"].size(), plan.size());
+  const Json sites = ReportToJson(report, recipe)["sites"];
+  EXPECT_EQ(sites.size(), plan.size());
+  for (const Json& site : sites) {
+    const auto deciles = site["channel_maxima"].get<std::vector<float>>();
+    ASSERT_EQ(deciles.size(), 11u);
+    EXPECT_TRUE(std::ranges::is_sorted(deciles));
+    EXPECT_EQ(deciles.back(), site["range"].get<float>());
+    if (!site.contains("equalized_channel_maxima")) continue;
+    EXPECT_EQ(site["equalized_channel_maxima"].back().get<float>(),
+              site["equalized_range"].get<float>());
+  }
 }
 
 TEST(QuantizeCheckpoint, NamesBadSources) {

@@ -1,10 +1,23 @@
 #include "quant/report.h"
 
+#include <algorithm>
+#include <utility>
+
 namespace fptq {
 namespace {
 
 // Of fptq.json; raised when a field changes its meaning.
 constexpr int kFormatVersion = 1;
+
+// The least, the value that 10 %, 20 %, ... do not exceed, the largest.
+std::vector<float> Deciles(std::vector<float> values) {
+  std::ranges::sort(values);
+  std::vector<float> deciles;
+  for (size_t i = 0; i <= 10 && !values.empty(); ++i) {
+    deciles.push_back(values[(values.size() - 1) * i / 10]);
+  }
+  return deciles;
+}
 
 Json SiteToJson(const SitePolicy& site) {
   Json json = {{"layer", site.layer},
@@ -12,7 +25,13 @@ Json SiteToJson(const SitePolicy& site) {
                {"range", site.range},
                {"scheme", ActChoiceName(site.choice)}};
   if (site.weight_exponent != 0) json["weight_exponent"] = site.weight_exponent;
-  if (!site.channel_scales.empty()) json["equalized_range"] = site.equalized_range;
+  json["channel_maxima"] = Deciles(site.channel_absmax);
+  if (!site.channel_scales.empty()) {
+    json["equalized_range"] = site.equalized_range;
+    std::vector<float> equalized = site.channel_absmax;
+    for (size_t j = 0; j < equalized.size(); ++j) equalized[j] /= site.channel_scales[j];
+    json["equalized_channel_maxima"] = Deciles(std::move(equalized));
+  }
   if (site.choice.scheme == ActScheme::kStatic) json["scale"] = site.scale;
   json["group_size"] = site.group_size;
   json["reason"] = site.reason;
