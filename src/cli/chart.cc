@@ -115,8 +115,8 @@ std::string Lines(const Chart& chart, const Scale& scale) {
     if (!scale.Shows(line.y)) continue;
     svg += fmt::format(
         "<line class='mark' x1='{}' x2='{}' y1='{:.1f}' y2='{:.1f}'/>"
-        "<text x='{}' y='{:.1f}' text-anchor='end'>{}</text>\n",
-        kLeft, scale.width - kRight, scale.Y(line.y), scale.Y(line.y), scale.width - kRight - 2,
+        "<text x='{}' y='{:.1f}'>{}</text>\n",
+        kLeft, scale.width - kRight, scale.Y(line.y), scale.Y(line.y), kLeft + 4,
         scale.Y(line.y) - 4, EscapeHtml(line.label));
   }
   return svg;
