@@ -304,6 +304,7 @@ const KernelTable kAvx512VnniKernels = {
     .rms_norm = RmsNorm,
     .silu_mul = SiluMul,
     .quantize_row = QuantizeRow,
+    .fit_int4 = FitInt4,
     .rope = Rope,
     .append_kv_i8 = AppendKvI8,
     .append_kv_f32 = AppendKvF32,

@@ -61,6 +61,7 @@ void InheritAll(KernelTable& table, const KernelTable& next) {
   Inherit(table.rms_norm, next.rms_norm);
   Inherit(table.silu_mul, next.silu_mul);
   Inherit(table.quantize_row, next.quantize_row);
+  Inherit(table.fit_int4, next.fit_int4);
   Inherit(table.rope, next.rope);
   Inherit(table.append_kv_i8, next.append_kv_i8);
   Inherit(table.append_kv_f32, next.append_kv_f32);

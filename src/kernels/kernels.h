@@ -113,6 +113,20 @@ struct QuantizeRowArgs {
   int32_t* group_sums;  // [n / group_size]
 };
 
+// How 4-bit integers fit a group of weights, for each of some scales: with
+// q[i] = clamp(round_half_even(w[i] * inverse_scale), -8, 7), wq = sum dw[i] q[i] and
+// qq = sum (d[i] q[i]) q[i].
+struct FitInt4Args {
+  const float* w;               // [n]
+  const float* d;               // [n]: the weights of squared errors
+  const float* dw;              // [n]: d[i] w[i]
+  int64_t n;                    // a multiple of 16
+  const float* inverse_scales;  // [count], |w[i] * inverse_scale| finite
+  int64_t count;
+  float* wq;  // [count]
+  float* qq;  // [count]
+};
+
 // Rotates `heads` heads in place, halves convention (Hugging Face): for i < rotary/2, with c =
 // cos[i], s = sin[i]: (x[i], x[i + rotary/2]) = (x[i] * c - x[i + rotary/2] * s, x[i + rotary/2] *
 // c + x[i] * s), products and then the sum rounded.
@@ -218,6 +232,7 @@ struct KernelTable {
   void (*rms_norm)(const RmsNormArgs&);
   void (*silu_mul)(const SiluMulArgs&);
   void (*quantize_row)(const QuantizeRowArgs&);
+  void (*fit_int4)(const FitInt4Args&);
   void (*rope)(const RopeArgs&);
   void (*append_kv_i8)(const AppendKvArgs<KvI8>&);
   void (*append_kv_f32)(const AppendKvArgs<KvF32>&);

@@ -179,13 +179,14 @@ void EqualizeSite(const EqualizationGroup& group, const ModelConfig& config, int
       divisors[static_cast<size_t>(ProducerChannel(config, group.site, j))] =
           scales[static_cast<size_t>(j)];
     }
-    for (int64_t i = 0; i < producer.weight.size(); ++i) {
-      producer.weight[i] /= divisors[static_cast<size_t>(i / producer.k)];
+    for (int64_t n = 0; n < producer.channels; ++n) {
+      float* row = producer.weight.data() + n * producer.k;
+      for (int64_t j = 0; j < producer.k; ++j) row[j] /= divisors[static_cast<size_t>(n)];
     }
     for (size_t n = 0; n < producer.bias.size(); ++n) producer.bias[n] /= divisors[n];
   }
   ScaleInputs(weights.linears[static_cast<size_t>(group.site)], scales, pool);
-  inputs.DivideChannels(scales);
+  inputs.DivideChannels(scales, pool);
 }
 
 }  // namespace fptq

@@ -1,19 +1,23 @@
 #include "quant/gptq.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numeric>
 
 #include "base/error.h"
 #include "kernels/dispatch.h"
-#include "quant/cholesky.h"
 #include "quant/storage.h"
 
 namespace fptq {
 namespace {
 
-constexpr int64_t kRows = 64;       // output channels that a thread rounds together
-constexpr int64_t kMaxBlock = 128;  // of channels: a group, or a block of GPTQ
+// Output channels that a thread rounds together. Everything about them is stored input channel
+// after input channel, so that loops over them are loops over vectors.
+constexpr int64_t kRows = 128;
+constexpr int64_t kMaxBlock = std::max(OutputError::kBlock, OutputError::kMaxGroup);
+
+using RowSums = std::array<double, kRows>;
 
 inline float RoundToInt4(float x) {
   constexpr float kMagic = 0x1.8p23f;  // its last digit is 1: adding it rounds, half to even
@@ -21,290 +25,255 @@ inline float RoundToInt4(float x) {
   return (x + kMagic) - kMagic;
 }
 
-// `rows` rows of n elements as weights of the float GEMM: [n / 16][rows][16].
-void PackTiles(const float* matrix, int64_t n, int64_t rows, float* tiles) {
-  for (int64_t tile = 0; tile < n / kTileChannels; ++tile) {
-    for (int64_t r = 0; r < rows; ++r) {
-      std::copy_n(matrix + r * n + tile * kTileChannels, kTileChannels,
-                  tiles + (tile * rows + r) * kTileChannels);
-    }
-  }
-}
-
-// Some output channels of a linear in work, at most kRows.
+// Some output channels of a linear in work. Those beyond `rows` are zero.
 struct RowBlock {
-  RowBlock(const OutputError& output_error, const SourceLinear& linear, int64_t first_row,
-           int64_t row_count)
-      : error(output_error),
-        k(error.k()),
-        rows(row_count),
-        w(linear.weight.data() + first_row * k),
-        q(kRows * k),
-        gradient(kRows * k),
-        scales(kRows * (k / error.group_size())) {}
+  RowBlock(const OutputError& output_error, const SourceLinear& linear, int64_t first_row);
 
-  float Scale(int64_t row, int64_t channel) const {
-    return scales[row * (k / error.group_size()) + channel / error.group_size()];
+  const float* Scale(int64_t channel) const {
+    return scales.data() + channel / error.group_size() * kRows;
   }
 
   const OutputError& error;
   int64_t k, rows;
-  const float* w;                 // [rows, k]
-  AlignedBuffer<float> q;         // [rows, k]
-  AlignedBuffer<float> gradient;  // [rows, k]: E H
-  AlignedBuffer<float> scales;    // [rows, k / group_size]
+  AlignedBuffer<float> w;     // [k, kRows]
+  AlignedBuffer<float> q;     // [k, kRows]
+  AlignedBuffer<float> sums;  // [k, kRows]: feedback in the order of rounding, or the gradient E H
+  AlignedBuffer<float> scales;   // [k / group_size, kRows]
+  AlignedBuffer<float> factors;  // [kRows / 16, channels of a block, 16]: weights of the float GEMM
 };
 
-// Values of some channels for kRows rows, channel after channel, so that the compiler can make
-// vectors of loops over the rows. Rows that are not there are zero.
-using Block = float[kMaxBlock][kRows];
-
-// out[rows, k] += block^T tiles, from column `first` on, a multiple of 16.
-void AddProduct(const Block& block, int64_t channels, const float* tiles, int64_t first,
-                int64_t rows, int64_t k, float* out) {
-  alignas(64) float activations[kRows * kMaxBlock];
-  for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t j = 0; j < channels; ++j) activations[r * channels + j] = block[j][r];
+RowBlock::RowBlock(const OutputError& output_error, const SourceLinear& linear, int64_t first_row)
+    : error(output_error),
+      k(error.k()),
+      rows(std::min(kRows, linear.channels - first_row)),
+      w(k * kRows),
+      q(k * kRows),
+      sums(k * kRows),
+      scales(k / error.group_size() * kRows),
+      factors(kMaxBlock * kRows) {
+  constexpr int64_t kStep = 16;
+  for (int64_t j = 0; j < k; j += kStep) {
+    for (int64_t r = 0; r < rows; ++r) {
+      const float* from = linear.weight.data() + (first_row + r) * k + j;
+      for (int64_t c = 0; c < kStep; ++c) w[(j + c) * kRows + r] = from[c];
+    }
   }
-  Kernels().gemm_f32({.activations = activations,
+}
+
+// Row j of a matrix [channels, kRows] in the layout of RowBlock::factors.
+void SetFactor(const float* row, int64_t j, int64_t channels, float* factors) {
+  for (int64_t tile = 0; tile < kRows / kTileChannels; ++tile) {
+    std::copy_n(row + tile * kTileChannels, kTileChannels,
+                factors + (tile * channels + j) * kTileChannels);
+  }
+}
+
+// out[rows, kRows] (+)= panel[rows, channels] factors[channels, kRows].
+void Multiply(const float* panel, int64_t rows, int64_t channels, const float* factors,
+              bool accumulate, float* out) {
+  if (rows == 0) return;
+  Kernels().gemm_f32({.activations = panel,
                       .rows = rows,
                       .k = channels,
-                      .weights = tiles,
+                      .weights = factors,
                       .bias = nullptr,
-                      .channels = k,
-                      .tile_begin = first / kTileChannels,
-                      .tile_end = k / kTileChannels,
+                      .channels = kRows,
+                      .tile_begin = 0,
+                      .tile_end = kRows / kTileChannels,
                       .out = out,
-                      .out_stride = k,
-                      .accumulate = true});
+                      .out_stride = kRows,
+                      .accumulate = accumulate});
 }
 
-// a[i][r] += factor[r] * b for i in [begin, end), b = the row of `tiles` for channel j.
-void AddMultiples(const float* factor, const float* tiles, int64_t channels, int64_t j,
-                  int64_t column, int64_t begin, int64_t end, Block& a) {
-  for (int64_t i = begin; i < end; ++i) {
-    const int64_t at = column + i;
-    const float b = tiles[(at / kTileChannels * channels + j) * kTileChannels + at % kTileChannels];
-    float* to = a[i];
-    for (int64_t r = 0; r < kRows; ++r) to[r] += factor[r] * b;
-  }
+// a += factor * b, one of each a row.
+inline void AddMultiple(const float* factor, float b, float* a) {
+  for (int64_t r = 0; r < kRows; ++r) a[r] += factor[r] * b;
 }
 
-void RoundPlainly(RowBlock& block) {
-  for (int64_t r = 0; r < block.rows; ++r) {
-    for (int64_t j = 0; j < block.k; ++j) {
-      block.q[r * block.k + j] = RoundToInt4(block.w[r * block.k + j] / block.Scale(r, j));
-    }
-  }
-}
-
-// GPTQ: x_j = w_j + sum_{i before j} e_i R_ij / R_jj is rounded to q_j, and e_j = w_j - s q_j. The
-// error is then sum_j R_jj^2 (x_j - s q_j)^2.
-void RoundInOrder(RowBlock& block) {
+// Goes through the channels in the order of rounding. With x_j = w_j + sum_{i before j} e_i R_ij /
+// R_jj and e_j = w_j - s q_j, the error e H e^T is sum_j R_jj^2 (x_j - s q_j)^2, which is returned
+// of each row. `choose(channel, x, q)` chooses q of a channel.
+template <typename Choose>
+RowSums RoundInOrder(RowBlock& block, Choose choose) {
   const OutputError& error = block.error;
   const int64_t k = block.k;
-  AlignedBuffer<float> feedback(kRows * k);  // [rows, k], in the order of rounding
-  alignas(64) static thread_local Block x, errors;
+  RowSums sums = {};
+  std::ranges::fill(block.sums.span(), 0.0f);
+  alignas(64) float x[OutputError::kBlock][kRows], e[kRows];
   for (int64_t first = 0; first < k; first += OutputError::kBlock) {
-    const int64_t width = std::min(OutputError::kBlock, k - first);
+    const int64_t width = std::min(OutputError::kBlock, k - first), end = first + width;
     const int32_t* order = error.order().data() + first;
-    const float* tiles = error.Feedback(first / OutputError::kBlock);
+    const float* panel = error.Feedback(first / OutputError::kBlock);
     for (int64_t j = 0; j < width; ++j) {
-      for (int64_t r = 0; r < block.rows; ++r) {
-        x[j][r] = block.w[r * k + order[j]] + feedback[r * k + first + j];
-      }
+      const float* w = block.w.data() + order[j] * kRows;
+      const float* feedback = block.sums.data() + (first + j) * kRows;
+      for (int64_t r = 0; r < kRows; ++r) x[j][r] = w[r] + feedback[r];
     }
     for (int64_t j = 0; j < width; ++j) {
-      std::fill_n(errors[j], kRows, 0.0f);
-      for (int64_t r = 0; r < block.rows; ++r) {
-        const float scale = block.Scale(r, order[j]);
-        const float q = RoundToInt4(x[j][r] / scale);
-        block.q[r * k + order[j]] = q;
-        errors[j][r] = block.w[r * k + order[j]] - q * scale;
+      const float* w = block.w.data() + order[j] * kRows;
+      const float* scale = block.Scale(order[j]);
+      float* q = block.q.data() + order[j] * kRows;
+      choose(order[j], x[j], q);
+      const double pivot = error.pivots()[static_cast<size_t>(first + j)];
+      for (int64_t r = 0; r < kRows; ++r) {
+        const float rounded = q[r] * scale[r];
+        e[r] = w[r] - rounded;
+        const double left = pivot * double{x[j][r] - rounded};
+        sums[static_cast<size_t>(r)] += left * left;
       }
-      AddMultiples(errors[j], tiles, width, j, first, j + 1, width, x);
+      SetFactor(e, j, width, block.factors.data());
+      for (int64_t i = j + 1; i < width; ++i) AddMultiple(e, panel[(first + i) * width + j], x[i]);
     }
-    AddProduct(errors, width, tiles, first + width, block.rows, k, feedback.data());
+    Multiply(panel + end * width, k - end, width, block.factors.data(), /*accumulate=*/true,
+             block.sums.data() + end * kRows);
   }
+  return sums;
 }
 
-// gradient = E H.
-void ComputeGradient(RowBlock& block) {
-  const int64_t k = block.k, size = block.error.group_size();
-  std::fill_n(block.gradient.data(), kRows * k, 0.0f);
-  alignas(64) static thread_local Block errors;
-  for (int64_t first = 0; first < k; first += size) {
-    for (int64_t j = 0; j < size; ++j) {
-      for (int64_t r = 0; r < block.rows; ++r) {
-        const int64_t at = r * k + first + j;
-        errors[j][r] = block.w[at] - block.q[at] * block.Scale(r, first);
-      }
-    }
-    AddProduct(errors, size, block.error.Coupling(first / size), 0, block.rows, k,
-               block.gradient.data());
-  }
+// The q nearest to w / s.
+void RoundPlainly(const RowBlock& block, int64_t channel, float* q) {
+  const float* w = block.w.data() + channel * kRows;
+  const float* scale = block.Scale(channel);
+  for (int64_t r = 0; r < kRows; ++r) q[r] = RoundToInt4(w[r] / scale[r]);
 }
 
-// e H e^T of each row.
-std::vector<double> Errors(const RowBlock& block) {
-  std::vector<double> errors(static_cast<size_t>(block.rows));
-  for (int64_t r = 0; r < block.rows; ++r) {
-    double sum = 0;
-    for (int64_t j = 0; j < block.k; ++j) {
-      const int64_t at = r * block.k + j;
-      sum += (double{block.w[at]} - double{block.q[at]} * double{block.Scale(r, j)}) *
-             double{block.gradient[at]};
+// Of each row GPTQ's q or, if they are no worse than it, the nearest.
+RowSums ChooseRounding(RowBlock& block) {
+  const RowSums plain = RoundInOrder(
+      block, [&](int64_t channel, const float*, float* q) { RoundPlainly(block, channel, q); });
+  RowSums errors = RoundInOrder(block, [&](int64_t channel, const float* x, float* q) {
+    const float* scale = block.Scale(channel);
+    for (int64_t r = 0; r < kRows; ++r) q[r] = RoundToInt4(x[r] / scale[r]);
+  });
+  alignas(64) float nearest[kRows];
+  for (int64_t j = 0; j < block.k; ++j) {
+    RoundPlainly(block, j, nearest);
+    for (int64_t r = 0; r < block.rows; ++r) {
+      const auto row = static_cast<size_t>(r);
+      if (plain[row] < errors[row]) block.q[j * kRows + r] = nearest[r];
     }
-    errors[static_cast<size_t>(r)] = sum;
   }
+  for (size_t r = 0; r < errors.size(); ++r) errors[r] = std::min(errors[r], plain[r]);
   return errors;
 }
 
-// Where a group stands while its scale and its q are improved.
-struct GroupState {
-  alignas(64) Block q;         // [group_size]
-  alignas(64) Block start;     // s q in the beginning, and then by how much it has fallen
-  alignas(64) Block gradient;  // E H of the group's channels
-  alignas(64) Block coupled;   // H q of the group's channels
-  alignas(64) float scale[kRows];
-};
-
-void LoadGroup(const RowBlock& block, int64_t first, int64_t size, GroupState& group) {
-  for (int64_t r = 0; r < kRows; ++r) group.scale[r] = r < block.rows ? block.Scale(r, first) : 1;
-  for (int64_t j = 0; j < size; ++j) {
-    for (int64_t r = 0; r < kRows; ++r) {
-      const int64_t at = r * block.k + first + j;
-      group.q[j][r] = block.q[at];
-      group.gradient[j][r] = block.gradient[at];
-      group.start[j][r] = block.q[at] * group.scale[r];
-      group.coupled[j][r] = 0;
+// sums = E H.
+void ComputeGradient(RowBlock& block) {
+  const int64_t size = block.error.group_size();
+  std::ranges::fill(block.sums.span(), 0.0f);
+  alignas(64) float e[kRows];
+  for (int64_t first = 0; first < block.k; first += size) {
+    const float* scale = block.Scale(first);
+    for (int64_t j = 0; j < size; ++j) {
+      const int64_t at = (first + j) * kRows;
+      for (int64_t r = 0; r < kRows; ++r) e[r] = block.w[at + r] - block.q[at + r] * scale[r];
+      SetFactor(e, j, size, block.factors.data());
     }
+    Multiply(block.error.Coupling(first / size), block.k, size, block.factors.data(),
+             /*accumulate=*/true, block.sums.data());
   }
 }
 
-// The best scale for the group's q, s + q g / q H q, as far as it can be stored.
-void ImproveScale(const float* tiles, int64_t first, int64_t size, int64_t rows, DataType dtype,
-                  GroupState& group) {
+// A group while its scale and its q are improved.
+struct GroupState {
+  alignas(64) float start[OutputError::kMaxGroup][kRows];     // s q in the beginning
+  alignas(64) float gradient[OutputError::kMaxGroup][kRows];  // E H of the group's channels
+  alignas(64) float coupled[OutputError::kMaxGroup][kRows];   // H q of the group's channels
+  RowSums fall;                                               // of the errors
+};
+
+// The best scale for the group's q, s + q g / q H q, as far as it can be stored. `q`: [size,
+// kRows], `scale`: [kRows].
+void ImproveScale(const float* panel, int64_t first, int64_t size, DataType dtype, const float* q,
+                  float* factors, float* scale, GroupState& group) {
   alignas(64) float qg[kRows] = {}, qhq[kRows] = {}, change[kRows] = {};
-  for (int64_t j = 0; j < size; ++j) {
-    AddMultiples(group.q[j], tiles, size, j, first, 0, size, group.coupled);
-  }
+  for (int64_t j = 0; j < size; ++j) SetFactor(q + j * kRows, j, size, factors);
+  Multiply(panel + first * size, size, size, factors, /*accumulate=*/false, group.coupled[0]);
   for (int64_t j = 0; j < size; ++j) {
     for (int64_t r = 0; r < kRows; ++r) {
-      qg[r] += group.q[j][r] * group.gradient[j][r];
-      qhq[r] += group.q[j][r] * group.coupled[j][r];
+      qg[r] += q[j * kRows + r] * group.gradient[j][r];
+      qhq[r] += q[j * kRows + r] * group.coupled[j][r];
     }
   }
-  for (int64_t r = 0; r < rows; ++r) {
+  for (int64_t r = 0; r < kRows; ++r) {
     if (!(qhq[r] > 0)) continue;
-    const float scale = RoundToStored(group.scale[r] + qg[r] / qhq[r], dtype);
-    const float step = scale - group.scale[r];
-    if (scale == 0 || !std::isfinite(scale) || !(step * (2 * qg[r] - step * qhq[r]) > 0)) continue;
-    group.scale[r] = scale;
+    const float better = RoundToStored(scale[r] + qg[r] / qhq[r], dtype);
+    const float step = better - scale[r];
+    const float fall = step * (2 * qg[r] - step * qhq[r]);
+    if (better == 0 || !std::isfinite(better) || !(fall > 0)) continue;
+    scale[r] = better;
     change[r] = -step;
+    group.fall[static_cast<size_t>(r)] += double{fall};
   }
   for (int64_t j = 0; j < size; ++j) {
     for (int64_t r = 0; r < kRows; ++r) group.gradient[j][r] += change[r] * group.coupled[j][r];
   }
 }
 
-// The best q of each channel in turn, q + g / (s H_jj).
-void ImproveChannels(const OutputError& error, const float* tiles, int64_t first, int64_t size,
-                     GroupState& group) {
+// The best q of each channel in turn, q + g / (s H_jj). Only the gradient of those to come is kept.
+void ImproveChannels(const OutputError& error, const float* panel, int64_t first, int64_t size,
+                     const float* scale, float* q, GroupState& group) {
   alignas(64) float inverse[kRows], change[kRows];
-  for (int64_t r = 0; r < kRows; ++r) inverse[r] = 1 / group.scale[r];
-  for (int64_t j = 0; j < size; ++j) {
-    const float h = 1 / error.diagonal()[static_cast<size_t>(first + j)];
-    float* q = group.q[j];
+  for (int64_t r = 0; r < kRows; ++r) inverse[r] = 1 / scale[r];
+  for (int64_t j = 0; j < size; ++j, q += kRows) {
+    const float h = error.diagonal()[static_cast<size_t>(first + j)], inverse_h = 1 / h;
     const float* gradient = group.gradient[j];
     for (int64_t r = 0; r < kRows; ++r) {
-      const float best = RoundToInt4(q[r] + gradient[r] * h * inverse[r]);
-      change[r] = (q[r] - best) * group.scale[r];
+      const float best = RoundToInt4(q[r] + gradient[r] * inverse_h * inverse[r]);
+      change[r] = (q[r] - best) * scale[r];
+      group.fall[static_cast<size_t>(r)] -= double{change[r] * (2 * gradient[r] + change[r] * h)};
       q[r] = best;
     }
-    AddMultiples(change, tiles, size, j, first, 0, size, group.gradient);
+    for (int64_t i = j + 1; i < size; ++i) {
+      AddMultiple(change, panel[(first + i) * size + j], group.gradient[i]);
+    }
   }
 }
 
-// One sweep over the groups.
-void Descend(DataType dtype, RowBlock& block) {
+// One sweep over the groups; returns by how much the errors fell. `last`: afterwards `sums` is not
+// needed any more.
+RowSums Descend(DataType dtype, bool last, RowBlock& block) {
   const OutputError& error = block.error;
-  const int64_t k = block.k, size = error.group_size();
+  const int64_t size = error.group_size();
   static thread_local GroupState group;
-  for (int64_t first = 0; first < k; first += size) {
-    const float* tiles = error.Coupling(first / size);
-    LoadGroup(block, first, size, group);
-    ImproveScale(tiles, first, size, block.rows, dtype, group);
-    ImproveChannels(error, tiles, first, size, group);
-    for (int64_t r = 0; r < block.rows; ++r) {
-      block.scales[r * (k / size) + first / size] = group.scale[r];
-      for (int64_t j = 0; j < size; ++j) {
-        block.q[r * k + first + j] = group.q[j][r];
-        group.start[j][r] -= group.q[j][r] * group.scale[r];
-      }
+  group.fall = {};
+  alignas(64) float change[kRows];
+  for (int64_t first = 0; first < block.k; first += size) {
+    const float* panel = error.Coupling(first / size);
+    float* scale = block.scales.data() + first / size * kRows;
+    float* q = block.q.data() + first * kRows;
+    std::copy_n(block.sums.data() + first * kRows, size * kRows, group.gradient[0]);
+    for (int64_t j = 0; j < size; ++j) {
+      for (int64_t r = 0; r < kRows; ++r) group.start[j][r] = q[j * kRows + r] * scale[r];
     }
-    AddProduct(group.start, size, tiles, 0, block.rows, k, block.gradient.data());
+    ImproveScale(panel, first, size, dtype, q, block.factors.data(), scale, group);
+    ImproveChannels(error, panel, first, size, scale, q, group);
+    for (int64_t j = 0; j < size; ++j) {
+      for (int64_t r = 0; r < kRows; ++r) {
+        change[r] = group.start[j][r] - q[j * kRows + r] * scale[r];
+      }
+      SetFactor(change, j, size, block.factors.data());
+    }
+    const int64_t from = last ? first + size : 0;
+    Multiply(panel + from * size, block.k - from, size, block.factors.data(), /*accumulate=*/true,
+             block.sums.data() + from * kRows);
   }
+  return group.fall;
+}
+
+// Rounds the block; returns the errors of its rows.
+RowSums RoundBlock(int sweeps, DataType dtype, RowBlock& block) {
+  RowSums errors = ChooseRounding(block);
+  if (sweeps == 0) return errors;
+  ComputeGradient(block);
+  for (int sweep = 0; sweep < sweeps; ++sweep) {
+    const RowSums fall = Descend(dtype, sweep + 1 == sweeps, block);
+    for (size_t r = 0; r < errors.size(); ++r) errors[r] -= fall[r];
+  }
+  return errors;
 }
 
 }  // namespace
-
-OutputError::OutputError(std::span<const float> gram, int64_t k, int64_t group_size,
-                         std::string_view where, ThreadPool& pool)
-    : k_(k), group_size_(group_size), diagonal_(static_cast<size_t>(k)), coupling_(k * k) {
-  FPTQ_CHECK(std::ssize(gram) == k * k && k % group_size == 0 && group_size % 32 == 0 &&
-             group_size <= kMaxBlock);
-  double mean = 0;
-  for (int64_t j = 0; j < k; ++j)
-    mean += gram[static_cast<size_t>(j * k + j)] / static_cast<double>(k);
-  if (!std::isfinite(mean)) {
-    throw Error("{}: expected finite sums of products of activations, found {}", where, mean);
-  }
-  // Of the mean: what calibration did not show must not go unpunished, and calibration text is not
-  // the text of use. A site that calibration saw dead is rounded plainly.
-  constexpr double kDamping = 0.05;
-  const auto damping = static_cast<float>(mean > 0 ? kDamping * mean : 1);
-  std::vector<float> damped(gram.begin(), gram.end());
-  for (int64_t j = 0; j < k; ++j) {
-    float& value = damped[static_cast<size_t>(j * k + j)];
-    value += damping;
-    diagonal_[static_cast<size_t>(j)] = value;
-  }
-  for (int64_t group = 0; group < k / group_size; ++group) {
-    PackTiles(damped.data() + group * group_size * k, k, group_size,
-              coupling_.data() + group * group_size * k);
-  }
-  order_.resize(static_cast<size_t>(k));
-  std::iota(order_.begin(), order_.end(), 0);
-  std::ranges::stable_sort(order_, std::ranges::greater{},
-                           [&](int32_t j) { return diagonal_[static_cast<size_t>(j)]; });
-  Factor(damped, where, pool);
-}
-
-void OutputError::Factor(std::span<const float> damped, std::string_view where, ThreadPool& pool) {
-  AlignedBuffer<float> r(k_ * k_);
-  pool.ParallelFor(k_, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const float* row = damped.data() + order_[static_cast<size_t>(i)] * k_;
-      for (int64_t j = 0; j < k_; ++j) r[i * k_ + j] = row[order_[static_cast<size_t>(j)]];
-    }
-  });
-  if (!FactorUpper(r.span(), k_, pool)) {
-    throw Error("{}: expected sums of products of activations that are positive definite", where);
-  }
-  std::vector<float> inverse(static_cast<size_t>(k_));
-  for (int64_t j = 0; j < k_; ++j) inverse[static_cast<size_t>(j)] = 1 / r[j * k_ + j];
-  pool.ParallelFor(k_, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      for (int64_t j = 0; j < k_; ++j) r[i * k_ + j] *= inverse[static_cast<size_t>(j)];
-    }
-  });
-  feedback_.Resize(k_ * k_);
-  for (int64_t first = 0; first < k_; first += kBlock) {
-    PackTiles(r.data() + first * k_, k_, std::min(kBlock, k_ - first),
-              feedback_.data() + first * k_);
-  }
-}
 
 GroupQuantized RoundGptq(const SourceLinear& linear, const OutputError& error, int sweeps,
                          DataType dtype, ThreadPool& pool) {
@@ -312,38 +281,39 @@ GroupQuantized RoundGptq(const SourceLinear& linear, const OutputError& error, i
   FPTQ_CHECK(k == error.k());
   GroupQuantized result = QuantizeGroups(linear, error.diagonal(), error.group_size(), dtype, pool);
   std::vector<double> errors(static_cast<size_t>(linear.channels));
-  std::vector<double> norms(static_cast<size_t>(linear.channels));  // w H w^T
+  std::vector<double> norms(errors.size());  // w H w^T
   pool.ParallelEach((linear.channels + kRows - 1) / kRows, [&](int64_t i) {
     const int64_t first = i * kRows;
-    RowBlock block(error, linear, first, std::min(kRows, linear.channels - first));
-    std::copy_n(result.scales.begin() + first * groups, block.rows * groups, block.scales.data());
-    ComputeGradient(block);  // of q = 0
-    std::ranges::copy(Errors(block), norms.begin() + first);
-
-    RoundPlainly(block);
-    ComputeGradient(block);
-    const std::vector<double> plain = Errors(block);
-    RoundInOrder(block);
-    ComputeGradient(block);
-    const std::vector<double> in_order = Errors(block);
-    bool replaced = false;
-    for (int64_t r = 0; r < block.rows; ++r) {
-      if (in_order[static_cast<size_t>(r)] <= plain[static_cast<size_t>(r)]) continue;
-      replaced = true;
-      for (int64_t j = 0; j < k; ++j) {
-        block.q[r * k + j] = RoundToInt4(block.w[r * k + j] / block.Scale(r, j));
+    RowBlock block(error, linear, first);
+    for (int64_t g = 0; g < groups; ++g) {
+      for (int64_t r = 0; r < kRows; ++r) {
+        block.scales[g * kRows + r] =
+            r < block.rows ? result.scales[static_cast<size_t>((first + r) * groups + g)] : 1.0f;
       }
     }
-    if (replaced) ComputeGradient(block);
-    for (int sweep = 0; sweep < sweeps; ++sweep) Descend(dtype, block);
-    std::ranges::copy(Errors(block), errors.begin() + first);
-    std::copy_n(block.scales.data(), block.rows * groups, result.scales.begin() + first * groups);
-    std::copy_n(block.q.data(), block.rows * k, result.q.begin() + first * k);
+    const RowSums norm =
+        RoundInOrder(block, [](int64_t, const float*, float* q) { std::fill_n(q, kRows, 0.0f); });
+    std::copy_n(norm.begin(), block.rows, norms.begin() + first);
+    const RowSums left = RoundBlock(sweeps, dtype, block);
+    std::copy_n(left.begin(), block.rows, errors.begin() + first);
+    for (int64_t r = 0; r < block.rows; ++r) {
+      const auto row = static_cast<size_t>(first + r);
+      for (int64_t g = 0; g < groups; ++g) {
+        result.scales[row * static_cast<size_t>(groups) + static_cast<size_t>(g)] =
+            block.scales[g * kRows + r];
+      }
+      int8_t* q = result.q.data() + (first + r) * k;
+      for (int64_t j = 0; j < k; ++j) q[j] = static_cast<int8_t>(block.q[j * kRows + r]);
+    }
   });
   const double error_sum = std::accumulate(errors.begin(), errors.end(), 0.0);
   const double norm_sum = std::accumulate(norms.begin(), norms.end(), 0.0);
   result.relative_error = norm_sum > 0 ? std::sqrt(std::max(error_sum, 0.0) / norm_sum) : 0;
   return result;
 }
+
+// The norm, plain rounding and GPTQ take half a pass each; the gradient and each sweep a whole one,
+// but the last sweep half of it.
+double GptqGemmPasses(int sweeps) { return sweeps == 0 ? 1.5 : 2 + sweeps; }
 
 }  // namespace fptq

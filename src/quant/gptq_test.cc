@@ -73,16 +73,23 @@ double TrueError(const SourceLinear& linear, std::span<const float> gram,
   return total;
 }
 
+OutputError MakeError(std::span<const float> gram, int64_t k, std::string_view where,
+                      ThreadPool& pool) {
+  AlignedBuffer<float> copy(std::ssize(gram));
+  std::ranges::copy(gram, copy.data());
+  return OutputError(std::move(copy), k, kGroup, where, pool);
+}
+
 GroupQuantized Round(const SourceLinear& linear, std::span<const float> gram, int sweeps,
                      int threads = 2) {
   ThreadPool pool(threads);
-  const OutputError error(gram, linear.k, kGroup, "m", pool);
+  const OutputError error = MakeError(gram, linear.k, "m", pool);
   return RoundGptq(linear, error, sweeps, DataType::kF16, pool);
 }
 
 GroupQuantized RoundPlainly(const SourceLinear& linear, std::span<const float> gram) {
   ThreadPool pool(1);
-  const OutputError error(gram, linear.k, kGroup, "m", pool);
+  const OutputError error = MakeError(gram, linear.k, "m", pool);
   return QuantizeGroups(linear, error.diagonal(), kGroup, DataType::kF16, pool);
 }
 
@@ -162,10 +169,10 @@ TEST(OutputError, NamesWhereActivationsAreNotFinite) {
        {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     std::vector<float> gram = Gram(kK, 300);
     gram[7 * kK + 7] = bad;
-    EXPECT_ERROR("layer 3, mlp_in", OutputError(gram, kK, kGroup, "layer 3, mlp_in", pool));
+    EXPECT_ERROR("layer 3, mlp_in", MakeError(gram, kK, "layer 3, mlp_in", pool));
     gram = Gram(kK, 300);
     gram[7 * kK + 9] = gram[9 * kK + 7] = bad;
-    EXPECT_ERROR("layer 3, mlp_in", OutputError(gram, kK, kGroup, "layer 3, mlp_in", pool));
+    EXPECT_ERROR("layer 3, mlp_in", MakeError(gram, kK, "layer 3, mlp_in", pool));
   }
 }
 

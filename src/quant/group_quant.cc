@@ -1,27 +1,15 @@
 #include "quant/group_quant.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
-#include <cstring>
 
 #include "base/error.h"
+#include "kernels/dispatch.h"
 #include "quant/storage.h"
 
 namespace fptq {
 namespace {
-
-// Four floats side by side: with the compiler's vector types, since it does not vectorize these
-// loops by itself. Any machine gives the same bits.
-using Vec = float __attribute__((vector_size(16)));
-constexpr int64_t kLanes = 4;
-
-inline Vec Load(const float* p) {
-  Vec v;
-  std::memcpy(&v, p, sizeof(v));
-  return v;
-}
-
-inline float Sum(Vec v) { return (v[0] + v[1]) + (v[2] + v[3]); }
 
 // For the q that a scale leads to: sum d w q and sum d q^2. The best scale for these q is their
 // ratio (least squares), and it lowers the error from sum d w^2 by `Gain`.
@@ -35,14 +23,24 @@ struct Fit {
 
 // Half to even, by adding a number so large that its last digit is 1. Clamping first gives the same
 // and bounds what is rounded.
-inline Vec RoundToInt4(Vec x) {
+inline float RoundToInt4(float x) {
   constexpr float kMagic = 0x1.8p23f;
-  x = x < -8.0f ? Vec{} - 8.0f : x;
-  x = x > 7.0f ? Vec{} + 7.0f : x;
+  x = std::min(std::max(x, -8.0f), 7.0f);
   return (x + kMagic) - kMagic;
 }
 
-inline float RoundToInt4(float x) { return RoundToInt4(Vec{} + x)[0]; }
+// The sum of f(i) for i < n, a multiple of 8, in lanes that the compiler can make vectors of.
+template <typename F>
+double Sum(int64_t n, F f) {
+  constexpr int kLanes = 8;
+  double lanes[kLanes] = {};
+  for (int64_t i = 0; i < n; i += kLanes) {
+    for (int lane = 0; lane < kLanes; ++lane) lanes[lane] += f(i + lane);
+  }
+  double sum = 0;
+  for (const double lane : lanes) sum += lane;
+  return sum;
+}
 
 // One group: its weights w, the weights d of their errors, and d * w. Its size is a multiple of 32.
 struct Group {
@@ -51,29 +49,23 @@ struct Group {
   const float* dw;
   int64_t size;
 
-  Fit FitFor(float inverse_scale) const;
-  double Error(float scale) const;
+  // The fits by scales 1 / inverse_scales[i].
+  template <size_t kCount>
+  std::array<Fit, kCount> Fits(const std::array<float, kCount>& inverse_scales) const {
+    std::array<float, kCount> wq, qq;
+    Kernels().fit_int4({.w = w,
+                        .d = d,
+                        .dw = dw,
+                        .n = size,
+                        .inverse_scales = inverse_scales.data(),
+                        .count = kCount,
+                        .wq = wq.data(),
+                        .qq = qq.data()});
+    std::array<Fit, kCount> fits;
+    for (size_t i = 0; i < kCount; ++i) fits[i] = {wq[i], qq[i]};
+    return fits;
+  }
 };
-
-Fit Group::FitFor(float inverse_scale) const {
-  Vec wq = {};
-  Vec qq = {};
-  for (int64_t i = 0; i < size; i += kLanes) {
-    const Vec q = RoundToInt4(Load(w + i) * inverse_scale);
-    wq += Load(dw + i) * q;
-    qq += Load(d + i) * q * q;
-  }
-  return {Sum(wq), Sum(qq)};
-}
-
-double Group::Error(float scale) const {
-  double error = 0;
-  for (int64_t i = 0; i < size; ++i) {
-    const double difference = double{w[i]} - double{scale} * double{RoundToInt4(w[i] / scale)};
-    error += double{d[i]} * difference * difference;
-  }
-  return error;
-}
 
 // The best scale of a group, as it is stored; 1 for a group of zeros.
 float SearchScale(const Group& group, DataType dtype) {
@@ -82,21 +74,25 @@ float SearchScale(const Group& group, DataType dtype) {
   float scale = absmax / 7;
   if (!std::isnormal(scale)) return 1;
 
-  // The largest weight falls on +-kFirst .. +-kLast: below 7 the range is wasted, beyond 8 it
-  // clips.
-  constexpr float kFirst = 5.0f, kLast = 11.0f, kStep = 0.25f;
+  // The largest weight falls on +-kFirst, kFirst + kStep, ...: below 7 the range is wasted, beyond
+  // 8 it clips.
+  constexpr float kFirst = 5.0f, kStep = 0.25f;
+  constexpr int kSteps = 25;
+  std::array<float, 2 * kSteps> inverse_scales;
+  for (size_t i = 0; i < kSteps; ++i) {
+    const float steps = kFirst + kStep * static_cast<float>(i);
+    inverse_scales[2 * i] = steps / absmax;
+    inverse_scales[2 * i + 1] = -steps / absmax;
+  }
   Fit best;
-  for (float steps = kFirst; steps <= kLast; steps += kStep) {
-    for (const float sign : {1.0f, -1.0f}) {
-      const Fit fit = group.FitFor(sign * steps / absmax);
-      if (fit.Gain() > best.Gain()) best = fit;
-    }
+  for (const Fit& fit : group.Fits(inverse_scales)) {
+    if (fit.Gain() > best.Gain()) best = fit;
   }
   // Alternates between the best scale for these q and the best q for this scale.
   constexpr int kRefinements = 4;
   for (int i = 0; i < kRefinements && best.Gain() > 0; ++i) {
     scale = best.Scale();
-    const Fit fit = group.FitFor(1 / scale);
+    const Fit fit = group.Fits(std::array{1 / scale})[0];
     if (!(fit.Gain() > best.Gain())) break;
     best = fit;
   }
@@ -146,26 +142,26 @@ GroupQuantized QuantizeGroups(const SourceLinear& linear, std::span<const float>
   std::vector<RowError> errors(static_cast<size_t>(linear.channels));
 
   pool.ParallelFor(linear.channels, [&](int64_t begin, int64_t end) {
-    std::vector<float> dw(static_cast<size_t>(group_size));
+    std::vector<float> dw(static_cast<size_t>(group_size)), q(dw.size());
     for (int64_t n = begin; n < end; ++n) {
       RowError& row = errors[static_cast<size_t>(n)];
       for (int64_t g = 0; g < groups; ++g) {
         const int64_t first = n * k + g * group_size;
-        const Group group{.w = linear.weight.data() + first,
-                          .d = d.data() + g * group_size,
-                          .dw = dw.data(),
-                          .size = group_size};
-        for (int64_t i = 0; i < group_size; ++i) {
-          dw[static_cast<size_t>(i)] = group.d[i] * group.w[i];
-          row.norm += double{group.d[i]} * double{group.w[i]} * double{group.w[i]};
-        }
-        const float scale = SearchScale(group, dtype);
+        const float* const w = linear.weight.data() + first;
+        const float* const weights = d.data() + g * group_size;
+        for (int64_t i = 0; i < group_size; ++i) dw.data()[i] = weights[i] * w[i];
+        const float scale =
+            SearchScale({.w = w, .d = weights, .dw = dw.data(), .size = group_size}, dtype);
         result.scales[static_cast<size_t>(n * groups + g)] = scale;
+        for (int64_t i = 0; i < group_size; ++i) q.data()[i] = RoundToInt4(w[i] / scale);
         for (int64_t i = 0; i < group_size; ++i) {
-          result.q[static_cast<size_t>(first + i)] =
-              static_cast<int8_t>(RoundToInt4(group.w[i] / scale));
+          result.q[static_cast<size_t>(first + i)] = static_cast<int8_t>(q.data()[i]);
         }
-        row.error += group.Error(scale);
+        row.norm += Sum(group_size, [&](int64_t i) { return double{dw.data()[i]} * double{w[i]}; });
+        row.error += Sum(group_size, [&](int64_t i) {
+          const double difference = double{w[i]} - double{scale} * double{q.data()[i]};
+          return double{weights[i]} * difference * difference;
+        });
       }
     }
   });

@@ -18,19 +18,45 @@ std::vector<float> SiteStatistics::MeanSquares() const {
   return means;
 }
 
-void SiteStatistics::DivideChannels(std::span<const float> scales) {
+void SiteStatistics::DivideChannels(std::span<const float> scales, ThreadPool& pool) {
   FPTQ_CHECK(std::ssize(scales) == k());
   for (size_t j = 0; j < scales.size(); ++j) {
     absmax[j] /= scales[j];
     sum_squares[j] /= double{scales[j]} * double{scales[j]};
   }
-  const auto divide_rows = [&](AlignedBuffer<float>& matrix) {
-    for (int64_t i = 0; i < matrix.size(); ++i) matrix[i] /= scales[static_cast<size_t>(i % k())];
+  const int64_t n = k();
+  const auto divide_row = [&](float* row) {
+    for (int64_t j = 0; j < n; ++j) row[j] /= scales.data()[j];
   };
-  divide_rows(sample);
-  divide_rows(gram);
-  for (int64_t i = 0; i < gram.size(); ++i) gram[i] /= scales[static_cast<size_t>(i / k())];
+  for (int64_t r = 0; r < sample_rows; ++r) divide_row(sample.data() + r * n);
+  pool.ParallelFor(gram.size() / n, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      float* row = gram.data() + i * n;
+      divide_row(row);
+      for (int64_t j = 0; j < n; ++j) row[j] /= scales.data()[i];
+    }
+  });
 }
+
+namespace {
+
+// Fills what is above the diagonal of a symmetric matrix, [n, n], in squares that fit the cache. n
+// is a multiple of 32.
+void MirrorBelow(std::span<float> matrix, int64_t n, ThreadPool& pool) {
+  constexpr int64_t kSquare = 32;
+  pool.ParallelEach(n / kSquare, [&](int64_t square) {
+    const int64_t first = square * kSquare;
+    for (int64_t column = first; column < n; column += kSquare) {
+      for (int64_t i = first; i < first + kSquare; ++i) {
+        for (int64_t j = std::max(column, i + 1); j < column + kSquare; ++j) {
+          matrix.data()[i * n + j] = matrix.data()[j * n + i];
+        }
+      }
+    }
+  });
+}
+
+}  // namespace
 
 LayerObserver::LayerObserver(const ModelConfig& config, const ObserverOptions& options,
                              ThreadPool& pool)
@@ -130,10 +156,7 @@ LayerStatistics LayerObserver::Finish(int64_t layer) {
       }
     }
     if (!options_.gram) continue;
-    const int64_t k = statistics.k();
-    for (int64_t i = 0; i < k; ++i) {
-      for (int64_t j = i + 1; j < k; ++j) statistics.gram[i * k + j] = statistics.gram[j * k + i];
-    }
+    MirrorBelow(statistics.gram.span(), statistics.k(), pool_);
   }
   return std::move(statistics_);
 }

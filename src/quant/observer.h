@@ -26,7 +26,7 @@ struct SiteStatistics {
   std::vector<float> MeanSquares() const;
 
   // The statistics of X' = X diag(s)^-1.
-  void DivideChannels(std::span<const float> scales);
+  void DivideChannels(std::span<const float> scales, ThreadPool& pool);
 };
 
 using LayerStatistics = std::array<SiteStatistics, kActSites>;  // by ActSite

@@ -118,7 +118,8 @@ TEST(SiteStatistics, FollowEqualization) {
   statistics.gram.Resize(4);
   std::ranges::copy(std::vector<float>{4, -6}, statistics.sample.data());
   std::ranges::copy(std::vector<float>{20, 8, 8, 40}, statistics.gram.data());
-  statistics.DivideChannels(std::vector<float>{2, 4});
+  ThreadPool pool(2);
+  statistics.DivideChannels(std::vector<float>{2, 4}, pool);
   EXPECT_EQ(statistics.absmax, (std::vector<float>{2, 1.5f}));
   EXPECT_EQ(statistics.sum_squares, (std::vector<double>{5, 2.5}));
   EXPECT_EQ(statistics.MeanSquares(), (std::vector<float>{2.5f, 1.25f}));

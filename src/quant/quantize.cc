@@ -65,7 +65,7 @@ struct EqualizedLayer {
 // inputs that the quantized layers before it produce, a second HiddenStates goes beside `hidden`
 // and advances by the rounded weights.
 void ForEachLayer(const Input& input, const QuantRecipe& recipe, ThreadPool& pool,
-                  const Progress& progress, FunctionRef<void(const EqualizedLayer&)> on_layer) {
+                  const Progress& progress, FunctionRef<void(EqualizedLayer&)> on_layer) {
   const ModelConfig& config = input.source.config();
   const RoundingMethod& rounding = RoundingOf(recipe);
   const ObserverOptions options = {.rows = input.calibration.TokenCount(),
@@ -126,7 +126,7 @@ void WriteLinear(const SourceLinear& linear, const GroupQuantized& quantized,
   }
 }
 
-void WriteLayer(const ModelConfig& config, const QuantRecipe& recipe, const EqualizedLayer& layer,
+void WriteLayer(const ModelConfig& config, const QuantRecipe& recipe, EqualizedLayer& layer,
                 ThreadPool& pool, TensorSpool& spool, QuantizeReport& report) {
   const RoundingMethod& rounding = RoundingOf(recipe);
   const auto bits = static_cast<int>(recipe.weight_bits);
@@ -248,7 +248,7 @@ QuantizeReport QuantizeCheckpoint(const fs::path& source, const fs::path& output
   report.source_bytes = input.source.checkpoint().TensorBytes();
   {
     TensorSpool layers(folder.staging() / "layers.tmp");
-    ForEachLayer(input, recipe, pool, progress, [&](const EqualizedLayer& layer) {
+    ForEachLayer(input, recipe, pool, progress, [&](EqualizedLayer& layer) {
       std::ranges::copy(layer.policy, std::back_inserter(report.sites));
       WriteLayer(input.source.config(), recipe, layer, pool, layers, report);
     });
@@ -265,10 +265,9 @@ QuantizeReport QuantizeCheckpoint(const fs::path& source, const fs::path& output
 std::vector<SitePolicy> PlanCheckpoint(const fs::path& source, const QuantRecipe& recipe,
                                        ThreadPool& pool, const Progress& progress) {
   std::vector<SitePolicy> sites;
-  ForEachLayer(OpenInput(source, recipe, pool, progress), recipe, pool, progress,
-               [&](const EqualizedLayer& layer) {
-                 std::ranges::copy(layer.policy, std::back_inserter(sites));
-               });
+  ForEachLayer(
+      OpenInput(source, recipe, pool, progress), recipe, pool, progress,
+      [&](EqualizedLayer& layer) { std::ranges::copy(layer.policy, std::back_inserter(sites)); });
   return sites;
 }
 

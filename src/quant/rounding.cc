@@ -1,6 +1,7 @@
 #include "quant/rounding.h"
 
 #include <string>
+#include <utility>
 
 #include "base/error.h"
 #include "quant/gptq.h"
@@ -11,8 +12,8 @@ namespace {
 
 // Each linear by QuantizeGroups with the mean squares of the inputs.
 std::vector<GroupQuantized> RoundWeighted(std::span<const SourceLinear> linears,
-                                          const SiteStatistics& inputs,
-                                          const RoundingOptions& options, ThreadPool& pool) {
+                                          SiteStatistics& inputs, const RoundingOptions& options,
+                                          ThreadPool& pool) {
   const std::vector<float> mean_squares = inputs.MeanSquares();
   std::vector<GroupQuantized> result;
   for (const SourceLinear& linear : linears) {
@@ -23,8 +24,8 @@ std::vector<GroupQuantized> RoundWeighted(std::span<const SourceLinear> linears,
 
 // Scales absmax / (2^(bits - 1) - 1), each weight to the nearest.
 std::vector<GroupQuantized> RoundToNearest(std::span<const SourceLinear> linears,
-                                           const SiteStatistics& inputs,
-                                           const RoundingOptions& options, ThreadPool& pool) {
+                                           SiteStatistics& inputs, const RoundingOptions& options,
+                                           ThreadPool& pool) {
   const std::vector<float> mean_squares = inputs.MeanSquares();
   std::vector<GroupQuantized> result;
   for (const SourceLinear& linear : linears) {
@@ -36,14 +37,13 @@ std::vector<GroupQuantized> RoundToNearest(std::span<const SourceLinear> linears
 
 // All linears by RoundGptq with the sums of products of their inputs.
 std::vector<GroupQuantized> RoundByGptq(std::span<const SourceLinear> linears,
-                                        const SiteStatistics& inputs,
-                                        const RoundingOptions& options, ThreadPool& pool) {
-  const OutputError error(inputs.gram.span(), inputs.k(), options.group_size, linears[0].name,
+                                        SiteStatistics& inputs, const RoundingOptions& options,
+                                        ThreadPool& pool) {
+  const OutputError error(std::move(inputs.gram), inputs.k(), options.group_size, linears[0].name,
                           pool);
-  constexpr int kSweeps = 3;
   std::vector<GroupQuantized> result;
   for (const SourceLinear& linear : linears) {
-    result.push_back(RoundGptq(linear, error, kSweeps, options.dtype, pool));
+    result.push_back(RoundGptq(linear, error, kGptqSweeps, options.dtype, pool));
   }
   return result;
 }

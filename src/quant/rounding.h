@@ -21,10 +21,10 @@ struct RoundingOptions {
   DataType dtype = DataType::kF32;  // in which scales are stored
 };
 
-// Rounds the linears of a site, whose inputs are `inputs`. The result does not depend on the number
-// of threads.
+// Rounds the linears of a site, whose inputs are `inputs`; may take over the memory of
+// `inputs.gram`. The result does not depend on the number of threads.
 using RoundFunction = std::vector<GroupQuantized> (*)(std::span<const SourceLinear> linears,
-                                                      const SiteStatistics& inputs,
+                                                      SiteStatistics& inputs,
                                                       const RoundingOptions& options,
                                                       ThreadPool& pool);
 
