@@ -3,8 +3,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <vector>
 
+#include "base/scratch_file.h"
 #include "base/tensor.h"
 
 namespace fptq {
@@ -14,11 +16,22 @@ namespace fptq {
 // freed with the arena. Not for several threads at a time.
 class Arena {
  public:
+  Arena() = default;
+  // The memory is that of files in `folder`, which nobody sees and which are gone with the arena,
+  // or with the process: the kernel can write it back and take the pages for something else.
+  explicit Arena(std::filesystem::path folder) : folder_(std::move(folder)) {}
+
   // Aligned to 64 bytes.
   std::byte* Allocate(int64_t bytes);
 
  private:
-  std::vector<AlignedBuffer<std::byte>> pieces_;
+  struct Piece {
+    AlignedBuffer<std::byte> memory;  // a view of `file` if there is one
+    ScratchFile file;
+  };
+
+  std::filesystem::path folder_;  // empty: ordinary memory
+  std::vector<Piece> pieces_;
   int64_t used_ = 0;  // of the last piece
 };
 

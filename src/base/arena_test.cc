@@ -1,18 +1,17 @@
 #include "base/arena.h"
 
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <cstring>
 #include <random>
 #include <utility>
 
+#include "base/test_util.h"
+
 namespace fptq {
 namespace {
 
 // Whoever gets memory fills it with a number of its own: nobody's may be overwritten by another.
-TEST(Arena, MemoryIsZeroedAlignedAndNotShared) {
-  Arena arena;
+void ExpectZeroedAlignedAndNotShared(Arena arena) {
   std::mt19937 random(1);
   std::vector<std::pair<std::byte*, size_t>> given;
   for (int i = 0; i < 200; ++i) {
@@ -28,6 +27,13 @@ TEST(Arena, MemoryIsZeroedAlignedAndNotShared) {
     const auto expected = static_cast<std::byte>(i + 1);
     EXPECT_TRUE(std::all_of(p, p + bytes, [&](std::byte b) { return b == expected; })) << i;
   }
+}
+
+TEST(Arena, MemoryIsZeroedAlignedAndNotShared) { ExpectZeroedAlignedAndNotShared(Arena()); }
+
+TEST(Arena, SoIsThatOfFiles) {
+  const TempFolder folder;
+  ExpectZeroedAlignedAndNotShared(Arena(folder.path()));
 }
 
 TEST(Arena, BuffersReachIntoIt) {

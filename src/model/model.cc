@@ -200,22 +200,23 @@ Linear StackLinears(std::span<const SourceLinear> linears, ThreadPool& pool, Mak
   return {.weights = std::move(matrix), .bias = std::move(bias), .act = {}};
 }
 
-Linear Int8Linear(std::span<const SourceLinear> linears, ThreadPool& pool) {
+Linear Int8Linear(std::span<const SourceLinear> linears, Arena& memory, ThreadPool& pool) {
   return StackLinears(
       linears, pool,
-      [](int64_t channels, int64_t k) {
-        return MakeQuantizedMatrix(/*bits=*/8, channels, k, /*group_size=*/k);
+      [&](int64_t channels, int64_t k) {
+        return MakeQuantizedMatrix(/*bits=*/8, channels, k, /*group_size=*/k, &memory);
       },
       PackRowInt8);
 }
 
-template <typename MakeLinear>
-LayerWeights MakeLayerWeights(const SourceLayer& layer, ThreadPool& pool, MakeLinear make_linear) {
+// `layer`: a SourceLayer&, from which `make_linear` may move, or a const one.
+template <typename Layer, typename MakeLinear>
+LayerWeights MakeLayerWeights(Layer& layer, MakeLinear make_linear) {
   LayerWeights weights;
   weights.attn_norm = layer.attn_norm;
   weights.mlp_norm = layer.mlp_norm;
   for (int site = 0; site < kActSites; ++site)
-    weights.linears[site] = make_linear(layer.linears[site], pool);
+    weights.linears[site] = make_linear(layer.linears[site]);
   return weights;
 }
 
@@ -229,14 +230,22 @@ Linear FloatLinear(std::span<const SourceLinear> linears, ThreadPool& pool) {
 }
 
 LayerWeights FloatLayerWeights(const SourceLayer& layer, ThreadPool& pool) {
-  return MakeLayerWeights(layer, pool, FloatLinear);
+  return MakeLayerWeights(
+      layer, [&](const std::vector<SourceLinear>& linears) { return FloatLinear(linears, pool); });
+}
+
+LayerWeights ReadFloatLayer(const ModelSource& source, int64_t layer, ThreadPool& pool) {
+  SourceLayer weights = source.ReadLayer(layer);
+  return MakeLayerWeights(weights, [&](std::vector<SourceLinear>& linears) {
+    const std::vector<SourceLinear> taken = std::move(linears);
+    return FloatLinear(taken, pool);
+  });
 }
 
 std::shared_ptr<const Model> LoadModel(const std::filesystem::path& path, ThreadPool& pool,
-                                       FloatForm form) {
+                                       FloatForm form, Arena memory) {
   ModelSource source = ModelSource::Open(path);
   TokenizerFiles files = source.LoadTokenizer();
-  Arena memory;
   std::vector<LayerWeights> layers;
   if (source.quantized()) {
     const auto quantization = CompressedTensorsConfig::Parse(
@@ -246,9 +255,15 @@ std::shared_ptr<const Model> LoadModel(const std::filesystem::path& path, Thread
     }
   } else {
     for (int64_t layer = 0; layer < source.config().layers; ++layer) {
-      const SourceLayer weights = source.ReadLayer(layer);
-      layers.push_back(form == FloatForm::kInt8 ? MakeLayerWeights(weights, pool, Int8Linear)
-                                                : FloatLayerWeights(weights, pool));
+      if (form == FloatForm::kFloat32) {
+        layers.push_back(ReadFloatLayer(source, layer, pool));
+      } else {
+        const SourceLayer weights = source.ReadLayer(layer);
+        layers.push_back(MakeLayerWeights(weights, [&](const std::vector<SourceLinear>& linears) {
+          return Int8Linear(linears, memory, pool);
+        }));
+      }
+      source.checkpoint().ReleasePages();
     }
   }
   std::vector<float> final_norm = source.ReadVector(source.Name(source.arch().final_norm));

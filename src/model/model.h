@@ -37,13 +37,15 @@ enum class FloatForm {
           // the memory, no calibration, not much worse
 };
 
-// Loads a quantized folder (W4A8, int8 lm_head) or a float source.
+// Loads a quantized folder (W4A8, int8 lm_head) or a float source. Integer weights go to `memory`.
 std::shared_ptr<const Model> LoadModel(const std::filesystem::path& path, ThreadPool& pool,
-                                       FloatForm form = FloatForm::kFloat32);
+                                       FloatForm form = FloatForm::kFloat32, Arena memory = {});
 
 // Float weights in the kernels' layout; for a site, its linears one below the other.
 Linear FloatLinear(std::span<const SourceLinear> linears, ThreadPool& pool);
 LayerWeights FloatLayerWeights(const SourceLayer& layer, ThreadPool& pool);
+// The same of a layer of `source`; what is converted is freed site by site.
+LayerWeights ReadFloatLayer(const ModelSource& source, int64_t layer, ThreadPool& pool);
 
 // The whole forward pass; logits are in act.logits.
 void Forward(const Model& model, const ForwardBatch& batch, KvCache& cache, ThreadPool& pool,

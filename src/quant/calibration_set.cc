@@ -51,15 +51,16 @@ int64_t CalibrationSet::LongestSequence() const {
 }
 
 CalibrationSet MakeCalibrationSet(const QuantRecipe& recipe, const ModelSource& source,
-                                  const Tokenizer& tokenizer, ThreadPool& pool,
-                                  const Progress& progress) {
+                                  const Tokenizer& tokenizer, const std::filesystem::path& scratch,
+                                  ThreadPool& pool, const Progress& progress) {
   const ModelConfig& config = source.config();
   const std::vector<int32_t> prefix = Prefix(config, tokenizer);
   const int64_t length = std::min(recipe.sequence_length, config.max_positions);
   if (recipe.calibration == kSelfCalibration) {
     const SelfTextOptions options = {
         .tokens = recipe.calibration_tokens, .length = length, .seed = recipe.seed};
-    const auto model = LoadModel(source.checkpoint().path(), pool, FloatForm::kInt8);
+    const auto model =
+        LoadModel(source.checkpoint().path(), pool, FloatForm::kInt8, Arena(scratch));
     return {SampleSelfText(*model, prefix, options, pool, progress)};
   }
   std::vector<int32_t> tokens;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <vector>
 
 #include "base/progress.h"
@@ -24,9 +25,10 @@ struct CalibrationSet {
 //  self    text that the model writes itself (self_text.h);
 //  random  tokens that are uniform over the vocabulary without special tokens;
 //  a file  the beginning of that text.
-// If the tokenizer begins texts with a BOS token, so does every sequence. `progress` may be empty.
+// If the tokenizer begins texts with a BOS token, so does every sequence. `scratch`: a folder for
+// the weights of the model that writes; empty: memory holds them. `progress` may be empty.
 CalibrationSet MakeCalibrationSet(const QuantRecipe& recipe, const ModelSource& source,
-                                  const Tokenizer& tokenizer, ThreadPool& pool,
-                                  const Progress& progress);
+                                  const Tokenizer& tokenizer, const std::filesystem::path& scratch,
+                                  ThreadPool& pool, const Progress& progress);
 
 }  // namespace fptq

@@ -28,7 +28,7 @@ struct Source {
 
   CalibrationSet Set(const QuantRecipe& recipe, int threads = 1) const {
     ThreadPool pool(threads);
-    return MakeCalibrationSet(recipe, source, tokenizer, pool, {});
+    return MakeCalibrationSet(recipe, source, tokenizer, {}, pool, {});
   }
 };
 

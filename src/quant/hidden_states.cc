@@ -1,6 +1,7 @@
 #include "quant/hidden_states.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace fptq {
 namespace {
@@ -11,15 +12,17 @@ ForwardBatch Batch(const std::vector<int32_t>& tokens) {
 
 }  // namespace
 
-HiddenStates::HiddenStates(const ModelSource& source, const CalibrationSet& set, ThreadPool& pool)
+HiddenStates::HiddenStates(const ModelSource& source, const CalibrationSet& set, Arena memory,
+                           ThreadPool& pool)
     : config_(source.config()),
       set_(set),
       pool_(pool),
       activations_(config_, set.LongestSequence(), /*max_logits_rows=*/0),
-      cache_(config_, KvType::kF32, /*slots=*/1, set.LongestSequence(), /*layers=*/1) {
+      cache_(config_, KvType::kF32, /*slots=*/1, set.LongestSequence(), /*layers=*/1),
+      memory_(std::move(memory)) {
   for (const std::vector<int32_t>& tokens : set.sequences) {
     EmbedTokens(config_, source.embedding(), Batch(tokens), pool, activations_);
-    hidden_.emplace_back(std::ssize(tokens) * config_.hidden);
+    hidden_.push_back(MakeBuffer<float>(std::ssize(tokens) * config_.hidden, &memory_));
     std::copy_n(activations_.hidden.data(), hidden_.back().size(), hidden_.back().data());
   }
   // All sequences begin at position 0, so the rotations of the longest serve all of them.

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "base/arena.h"
 #include "base/tensor.h"
 #include "base/thread_pool.h"
 #include "model/kv_cache.h"
@@ -16,8 +17,9 @@ namespace fptq {
 // the float model, and those of the model quantized so far.
 class HiddenStates {
  public:
-  // Before the first layer. `source` and `set` must outlive this.
-  HiddenStates(const ModelSource& source, const CalibrationSet& set, ThreadPool& pool);
+  // Before the first layer. `source` and `set` must outlive this. The states lie in `memory`.
+  HiddenStates(const ModelSource& source, const CalibrationSet& set, Arena memory,
+               ThreadPool& pool);
 
   // Runs the layer over all sequences, one after the other; `observer` may be null.
   void Advance(const LayerWeights& weights, int64_t layer, ActivationObserver* observer);
@@ -27,7 +29,8 @@ class HiddenStates {
   const CalibrationSet& set_;
   ThreadPool& pool_;
   Activations activations_;
-  KvCache cache_;                             // of one layer
+  KvCache cache_;  // of one layer
+  Arena memory_;
   std::vector<AlignedBuffer<float>> hidden_;  // by sequence: [tokens, hidden]
 };
 

@@ -21,13 +21,13 @@ CalibrationSet TestSet(const ModelSource& source, ThreadPool& pool) {
   QuantRecipe recipe;
   recipe.calibration_tokens = 150;
   recipe.sequence_length = 64;
-  return MakeCalibrationSet(recipe, source, Tokenizer(source.LoadTokenizer()), pool, {});
+  return MakeCalibrationSet(recipe, source, Tokenizer(source.LoadTokenizer()), {}, pool, {});
 }
 
 std::vector<LayerStatistics> Observe(const ModelSource& source, const CalibrationSet& set,
                                      ThreadPool& pool) {
   std::vector<LayerStatistics> layers;
-  HiddenStates hidden(source, set, pool);
+  HiddenStates hidden(source, set, {}, pool);
   for (int64_t layer = 0; layer < source.config().layers; ++layer) {
     LayerObserver observer(source.config(),
                            {.rows = set.TokenCount(), .sample_rows = kSampleRows, .gram = true},

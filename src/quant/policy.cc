@@ -46,55 +46,84 @@ struct Site {
   }
 };
 
-// The site's linears with `scales` folded in, rounded in the recipe's bits, as floats. 4 bits by
-// QuantizeGroups whatever the recipe's method is: it need not be exact to tell which alternative is
-// best.
-Linear RoundedLinears(const Site& site, std::span<const float> scales, ThreadPool& pool) {
-  std::vector<float> mean_squares = site.inputs.MeanSquares();
-  for (size_t j = 0; j < scales.size(); ++j) mean_squares[j] /= scales[j] * scales[j];
+// Output channels [first, first + channels) of a linear, multiplied by `scales`.
+SourceLinear Channels(const SourceLinear& from, int64_t first, int64_t channels,
+                      std::span<const float> scales, ThreadPool& pool) {
+  SourceLinear part = {
+      .name = from.name, .channels = channels, .k = from.k, .weight = {}, .bias = {}};
+  part.weight.Resize(channels * from.k);
+  std::copy_n(from.weight.data() + first * from.k, part.weight.size(), part.weight.data());
+  if (!from.bias.empty())
+    part.bias.assign(from.bias.begin() + first, from.bias.begin() + first + channels);
+  ScaleInputs({&part, 1}, scales, pool);
+  return part;
+}
+
+// The linear rounded in the recipe's bits, as floats. 4 bits by QuantizeGroups whatever the
+// recipe's method is: it need not be exact to tell which alternative is best.
+Linear RoundedLinear(const Site& site, SourceLinear linear, std::span<const float> mean_squares,
+                     ThreadPool& pool) {
   const DataType dtype = site.layer.config.dtype;
   const int64_t group_size = site.group_size();
-  std::vector<SourceLinear> rounded;
-  for (const SourceLinear& from : site.layer.source.linears[static_cast<size_t>(site.site)]) {
-    SourceLinear& linear = rounded.emplace_back();
-    linear = {
-        .name = from.name, .channels = from.channels, .k = from.k, .weight = {}, .bias = from.bias};
-    linear.weight.Resize(from.weight.size());
-    std::ranges::copy(from.weight.span(), linear.weight.data());
-    ScaleInputs({&linear, 1}, scales, pool);
-    const GroupQuantized quantized =
-        site.recipe.weight_bits == 4
-            ? QuantizeGroups(linear, mean_squares, group_size, dtype, pool)
-            : QuantizeNearest(linear, mean_squares, static_cast<int>(site.recipe.weight_bits),
-                              group_size, dtype, pool);
-    pool.ParallelFor(std::ssize(quantized.scales), [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin * group_size; i < end * group_size; ++i) {
-        linear.weight[i] = quantized.scales[static_cast<size_t>(i / group_size)] *
-                           static_cast<float>(quantized.q[static_cast<size_t>(i)]);
-      }
-    });
-  }
-  return FloatLinear(rounded, pool);
+  const GroupQuantized quantized =
+      site.recipe.weight_bits == 4
+          ? QuantizeGroups(linear, mean_squares, group_size, dtype, pool)
+          : QuantizeNearest(linear, mean_squares, static_cast<int>(site.recipe.weight_bits),
+                            group_size, dtype, pool);
+  pool.ParallelFor(std::ssize(quantized.scales), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin * group_size; i < end * group_size; ++i) {
+      linear.weight[i] = quantized.scales[static_cast<size_t>(i / group_size)] *
+                         static_cast<float>(quantized.q[static_cast<size_t>(i)]);
+    }
+  });
+  return FloatLinear({&linear, 1}, pool);
 }
 
 // The alternatives with their errors, in the order in which an equal one goes first: the simplest.
 std::vector<Alternative> MeasureAlternatives(const Site& site, ThreadPool& pool) {
-  std::vector<Equalization> methods = {Equalization::kNone};
+  // The schemes of an equalization method share its rounded weights.
+  struct Method {
+    std::vector<float> scales, mean_squares;
+    std::vector<size_t> quantizations;  // of the meter, and so alternatives
+  };
+  std::vector<Equalization> equalizations = {Equalization::kNone};
   if (site.group != nullptr && site.recipe.equalization != Equalization::kNone) {
-    methods.push_back(site.recipe.equalization);
+    equalizations.push_back(site.recipe.equalization);
   }
+  SiteErrorMeter meter(site.inputs, pool);
   std::vector<Alternative> alternatives;
-  SiteErrorMeter meter(site.layer.weights.at(site.site), site.inputs, pool);
-  for (const Equalization method : methods) {
-    const std::vector<float> scales = site.ChannelScales(method);
-    const Linear linear = RoundedLinears(site, scales, pool);
+  std::vector<Method> methods;
+  for (const Equalization equalization : equalizations) {
+    Method& method = methods.emplace_back();
+    method.scales = site.ChannelScales(equalization);
+    method.mean_squares = site.inputs.MeanSquares();
+    for (size_t j = 0; j < method.scales.size(); ++j) {
+      method.mean_squares[j] /= method.scales[j] * method.scales[j];
+    }
     for (const ActScheme scheme : {ActScheme::kStatic, ActScheme::kDynamic}) {
       SitePolicy trial;
-      trial.choice = {method, scheme};
+      trial.choice = {equalization, scheme};
       site.Complete(trial);
-      alternatives.push_back({trial.choice, meter.Measure(linear, scales, trial.scale)});
+      method.quantizations.push_back(meter.AddQuantization(method.scales, trial.scale));
+      alternatives.push_back({.choice = trial.choice});
     }
   }
+  const std::vector<float> ones(site.inputs.absmax.size(), 1.0f);
+  constexpr int64_t kChannels = 2048;  // measured together
+  for (const SourceLinear& linear : site.layer.source.linears[static_cast<size_t>(site.site)]) {
+    for (int64_t first = 0; first < linear.channels; first += kChannels) {
+      const int64_t channels = std::min(kChannels, linear.channels - first);
+      const SourceLinear exact = Channels(linear, first, channels, ones, pool);
+      meter.SetChannels(FloatLinear({&exact, 1}, pool));
+      for (const Method& method : methods) {
+        const Linear rounded =
+            RoundedLinear(site, Channels(linear, first, channels, method.scales, pool),
+                          method.mean_squares, pool);
+        for (const size_t quantization : method.quantizations) meter.Measure(quantization, rounded);
+      }
+    }
+  }
+  for (size_t i = 0; i < alternatives.size(); ++i) alternatives[i].error = meter.Error(i);
   return alternatives;
 }
 

@@ -41,7 +41,6 @@ struct ObservedLayer {
   const ModelConfig& config;
   int64_t layer;
   const SourceLayer& source;
-  const LayerWeights& weights;  // the same, float
   const LayerStatistics& statistics;
 };
 

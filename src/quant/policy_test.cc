@@ -36,7 +36,6 @@ struct Layer {
       ModelSource::Open(std::filesystem::path(FPTQ_TESTDATA) / "models/tiny-llama-f32");
   ThreadPool pool{2};
   SourceLayer weights = source.ReadLayer(0);
-  LayerWeights linears = FloatLayerWeights(weights, pool);
   LayerStatistics statistics;
 
   // +-1 at random; `outlier` multiplies channel 5, `sink` row 0.
@@ -57,12 +56,9 @@ struct Layer {
   }
 
   LayerPolicy Decide(const QuantRecipe& recipe) {
-    return DecidePolicy({.config = source.config(),
-                         .layer = 0,
-                         .source = weights,
-                         .weights = linears,
-                         .statistics = statistics},
-                        recipe, pool);
+    return DecidePolicy(
+        {.config = source.config(), .layer = 0, .source = weights, .statistics = statistics},
+        recipe, pool);
   }
 };
 

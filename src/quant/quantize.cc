@@ -36,8 +36,9 @@ struct Input {
   CalibrationSet calibration;
 };
 
-Input OpenInput(const fs::path& path, const QuantRecipe& recipe, ThreadPool& pool,
-                const Progress& progress) {
+// `scratch`: a folder for temporary files, or empty: memory holds it all.
+Input OpenInput(const fs::path& path, const QuantRecipe& recipe, const fs::path& scratch,
+                ThreadPool& pool, const Progress& progress) {
   Validate(recipe, "recipe");
   Input input{.source = ModelSource::Open(path), .tokenizer = {}, .calibration = {}};
   if (input.source.quantized()) {
@@ -49,7 +50,7 @@ Input OpenInput(const fs::path& path, const QuantRecipe& recipe, ThreadPool& poo
   }
   input.tokenizer = input.source.LoadTokenizer();
   input.calibration =
-      MakeCalibrationSet(recipe, input.source, Tokenizer(input.tokenizer), pool, progress);
+      MakeCalibrationSet(recipe, input.source, Tokenizer(input.tokenizer), scratch, pool, progress);
   return input;
 }
 
@@ -63,33 +64,36 @@ struct EqualizedLayer {
 // The one pass over the model: runs the float layers over the calibration tokens, one at a time,
 // decides on each and equalizes it. `on_layer` then rounds, or not. Where rounding is to know the
 // inputs that the quantized layers before it produce, a second HiddenStates goes beside `hidden`
-// and advances by the rounded weights.
-void ForEachLayer(const Input& input, const QuantRecipe& recipe, ThreadPool& pool,
-                  const Progress& progress, FunctionRef<void(EqualizedLayer&)> on_layer) {
+// and advances by the rounded weights. `scratch` as at OpenInput.
+void ForEachLayer(const Input& input, const QuantRecipe& recipe, const fs::path& scratch,
+                  ThreadPool& pool, const Progress& progress,
+                  FunctionRef<void(EqualizedLayer&)> on_layer) {
   const ModelConfig& config = input.source.config();
   const RoundingMethod& rounding = RoundingOf(recipe);
   const ObserverOptions options = {.rows = input.calibration.TokenCount(),
                                    .sample_rows = kSampleRows,
                                    .gram = rounding.uses_gram};
-  HiddenStates hidden(input.source, input.calibration, pool);
+  HiddenStates hidden(input.source, input.calibration, Arena(scratch), pool);
   for (int64_t layer = 0; layer < config.layers; ++layer) {
     if (progress) progress("quantizing", layer, config.layers);
     EqualizedLayer result;
+    {
+      const LayerWeights weights = ReadFloatLayer(input.source, layer, pool);
+      LayerObserver observer(config, options, pool);
+      hidden.Advance(weights, layer, &observer);
+      result.statistics = observer.Finish(layer);
+    }
+    // Read again rather than kept beside the weights that ran: memory holds one layer.
     result.weights = input.source.ReadLayer(layer);
-    LayerWeights weights = FloatLayerWeights(result.weights, pool);
-    LayerObserver observer(config, options, pool);
-    hidden.Advance(weights, layer, &observer);
-    result.statistics = observer.Finish(layer);
+    input.source.checkpoint().ReleasePages();
     std::array<double, kActSites> exponents = {};
     if (rounding.equalizes) {
       exponents =
           EqualizeForWeights(config, recipe, layer, result.weights, result.statistics, pool);
-      weights = FloatLayerWeights(result.weights, pool);
     }
     result.policy = DecidePolicy({.config = config,
                                   .layer = layer,
                                   .source = result.weights,
-                                  .weights = weights,
                                   .statistics = result.statistics},
                                  recipe, pool);
     for (SitePolicy& site : result.policy) {
@@ -126,6 +130,7 @@ void WriteLinear(const SourceLinear& linear, const GroupQuantized& quantized,
   }
 }
 
+// Rounds and writes; frees the weights and the statistics site by site.
 void WriteLayer(const ModelConfig& config, const QuantRecipe& recipe, EqualizedLayer& layer,
                 ThreadPool& pool, TensorSpool& spool, QuantizeReport& report) {
   const RoundingMethod& rounding = RoundingOf(recipe);
@@ -139,10 +144,10 @@ void WriteLayer(const ModelConfig& config, const QuantRecipe& recipe, EqualizedL
   write_norm(config.arch->mlp_norm, layer.weights.mlp_norm);
   for (const SitePolicy& site : layer.policy) {
     const auto index = static_cast<size_t>(site.site);
-    const std::vector<SourceLinear>& linears = layer.weights.linears[index];
-    const std::vector<GroupQuantized> rounded =
-        rounding.round(linears, layer.statistics[index],
-                       {.bits = bits, .group_size = site.group_size, .dtype = dtype}, pool);
+    const std::vector<SourceLinear> linears = std::move(layer.weights.linears[index]);
+    SiteStatistics statistics = std::move(layer.statistics[index]);
+    const std::vector<GroupQuantized> rounded = rounding.round(
+        linears, statistics, {.bits = bits, .group_size = site.group_size, .dtype = dtype}, pool);
     for (size_t i = 0; i < linears.size(); ++i) {
       WriteLinear(linears[i], rounded[i], site, bits, dtype, spool);
       report.linears.push_back({linears[i].name, site.group_size, rounded[i].relative_error});
@@ -242,13 +247,13 @@ QuantizeReport QuantizeCheckpoint(const fs::path& source, const fs::path& output
     throw Error("{}: expected an output other than the source", output.string());
   }
   OutputFolder folder(output, replace);
-  const Input input = OpenInput(source, recipe, pool, progress);
+  const Input input = OpenInput(source, recipe, folder.staging(), pool, progress);
 
   QuantizeReport report;
   report.source_bytes = input.source.checkpoint().TensorBytes();
   {
     TensorSpool layers(folder.staging() / "layers.tmp");
-    ForEachLayer(input, recipe, pool, progress, [&](EqualizedLayer& layer) {
+    ForEachLayer(input, recipe, folder.staging(), pool, progress, [&](EqualizedLayer& layer) {
       std::ranges::copy(layer.policy, std::back_inserter(report.sites));
       WriteLayer(input.source.config(), recipe, layer, pool, layers, report);
     });
@@ -266,7 +271,7 @@ std::vector<SitePolicy> PlanCheckpoint(const fs::path& source, const QuantRecipe
                                        ThreadPool& pool, const Progress& progress) {
   std::vector<SitePolicy> sites;
   ForEachLayer(
-      OpenInput(source, recipe, pool, progress), recipe, pool, progress,
+      OpenInput(source, recipe, {}, pool, progress), recipe, {}, pool, progress,
       [&](EqualizedLayer& layer) { std::ranges::copy(layer.policy, std::back_inserter(sites)); });
   return sites;
 }

@@ -3,29 +3,46 @@
 #pragma once
 
 #include <span>
+#include <vector>
 
-#include "base/tensor.h"
 #include "base/thread_pool.h"
 #include "model/linear.h"
 #include "quant/observer.h"
 
 namespace fptq {
 
+// The relative error of Y = X W^T when X / s is quantized, by the engine's own kernel, and enters
+// W': sqrt(mean over rows of |Y - Y'|^2 / |Y|^2), where Y' = Q(X / s) W'^T. Rows count alike,
+// however large their outputs are: a norm follows. Several quantizations are measured side by side,
+// some output channels at a time, so that no copy of all weights is needed.
 class SiteErrorMeter {
  public:
-  // `linear`: the site's float linears. `inputs` must outlive this.
-  SiteErrorMeter(const Linear& linear, const SiteStatistics& inputs, ThreadPool& pool);
+  // `inputs` must outlive this; at least one row is sampled.
+  SiteErrorMeter(const SiteStatistics& inputs, ThreadPool& pool);
 
-  // The relative error of Y = X W^T when X / s is quantized, by the engine's own kernel, and enters
-  // W': sqrt(mean over rows of |Y - Y'|^2 / |Y|^2), where Y' = Q(X / s) W'^T. `linear` are the
-  // float linears W', with s in them. `static_scale` 0: per token. Rows count alike, however large
-  // their outputs are: a norm follows.
-  double Measure(const Linear& linear, std::span<const float> channel_scales, float static_scale);
+  // Another quantization of activations, with s = `channel_scales`. `static_scale` 0: per token.
+  // Returns its number: 0, 1, ...
+  size_t AddQuantization(std::span<const float> channel_scales, float static_scale);
+
+  // Some output channels of W, float. What follows is about them.
+  void SetChannels(const Linear& exact);
+  // The same of W', with s in them; once for each quantization.
+  void Measure(size_t quantization, const Linear& rounded);
+
+  // Of all channels so far.
+  double Error(size_t quantization) const;
 
  private:
+  struct Quantization {
+    LinearInput rows;            // Q(X / s)
+    std::vector<double> errors;  // of each row: |Y - Y'|^2
+  };
+
   const SiteStatistics& inputs_;
   ThreadPool& pool_;
-  LinearInput rows_;
+  LinearInput rows_;           // X
+  std::vector<double> norms_;  // of each row: |Y|^2
+  std::vector<Quantization> quantizations_;
   AlignedBuffer<float> exact_, quantized_;  // [sample_rows, channels]
 };
 

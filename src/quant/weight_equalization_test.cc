@@ -34,7 +34,7 @@ struct Fixture {
 TEST(EqualizeForWeights, KeepsTheLayer) {
   Fixture f;
   SourceLayer layer = OutlierLayer(f.source);
-  HiddenStates before(f.source, f.set, f.pool), after(f.source, f.set, f.pool);
+  HiddenStates before(f.source, f.set, {}, f.pool), after(f.source, f.set, {}, f.pool);
   LayerStatistics statistics = f.Observe(layer, before);
   const auto exponents =
       EqualizeForWeights(f.source.config(), QuantRecipe(), 0, layer, statistics, f.pool);
@@ -58,7 +58,7 @@ TEST(EqualizeForWeights, KeepsTheLayer) {
 TEST(EqualizeForWeights, LowersTheErrorOfRounding) {
   Fixture f;
   SourceLayer layer = OutlierLayer(f.source);
-  HiddenStates hidden(f.source, f.set, f.pool);
+  HiddenStates hidden(f.source, f.set, {}, f.pool);
   LayerStatistics statistics = f.Observe(layer, hidden);
   const auto error = [&] {
     return QuantizeGroups(layer.linears[0][0], statistics[0].MeanSquares(), 32, DataType::kF32,
