@@ -16,7 +16,9 @@ void RecipeOptions::AddTo(CLI::App& app) {
   app.add_option("--calibration", calibration_,
                  "what to calibrate with: 'self' (text that the model writes), 'random' (tokens of "
                  "the vocabulary) or a text FILE (default self)");
-  app.add_option("--calibration-tokens", calibration_tokens_, "how many of them (default 8192)");
+  app.add_option("--calibration-tokens", calibration_tokens_,
+                 "how many of them (default 32768 for gptq on models of up to 500 M weights, else "
+                 "8192)");
   app.add_option("--seed", seed_, "of what is random in calibration (default 0)");
   app.add_option("--group-size", group_size_,
                  "inputs that share a weight scale: 32, 64 or 128 (default 128)");

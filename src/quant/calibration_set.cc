@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/mapped_file.h"
 #include "model/model.h"
+#include "quant/rounding.h"
 #include "quant/self_text.h"
 
 namespace fptq {
@@ -38,6 +39,16 @@ std::vector<int32_t> TextTokens(int64_t count, const std::string& path, const Mo
 
 }  // namespace
 
+int64_t ChosenTokens(const QuantRecipe& recipe, const ModelConfig& config) {
+  if (recipe.calibration_tokens > 0) return recipe.calibration_tokens;
+  constexpr int64_t kSmallModel = 500'000'000;
+  int64_t weights = 0;
+  for (const ActSite site : kAllActSites) {
+    weights += config.layers * SiteInputs(config, site) * SiteChannels(config, site);
+  }
+  return RoundingOf(recipe).uses_gram && weights <= kSmallModel ? 32768 : 8192;
+}
+
 int64_t CalibrationSet::TokenCount() const {
   int64_t tokens = 0;
   for (const auto& sequence : sequences) tokens += std::ssize(sequence);
@@ -56,9 +67,9 @@ CalibrationSet MakeCalibrationSet(const QuantRecipe& recipe, const ModelSource& 
   const ModelConfig& config = source.config();
   const std::vector<int32_t> prefix = Prefix(config, tokenizer);
   const int64_t length = std::min(recipe.sequence_length, config.max_positions);
+  const int64_t count = ChosenTokens(recipe, config);
   if (recipe.calibration == kSelfCalibration) {
-    const SelfTextOptions options = {
-        .tokens = recipe.calibration_tokens, .length = length, .seed = recipe.seed};
+    const SelfTextOptions options = {.tokens = count, .length = length, .seed = recipe.seed};
     const auto model =
         LoadModel(source.checkpoint().path(), pool, FloatForm::kInt8, Arena(scratch));
     return {SampleSelfText(*model, prefix, options, pool, progress)};
@@ -66,10 +77,10 @@ CalibrationSet MakeCalibrationSet(const QuantRecipe& recipe, const ModelSource& 
   std::vector<int32_t> tokens;
   if (recipe.calibration == kRandomCalibration) {
     RandomTokens random(recipe.seed, config, tokenizer);
-    tokens.resize(static_cast<size_t>(recipe.calibration_tokens));
+    tokens.resize(static_cast<size_t>(count));
     for (int32_t& token : tokens) token = random.Next();
   } else {
-    tokens = TextTokens(recipe.calibration_tokens, recipe.calibration, config, tokenizer);
+    tokens = TextTokens(count, recipe.calibration, config, tokenizer);
   }
   const int64_t step = std::max<int64_t>(length - std::ssize(prefix), 1);
   CalibrationSet set;

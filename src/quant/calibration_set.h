@@ -20,7 +20,12 @@ struct CalibrationSet {
   int64_t LongestSequence() const;
 };
 
-// About `recipe.calibration_tokens` tokens in sequences of `recipe.sequence_length` (or the model's
+// `recipe.calibration_tokens`, or what they are by default: 32,768 where X^T X is rounded with and
+// the model has at most 500 M weights in its linears, as such a model loses most and takes least
+// time; else 8,192.
+int64_t ChosenTokens(const QuantRecipe& recipe, const ModelConfig& config);
+
+// About ChosenTokens tokens in sequences of `recipe.sequence_length` (or the model's
 // context if that is shorter):
 //  self    text that the model writes itself (self_text.h);
 //  random  tokens that are uniform over the vocabulary without special tokens;

@@ -48,6 +48,19 @@ TEST(CalibrationSet, IsReproducible) {
   EXPECT_NE(set.sequences, source.Set(recipe).sequences);
 }
 
+TEST(CalibrationSet, ChoosesTokensByRoundingAndSize) {
+  ModelConfig config = ModelSource::Open(kModel).config();
+  QuantRecipe recipe;
+  EXPECT_EQ(ChosenTokens(recipe, config), 32768);
+  config.layers = 100'000;
+  EXPECT_EQ(ChosenTokens(recipe, config), 8192);
+  config.layers = 2;
+  recipe.rounding = "rtn";
+  EXPECT_EQ(ChosenTokens(recipe, config), 8192);
+  recipe.calibration_tokens = 100;
+  EXPECT_EQ(ChosenTokens(recipe, config), 100);
+}
+
 TEST(CalibrationSet, CoversTheVocabularyWithoutSpecialTokens) {
   const Source source;
   const CalibrationSet set = source.Set(Recipe(20000, 20000));

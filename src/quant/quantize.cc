@@ -261,7 +261,9 @@ QuantizeReport QuantizeCheckpoint(const fs::path& source, const fs::path& output
   }
   WriteJson(folder.staging() / "config.json", ConfigJson(input.source, recipe, report.sites));
   WriteCompanions(input.source, input.tokenizer, folder.staging());
-  WriteJson(folder.staging() / "fptq.json", ReportToJson(report, recipe));
+  QuantRecipe used = recipe;
+  used.calibration_tokens = ChosenTokens(recipe, input.source.config());
+  WriteJson(folder.staging() / "fptq.json", ReportToJson(report, used));
   folder.Commit();
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return report;

@@ -151,8 +151,9 @@ void Validate(const QuantRecipe& recipe, std::string_view where) {
         recipe.activation_bits);
   FindRoundingMethod(recipe.rounding, std::string(where) + ": 'rounding'");
   check(!recipe.calibration.empty(), "calibration", "self, random or a file", recipe.calibration);
-  check(recipe.calibration_tokens >= 1 && recipe.calibration_tokens <= 100'000'000,
-        "calibration_tokens", "1 to 100000000", recipe.calibration_tokens);
+  check(recipe.calibration_tokens >= 0 && recipe.calibration_tokens <= 100'000'000,
+        "calibration_tokens", "1 to 100000000, or 0 to choose by the model",
+        recipe.calibration_tokens);
   check(recipe.sequence_length >= 1 && recipe.sequence_length <= 1'000'000, "sequence_length",
         "1 to 1000000", recipe.sequence_length);
   check(recipe.kv_bits == 8, "kv_bits", "8", recipe.kv_bits);

@@ -54,7 +54,7 @@ struct QuantRecipe {
   int64_t activation_bits = 8;                // 8, or 16: float
   std::string rounding = "gptq";              // a row of AllRoundingMethods
   std::string calibration{kSelfCalibration};  // "self", "random" or a text file
-  int64_t calibration_tokens = 8192;
+  int64_t calibration_tokens = 0;             // 0: as many as ChosenTokens says
   int64_t sequence_length = 512;  // of a calibration sequence, in tokens
   uint64_t seed = 0;              // of what is random in calibration
   int64_t kv_bits = 8;

@@ -53,7 +53,7 @@ TEST(Recipe, NamesBadFields) {
   expect_error(R"({"equalization": "yes"})",
                "'equalization': expected none, lae or smoothquant, found 'yes'");
   expect_error(R"({"calibration": ""})", "'calibration'");
-  expect_error(R"({"calibration_tokens": 0})", "'calibration_tokens'");
+  expect_error(R"({"calibration_tokens": -1})", "'calibration_tokens'");
   expect_error(R"({"sequence_length": 0})", "'sequence_length'");
   expect_error(R"({"seed": -1})", "'seed'");
   expect_error(R"({"overrides": {"(": "static"}})", "regular expression");
