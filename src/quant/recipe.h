@@ -55,8 +55,8 @@ struct QuantRecipe {
   std::string rounding = "gptq";              // a row of AllRoundingMethods
   std::string calibration{kSelfCalibration};  // "self", "random" or a text file
   int64_t calibration_tokens = 0;             // 0: as many as ChosenTokens says
-  int64_t sequence_length = 512;  // of a calibration sequence, in tokens
-  uint64_t seed = 0;              // of what is random in calibration
+  int64_t sequence_length = 512;              // of a calibration sequence, in tokens
+  uint64_t seed = 0;                          // of what is random in calibration
   int64_t kv_bits = 8;
 };
 
