@@ -3,8 +3,9 @@
 
   scripts/make_model.py OUT [--shape 135m] [--dtype f16] [--seed 0] [--tokenizer DIR] [--gguf FILE]
 
-OUT becomes a Hugging Face folder, in shards above 5 GB. Tensors are written one by one, so memory
-stays at one tensor. Weights are normal with variance 1 / fan-in, so activations keep the size that
+OUT becomes a Hugging Face folder, in shards above 5 GB; with --gguf-only it gets its config and
+tokenizer alone. Tensors are written one by one, so memory stays at two copies of the largest.
+Weights are normal with variance 1 / fan-in, so activations keep the size that
 norms give them. Needs numpy; --gguf also the gguf package. Without --tokenizer the vocabulary is
 the 256 bytes, one merge and a few special tokens, whatever the embedding's size.
 """
@@ -47,7 +48,14 @@ def parse_args():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tokenizer", type=Path, help="folder to copy tokenizer files from")
     parser.add_argument("--gguf", type=Path, help="write the same model as a GGUF file, too")
+    parser.add_argument("--gguf-only", action="store_true", help="do not write safetensors")
+    parser.add_argument(
+        "--gguf-type", choices=["dtype", "q4_0"], default="dtype",
+        help="of the matrices in the GGUF file: that of --dtype, or 4-bit blocks",
+    )
     args = parser.parse_args()
+    if args.gguf_only and not args.gguf:
+        parser.error("--gguf-only needs --gguf FILE")
     *dims, args.tied = SHAPES[args.shape]
     for dim, value in zip(DIMS, dims):
         if getattr(args, dim) is None:
@@ -225,6 +233,14 @@ def gguf_tokens(folder, vocab):
     return tokens, special, merges
 
 
+def quantized(values, kind, rows=1024):
+    """Some rows at a time, since it takes several times their memory."""
+    import gguf
+
+    parts = (values[i : i + rows] for i in range(0, len(values), rows))
+    return np.concatenate([gguf.quants.quantize(p.astype(np.float32), kind) for p in parts])
+
+
 def write_gguf(path, folder, shapes, args):
     import gguf
 
@@ -261,12 +277,17 @@ def write_gguf(path, folder, shapes, args):
     types = gguf.GGMLQuantizationType
     raw_type = {"f32": types.F32, "f16": types.F16, "bf16": types.BF16}[args.dtype]
     size = DTYPES[args.dtype][1]
+    block, block_size = 1, size
+    if args.gguf_type == "q4_0":
+        raw_type = types.Q4_0
+        block, block_size = gguf.GGML_QUANT_SIZES[raw_type]
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, args.layers)
     for name, shape in shapes.items():
         norm = len(shape) == 1
         writer.add_tensor_info(
             names.get_name(name, (".weight",)), shape, np.dtype(np.float32),
-            int(np.prod(shape)) * (4 if norm else size), types.F32 if norm else raw_type,
+            int(np.prod(shape)) * 4 if norm else int(np.prod(shape)) // block * block_size,
+            types.F32 if norm else raw_type,
         )
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -275,13 +296,17 @@ def write_gguf(path, folder, shapes, args):
         values = make_tensor(args.seed, i, name, shape)
         # The same values as in the folder, norms too, though GGUF keeps norms in f32.
         data = to_bytes(values, args.dtype)
-        if len(shape) == 1:
-            wide = data.astype(np.uint32) << 16 if args.dtype == "bf16" else data
-            data = wide.view(np.float32) if args.dtype == "bf16" else wide.astype(np.float32)
-        elif "q_proj" in name:
+        del values
+        if "q_proj" in name:
             data = rotary_pairs(data, args.heads)
         elif "k_proj" in name:
             data = rotary_pairs(data, args.kv_heads)
+        if args.dtype == "bf16" and (len(shape) == 1 or block > 1):
+            data = (data.astype(np.uint32) << 16).view(np.float32)
+        if len(shape) == 1:
+            data = data.astype(np.float32)
+        elif block > 1:
+            data = quantized(data, raw_type)
         writer.write_tensor_data(np.ascontiguousarray(data))
     writer.close()
 
@@ -292,7 +317,8 @@ def main():
     args.out.mkdir(parents=True)
     write_config(args.out, args)
     write_tokenizer(args.out, args)
-    write_safetensors(args.out, shapes, args)
+    if not args.gguf_only:
+        write_safetensors(args.out, shapes, args)
     if args.gguf:
         write_gguf(args.gguf, args.out, shapes, args)
     parameters = sum(int(np.prod(s)) for s in shapes.values())
