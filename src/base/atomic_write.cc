@@ -33,15 +33,6 @@ void Rename(const fs::path& from, const fs::path& to) {
   if (std::rename(from.c_str(), to.c_str()) != 0) ThrowErrno(to, "cannot move the output here");
 }
 
-// Makes the renames and new files inside of `folder` durable; best effort, as some file systems
-// refuse it.
-void SyncFolder(const fs::path& folder) {
-  const int fd = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return;
-  fsync(fd);
-  close(fd);
-}
-
 }  // namespace
 
 OutputFile::OutputFile(const fs::path& path) : path_(path) {
@@ -82,44 +73,11 @@ void OutputFile::Close() {
   }
 }
 
-OutputFolder::OutputFolder(const fs::path& path, bool replace)
-    : path_(fs::absolute(path).lexically_normal()), replace_(replace) {
-  if (!path_.has_filename()) path_ = path_.parent_path();  // "DIR/"
-  const fs::file_status status = fs::symlink_status(path_);
-  if (fs::exists(status) && !replace) {
-    throw Error("{}: already exists (--force replaces it)", path_.string());
-  }
-  if (fs::exists(status) && !fs::is_directory(status)) {
-    throw Error("{}: exists and is not a folder", path_.string());
-  }
-  staging_ = TemporaryBeside(path_);
-  if (mkdir(staging_.c_str(), 0777) != 0) ThrowErrno(path_, "cannot create the folder");
-}
-
-OutputFolder::~OutputFolder() {
-  std::error_code ignored;
-  if (!committed_) fs::remove_all(staging_, ignored);
-}
-
-void OutputFolder::Commit() {
-  FPTQ_CHECK(!committed_);
-  SyncFolder(staging_);
-  if (replace_ && fs::exists(path_)) {
-    const fs::path old = TemporaryBeside(path_);
-    Rename(path_, old);
-    try {
-      Rename(staging_, path_);
-    } catch (...) {
-      std::rename(old.c_str(), path_.c_str());
-      throw;
-    }
-    std::error_code ignored;
-    fs::remove_all(old, ignored);
-  } else {
-    Rename(staging_, path_);
-  }
-  committed_ = true;
-  SyncFolder(path_.parent_path());
+void SyncFolder(const fs::path& folder) {
+  const int fd = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return;
+  fsync(fd);
+  close(fd);
 }
 
 void WriteFileAtomically(const fs::path& path, std::string_view text) {

@@ -26,26 +26,9 @@ class OutputFile {
   int fd_ = -1;
 };
 
-// A folder that appears at `path` as a whole on Commit(). Until then its files are in staging(), a
-// sibling folder with a temporary name; the destructor removes it if Commit() was not called. If
-// `path` exists it is an Error at construction unless `replace`; then Commit() swaps it in and
-// removes the old one.
-class OutputFolder {
- public:
-  OutputFolder(const std::filesystem::path& path, bool replace);
-  ~OutputFolder();
-  OutputFolder(const OutputFolder&) = delete;
-  OutputFolder& operator=(const OutputFolder&) = delete;
-
-  const std::filesystem::path& staging() const { return staging_; }
-  void Commit();
-
- private:
-  std::filesystem::path path_;
-  std::filesystem::path staging_;
-  bool replace_ = false;
-  bool committed_ = false;
-};
+// Makes the renames and new files inside of `folder` durable; best effort, as some file systems
+// refuse it.
+void SyncFolder(const std::filesystem::path& folder);
 
 // Writes a small file whole: temporary name, fsync, rename.
 void WriteFileAtomically(const std::filesystem::path& path, std::string_view text);

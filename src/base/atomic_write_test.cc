@@ -42,50 +42,14 @@ TEST(OutputFileTest, AFullDiskIsAnError) {
   const rlimit limit = {1000, old.rlim_max};
   ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
   const std::string message = ErrorOf([&] {
-    OutputFolder output(folder / "out", /*replace=*/false);
-    OutputFile file(output.staging() / "big");
+    OutputFile file(folder / "big");
     file.Write(std::string(2000, 'x'));
     file.Close();
-    output.Commit();
   });
   ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &old), 0);
   std::signal(SIGXFSZ, SIG_DFL);
   EXPECT_NE(message.find("big: cannot write"), std::string::npos) << message;
   EXPECT_EQ(EntriesIn(folder.path()), 0);
-}
-
-TEST(OutputFolderTest, AppearsAsAWholeOrNotAtAll) {
-  const TempFolder folder;
-  {
-    OutputFolder output(folder / "a/", /*replace=*/false);
-    WriteFileAtomically(output.staging() / "f", "1");
-    EXPECT_FALSE(fs::exists(folder / "a"));
-    output.Commit();
-  }
-  EXPECT_EQ(ReadFile(folder / "a/f"), "1");
-  {
-    OutputFolder output(folder / "b", /*replace=*/false);
-    WriteFileAtomically(output.staging() / "f", "1");
-  }
-  EXPECT_EQ(EntriesIn(folder.path()), 1);
-}
-
-TEST(OutputFolderTest, ReplacesOnlyWhenAsked) {
-  const TempFolder folder;
-  fs::create_directory(folder / "a");
-  folder.Write("a/old", "1");
-  EXPECT_ERROR("a: already exists", OutputFolder(folder / "a", /*replace=*/false));
-  {
-    OutputFolder output(folder / "a", /*replace=*/true);
-    WriteFileAtomically(output.staging() / "new", "2");
-    EXPECT_TRUE(fs::exists(folder / "a/old"));
-    output.Commit();
-  }
-  EXPECT_FALSE(fs::exists(folder / "a/old"));
-  EXPECT_EQ(ReadFile(folder / "a/new"), "2");
-  EXPECT_EQ(EntriesIn(folder.path()), 1);
-  EXPECT_ERROR("is not a folder", OutputFolder(folder.Write("f", "1"), /*replace=*/true));
-  EXPECT_ERROR("cannot create the folder", OutputFolder(folder / "no/b", /*replace=*/false));
 }
 
 TEST(WriteFileAtomicallyTest, ReplacesAFile) {

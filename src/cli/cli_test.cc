@@ -385,5 +385,26 @@ TEST(Cli, InterruptedQuantizeLeavesNothing) {
   close(in);
 }
 
+TEST(Cli, InterruptedQuantizeGoesOn) {
+  const TempFolder folder;
+  const int in = open("/dev/null", O_RDONLY);
+  const std::vector<std::string> command = {
+      "quantize", Tiny("tiny-llama-f32"), "-o",   folder / "model", "--calibration",
+      "random",   "--calibration-tokens", "60000"};
+  const pid_t child = Start(command, in, folder / "out", folder / "err");
+  // The journal's third line is the first layer.
+  const auto lines = [&] {
+    return std::ranges::count(ReadFile(folder / "model.partial/journal"), '\n');
+  };
+  while (lines() < 3) usleep(1000);
+  kill(child, SIGINT);
+  ASSERT_EQ(Wait(child), kInterruptedStatus);
+  close(in);
+  EXPECT_NE(ReadFile(folder / "err").find("the same command goes on"), std::string::npos);
+  EXPECT_FALSE(std::filesystem::exists(folder / "model"));
+  EXPECT_NE(Succeed(command).out.find("resumed  after"), std::string::npos);
+  EXPECT_FALSE(std::filesystem::exists(folder / "model.partial"));
+}
+
 }  // namespace
 }  // namespace fptq

@@ -137,8 +137,9 @@ void Measure(const Arguments& args, const Metrics& metrics, const Model& model,
 Row RunRecipe(const Arguments& args, const std::string& recipe, const fs::path& folder,
               const Metrics& metrics, const Model& reference, ThreadPool& pool,
               const Progress& progress) {
-  const QuantizeReport report = QuantizeCheckpoint(
-      args.source, folder, LoadRecipe(recipe, "--recipes"), /*replace=*/true, pool, progress);
+  const QuantizeReport report =
+      QuantizeCheckpoint(args.source, folder, LoadRecipe(recipe, "--recipes"),
+                         {.replace = true, .restart = true}, pool, progress);
   Row row;
   row.cells = {{"recipe", recipe},
                {"bits", fmt::format("{:.2f}", report.BitsPerWeight())},

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
+
+#include "base/output_folder.h"
 #include "cli/arguments.h"
 #include "cli/interrupt.h"
 #include "cli/progress_bar.h"
@@ -13,6 +16,9 @@ namespace fptq {
 namespace {
 
 void PrintSummary(const QuantizeReport& report, const std::string& output) {
+  if (report.resumed_layers > 0) {
+    Print(fmt::format("resumed  after {} layers\n", report.resumed_layers));
+  }
   Print(fmt::format("time     {}\n", FormatSeconds(report.seconds)));
   Print(fmt::format("size     {} -> {}\n", FormatBytes(report.source_bytes),
                     FormatBytes(report.output_bytes)));
@@ -26,6 +32,22 @@ void PrintSummary(const QuantizeReport& report, const std::string& output) {
   Print(fmt::format("written  {}\n", output));
 }
 
+QuantizeReport Quantize(const std::string& source, const std::string& output,
+                        const QuantRecipe& recipe, const QuantizeOptions& options,
+                        ThreadPool& pool) {
+  try {
+    // What cannot be gone on with is removed first.
+    const InterruptScope interrupt(/*second_press_exits=*/false);
+    ProgressBar bar(&interrupt.pressed());
+    return QuantizeCheckpoint(source, output, recipe, options, pool, bar.AsProgress());
+  } catch (const Interrupted&) {
+    if (std::filesystem::exists(OutputFolder::WorkPath(output))) {
+      Note("fptq: interrupted; the same command goes on where this ended\n");
+    }
+    throw;
+  }
+}
+
 }  // namespace
 
 int RunQuantize(int argc, char** argv) {
@@ -34,25 +56,20 @@ int RunQuantize(int argc, char** argv) {
       "fptq quantize");
   std::string source, output;
   RecipeOptions recipe_options;
-  bool force = false;
+  QuantizeOptions options;
   int threads = 1;
   app.add_option("SOURCE", source, "Hugging Face folder or GGUF file")->required();
   app.add_option("-o,--output", output, "folder to write")->required();
   recipe_options.AddTo(app);
   AddThreads(app, threads);
-  app.add_flag("--force", force, "replace the folder if it exists");
+  app.add_flag("--force", options.replace, "replace the folder if it exists");
+  app.add_flag("--restart", options.restart,
+               "begin anew, though an interrupted run left OUTPUT.partial to go on with");
   if (!ParseArguments(app, argc, argv)) return 0;
 
   const QuantRecipe recipe = recipe_options.Recipe();
   ThreadPool pool(threads);
-  QuantizeReport report;
-  {
-    const InterruptScope interrupt(
-        /*second_press_exits=*/false);  // the half-written folder is removed first
-    ProgressBar bar(&interrupt.pressed());
-    report = QuantizeCheckpoint(source, output, recipe, force, pool, bar.AsProgress());
-  }
-  PrintSummary(report, output);
+  PrintSummary(Quantize(source, output, recipe, options, pool), output);
   return 0;
 }
 

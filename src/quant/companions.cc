@@ -12,19 +12,6 @@ void WriteJson(const fs::path& path, const Json& json) {
   WriteFileAtomically(path, json.dump(2, ' ', /*ensure_ascii=*/false) + "\n");
 }
 
-void CopyCompanions(const fs::path& source, const fs::path& folder) {
-  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-                           "added_tokens.json", "vocab.json", "merges.txt", "tokenizer.model",
-                           "chat_template.jinja", "generation_config.json"}) {
-    std::error_code error;
-    if (!fs::exists(source / name, error)) continue;
-    const MappedFile file(source / name);
-    OutputFile copy(folder / name);
-    copy.Write(file.bytes());
-    copy.Close();
-  }
-}
-
 // From the metadata of a GGUF file.
 void MakeCompanions(const ModelSource& source, const TokenizerFiles& tokenizer,
                     const fs::path& folder) {
@@ -43,10 +30,28 @@ void MakeCompanions(const ModelSource& source, const TokenizerFiles& tokenizer,
 
 }  // namespace
 
+std::vector<fs::path> CompanionFiles(const ModelSource& source) {
+  std::vector<fs::path> files;
+  if (source.checkpoint().format() != Checkpoint::Format::kHuggingFace) return files;
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+                           "added_tokens.json", "vocab.json", "merges.txt", "tokenizer.model",
+                           "chat_template.jinja", "generation_config.json"}) {
+    const fs::path path = source.checkpoint().path() / name;
+    std::error_code error;
+    if (fs::exists(path, error)) files.push_back(path);
+  }
+  return files;
+}
+
 void WriteCompanions(const ModelSource& source, const TokenizerFiles& tokenizer,
                      const fs::path& folder) {
   if (source.checkpoint().format() == Checkpoint::Format::kHuggingFace) {
-    CopyCompanions(source.checkpoint().path(), folder);
+    for (const fs::path& path : CompanionFiles(source)) {
+      const MappedFile file(path);
+      OutputFile copy(folder / path.filename());
+      copy.Write(file.bytes());
+      copy.Close();
+    }
   } else {
     MakeCompanions(source, tokenizer, folder);
   }

@@ -2,10 +2,14 @@
 #pragma once
 
 #include <filesystem>
+#include <vector>
 
 #include "model/source.h"
 
 namespace fptq {
+
+// The files of the source that WriteCompanions copies; none of a GGUF file.
+std::vector<std::filesystem::path> CompanionFiles(const ModelSource& source);
 
 // Tokenizer, chat template and generation config: copied from a folder, made from the metadata of a
 // GGUF file.

@@ -40,4 +40,16 @@ void HiddenStates::Advance(const LayerWeights& weights, int64_t layer,
   }
 }
 
+std::vector<std::span<float>> HiddenStates::states() {
+  std::vector<std::span<float>> states;
+  for (AlignedBuffer<float>& sequence : hidden_) states.push_back(sequence.span());
+  return states;
+}
+
+std::vector<std::span<const float>> HiddenStates::states() const {
+  std::vector<std::span<const float>> states;
+  for (const AlignedBuffer<float>& sequence : hidden_) states.push_back(sequence.span());
+  return states;
+}
+
 }  // namespace fptq

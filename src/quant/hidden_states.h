@@ -1,6 +1,7 @@
 // A model run layer by layer over the calibration set, so that one layer is in memory at a time.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "base/arena.h"
@@ -23,6 +24,10 @@ class HiddenStates {
 
   // Runs the layer over all sequences, one after the other; `observer` may be null.
   void Advance(const LayerWeights& weights, int64_t layer, ActivationObserver* observer);
+
+  // By sequence: [tokens, hidden].
+  std::vector<std::span<float>> states();
+  std::vector<std::span<const float>> states() const;
 
  private:
   const ModelConfig& config_;

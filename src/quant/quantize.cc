@@ -6,16 +6,16 @@
 #include <string>
 #include <utility>
 
-#include "base/atomic_write.h"
 #include "base/error.h"
+#include "base/output_folder.h"
 #include "io/compressed_tensors.h"
 #include "model/model.h"
 #include "quant/calibration_set.h"
-#include "quant/companions.h"
 #include "quant/equalize.h"
 #include "quant/hidden_states.h"
+#include "quant/quantized_folder.h"
 #include "quant/rounding.h"
-#include "quant/sharded_writer.h"
+#include "quant/run_state.h"
 #include "quant/storage.h"
 #include "quant/tensor_spool.h"
 #include "quant/weight_equalization.h"
@@ -24,34 +24,29 @@ namespace fptq {
 namespace {
 
 namespace fs = std::filesystem;
-using StoredTensor = SafetensorsWriter::Tensor;
 
 // Rows of a site's input that are kept to measure errors on.
 constexpr int64_t kSampleRows = 512;
 
-// A float source and the tokens to calibrate it with.
-struct Input {
-  ModelSource source;
-  TokenizerFiles tokenizer;
-  CalibrationSet calibration;
-};
+// Of a layer: it ran, it is decided on, and each site is rounded.
+constexpr int64_t kSteps = 2 + kActSites;
 
-// `scratch`: a folder for temporary files, or empty: memory holds it all.
-Input OpenInput(const fs::path& path, const QuantRecipe& recipe, const fs::path& scratch,
-                ThreadPool& pool, const Progress& progress) {
+// Says that `step` steps of a layer are done; may throw, if the user wants no more.
+void ReportStep(const Progress& progress, const ModelConfig& config, int64_t layer, int64_t step) {
+  if (progress) progress("quantizing", layer * kSteps + step, config.layers * kSteps);
+}
+
+ModelSource OpenFloatSource(const fs::path& path, const QuantRecipe& recipe) {
   Validate(recipe, "recipe");
-  Input input{.source = ModelSource::Open(path), .tokenizer = {}, .calibration = {}};
-  if (input.source.quantized()) {
+  ModelSource source = ModelSource::Open(path);
+  if (source.quantized()) {
     throw Error("{}: expected a float model to quantize, found a quantized one", path.string());
   }
-  for (const LinearSpec& linear : input.source.arch().linears) {
-    GroupSizeFor(SiteInputs(input.source.config(), linear.site), recipe.group_size,
-                 input.source.Name(linear.module, 0));
+  for (const LinearSpec& linear : source.arch().linears) {
+    GroupSizeFor(SiteInputs(source.config(), linear.site), recipe.group_size,
+                 source.Name(linear.module, 0));
   }
-  input.tokenizer = input.source.LoadTokenizer();
-  input.calibration =
-      MakeCalibrationSet(recipe, input.source, Tokenizer(input.tokenizer), scratch, pool, progress);
-  return input;
+  return source;
 }
 
 // A layer that awaits rounding.
@@ -62,30 +57,30 @@ struct EqualizedLayer {
 };
 
 // The one pass over the model: runs the float layers over the calibration tokens, one at a time,
-// decides on each and equalizes it. `on_layer` then rounds, or not. Where rounding is to know the
-// inputs that the quantized layers before it produce, a second HiddenStates goes beside `hidden`
-// and advances by the rounded weights. `scratch` as at OpenInput.
-void ForEachLayer(const Input& input, const QuantRecipe& recipe, const fs::path& scratch,
+// from `first_layer` on, into which `hidden` goes; decides on each and equalizes it. `on_layer`
+// then rounds, or not. Where rounding is to know the inputs that the quantized layers before it
+// produce, a second HiddenStates goes beside `hidden` and advances by the rounded weights.
+void ForEachLayer(const ModelSource& source, const CalibrationSet& calibration,
+                  const QuantRecipe& recipe, int64_t first_layer, HiddenStates& hidden,
                   ThreadPool& pool, const Progress& progress,
                   FunctionRef<void(EqualizedLayer&)> on_layer) {
-  const ModelConfig& config = input.source.config();
+  const ModelConfig& config = source.config();
   const RoundingMethod& rounding = RoundingOf(recipe);
-  const ObserverOptions options = {.rows = input.calibration.TokenCount(),
-                                   .sample_rows = kSampleRows,
-                                   .gram = rounding.uses_gram};
-  HiddenStates hidden(input.source, input.calibration, Arena(scratch), pool);
-  for (int64_t layer = 0; layer < config.layers; ++layer) {
-    if (progress) progress("quantizing", layer, config.layers);
+  const ObserverOptions options = {
+      .rows = calibration.TokenCount(), .sample_rows = kSampleRows, .gram = rounding.uses_gram};
+  for (int64_t layer = first_layer; layer < config.layers; ++layer) {
+    ReportStep(progress, config, layer, 0);
     EqualizedLayer result;
     {
-      const LayerWeights weights = ReadFloatLayer(input.source, layer, pool);
+      const LayerWeights weights = ReadFloatLayer(source, layer, pool);
       LayerObserver observer(config, options, pool);
       hidden.Advance(weights, layer, &observer);
       result.statistics = observer.Finish(layer);
     }
+    ReportStep(progress, config, layer, 1);
     // Read again rather than kept beside the weights that ran: memory holds one layer.
-    result.weights = input.source.ReadLayer(layer);
-    input.source.checkpoint().ReleasePages();
+    result.weights = source.ReadLayer(layer);
+    source.checkpoint().ReleasePages();
     std::array<double, kActSites> exponents = {};
     if (rounding.equalizes) {
       exponents =
@@ -104,9 +99,10 @@ void ForEachLayer(const Input& input, const QuantRecipe& recipe, const fs::path&
       EqualizeSite(*FindEqualization(*config.arch, site.site), config, layer, site.channel_scales,
                    result.weights, result.statistics[static_cast<size_t>(site.site)], pool);
     }
+    ReportStep(progress, config, layer, 2);
     on_layer(result);
   }
-  if (progress) progress("quantizing", config.layers, config.layers);
+  ReportStep(progress, config, config.layers, 0);
 }
 
 // --- Tensors ---
@@ -131,8 +127,9 @@ void WriteLinear(const SourceLinear& linear, const GroupQuantized& quantized,
 }
 
 // Rounds and writes; frees the weights and the statistics site by site.
-void WriteLayer(const ModelConfig& config, const QuantRecipe& recipe, EqualizedLayer& layer,
-                ThreadPool& pool, TensorSpool& spool, QuantizeReport& report) {
+LayerResult WriteLayer(const ModelConfig& config, const QuantRecipe& recipe, EqualizedLayer& layer,
+                       ThreadPool& pool, const Progress& progress, TensorSpool& spool) {
+  LayerResult result;
   const RoundingMethod& rounding = RoundingOf(recipe);
   const auto bits = static_cast<int>(recipe.weight_bits);
   const DataType dtype = config.dtype;
@@ -150,130 +147,87 @@ void WriteLayer(const ModelConfig& config, const QuantRecipe& recipe, EqualizedL
         linears, statistics, {.bits = bits, .group_size = site.group_size, .dtype = dtype}, pool);
     for (size_t i = 0; i < linears.size(); ++i) {
       WriteLinear(linears[i], rounded[i], site, bits, dtype, spool);
-      report.linears.push_back({linears[i].name, site.group_size, rounded[i].relative_error});
-      report.linear_weights += std::ssize(rounded[i].q);
-      report.linear_bytes += std::ssize(rounded[i].q) * bits / 8 +
+      result.linears.push_back({linears[i].name, site.group_size, rounded[i].relative_error});
+      result.linear_weights += std::ssize(rounded[i].q);
+      result.linear_bytes += std::ssize(rounded[i].q) * bits / 8 +
                              std::ssize(rounded[i].scales) * BlockSizeOf(dtype).bytes;
     }
+    ReportStep(progress, config, site.layer, 3 + static_cast<int64_t>(index));
   }
+  result.policy = std::move(layer.policy);
+  return result;
 }
 
-// A matrix that stays float, some rows at a time.
-void WriteFloatMatrix(const TensorView& matrix, const std::string& name, DataType dtype,
-                      ShardedWriter& writer) {
-  constexpr int64_t kRows = 1024;
-  const int64_t rows = matrix.shape[0], k = matrix.shape[1];
-  std::vector<float> values;
-  for (int64_t row = 0; row < rows; row += kRows) {
-    values.resize(static_cast<size_t>(std::min(kRows, rows - row) * k));
-    DequantizeRange(matrix, row * k, values);
-    CheckFinite(values, fmt::format("tensor '{}', from row {}", name, row));
-    writer.Write(name, StoreFloats(values, dtype));
+void AddLayer(const LayerResult& layer, QuantizeReport& report) {
+  std::ranges::copy(layer.policy, std::back_inserter(report.sites));
+  std::ranges::copy(layer.linears, std::back_inserter(report.linears));
+  report.linear_weights += layer.linear_weights;
+  report.linear_bytes += layer.linear_bytes;
+}
+
+// Brings `hidden` to what comes out of the layers that are finished.
+void GoOn(const ModelSource& source, const RunState& state, HiddenStates& hidden, ThreadPool& pool,
+          const Progress& progress) {
+  const auto finished = std::ssize(state.layers());
+  if (finished == 0 || finished == source.config().layers || state.LoadHidden(hidden)) return;
+  for (int64_t layer = 0; layer < finished; ++layer) {
+    if (progress) progress("running the finished layers", layer, finished);
+    hidden.Advance(ReadFloatLayer(source, layer, pool), layer, /*observer=*/nullptr);
   }
-}
-
-// All tensors of the folder: those of the layers, and what stays float. Returns their bytes.
-int64_t WriteTensors(const ModelSource& source, TensorSpool& layers, const fs::path& folder) {
-  const ModelConfig& config = source.config();
-  const ArchSpec& arch = source.arch();
-  const std::vector<int64_t> embedding_shape = {config.vocab, config.hidden};
-  const StoredTensor embedding = {ModelSource::HfName(arch.embedding), config.dtype,
-                                  embedding_shape};
-  const StoredTensor norm = {ModelSource::HfName(arch.final_norm), config.dtype, {config.hidden}};
-  const StoredTensor head = {ModelSource::HfName(arch.head) + ".weight", config.dtype,
-                             embedding_shape};
-  std::vector<StoredTensor> tensors = {embedding};
-  tensors.insert(tensors.end(), layers.tensors().begin(), layers.tensors().end());
-  tensors.push_back(norm);
-  if (!config.tied_head) tensors.push_back(head);
-
-  ShardedWriter writer(folder, tensors);
-  WriteFloatMatrix(source.embedding(), embedding.name, config.dtype, writer);
-  layers.ForEach([&](const StoredTensor& tensor, std::span<const std::byte> bytes) {
-    writer.Write(tensor.name, bytes);
-  });
-  writer.Write(norm.name,
-               StoreFloats(source.ReadVector(source.Name(arch.final_norm)), config.dtype));
-  if (!config.tied_head) WriteFloatMatrix(source.head(), head.name, config.dtype, writer);
-  writer.Close();
-  return writer.TensorBytes();
-}
-
-// --- The other files ---
-
-void WriteJson(const fs::path& path, const Json& json) {
-  WriteFileAtomically(path, json.dump(2, ' ', /*ensure_ascii=*/false) + "\n");
-}
-
-ActivationQuantization QuantizationOf(ActScheme scheme) {
-  switch (scheme) {
-    case ActScheme::kStatic:
-      return ActivationQuantization::kStaticTensor;
-    case ActScheme::kDynamic:
-      return ActivationQuantization::kDynamicToken;
-    case ActScheme::kFloat:
-      return ActivationQuantization::kNone;
-  }
-  return {};
-}
-
-// `sites` by layer and site.
-Json ConfigJson(const ModelSource& source, const QuantRecipe& recipe,
-                std::span<const SitePolicy> sites) {
-  std::vector<std::pair<std::string, LinearQuantization>> linears;
-  for (int64_t layer = 0; layer < source.config().layers; ++layer) {
-    for (const LinearSpec& spec : source.arch().linears) {
-      const auto index = static_cast<size_t>(layer * kActSites + static_cast<int>(spec.site));
-      linears.emplace_back(
-          ModelSource::HfName(spec.module, layer),
-          LinearQuantization{sites[index].group_size, QuantizationOf(sites[index].choice.scheme),
-                             static_cast<int>(recipe.weight_bits)});
-    }
-  }
-  const std::vector<std::string> ignore = {ModelSource::HfName(source.arch().head)};
-  Json json = source.HfConfig();
-  json["quantization_config"] = CompressedTensorsJson(linears, ignore);
-  return json;
 }
 
 }  // namespace
 
-QuantizeReport QuantizeCheckpoint(const fs::path& source, const fs::path& output,
-                                  const QuantRecipe& recipe, bool replace, ThreadPool& pool,
-                                  const Progress& progress) {
+QuantizeReport QuantizeCheckpoint(const fs::path& source_path, const fs::path& output,
+                                  const QuantRecipe& recipe, const QuantizeOptions& options,
+                                  ThreadPool& pool, const Progress& progress) {
   const auto start = std::chrono::steady_clock::now();
   std::error_code error;
-  if (fs::equivalent(source, output, error)) {
+  if (fs::equivalent(source_path, output, error)) {
     throw Error("{}: expected an output other than the source", output.string());
   }
-  OutputFolder folder(output, replace);
-  const Input input = OpenInput(source, recipe, folder.staging(), pool, progress);
+  OutputFolder folder(output, options.replace);
+  if (RunState::Exists(folder.work())) folder.Keep();
+  const ModelSource source = OpenFloatSource(source_path, recipe);
+  const TokenizerFiles tokenizer = source.LoadTokenizer();
+  RunState state(folder.work(), FingerprintOf(source, recipe, pool, progress), options.restart);
+  if (!state.calibration()) {
+    state.SetCalibration(
+        MakeCalibrationSet(recipe, source, Tokenizer(tokenizer), folder.work(), pool, progress));
+  }
+  folder.Keep();
 
   QuantizeReport report;
-  report.source_bytes = input.source.checkpoint().TensorBytes();
+  report.source_bytes = source.checkpoint().TensorBytes();
+  report.resumed_layers = std::ssize(state.layers());
   {
-    TensorSpool layers(folder.staging() / "layers.tmp");
-    ForEachLayer(input, recipe, folder.staging(), pool, progress, [&](EqualizedLayer& layer) {
-      std::ranges::copy(layer.policy, std::back_inserter(report.sites));
-      WriteLayer(input.source.config(), recipe, layer, pool, layers, report);
-    });
-    report.output_bytes = WriteTensors(input.source, layers, folder.staging());
+    HiddenStates hidden(source, *state.calibration(), Arena(folder.work()), pool);
+    GoOn(source, state, hidden, pool, progress);
+    ForEachLayer(source, *state.calibration(), recipe, report.resumed_layers, hidden, pool,
+                 progress, [&](EqualizedLayer& layer) {
+                   LayerResult result =
+                       WriteLayer(source.config(), recipe, layer, pool, progress, state.spool());
+                   state.FinishLayer(std::move(result), hidden);
+                 });
   }
-  WriteJson(folder.staging() / "config.json", ConfigJson(input.source, recipe, report.sites));
-  WriteCompanions(input.source, input.tokenizer, folder.staging());
+  for (const LayerResult& layer : state.layers()) AddLayer(layer, report);
   QuantRecipe used = recipe;
-  used.calibration_tokens = ChosenTokens(recipe, input.source.config());
-  WriteJson(folder.staging() / "fptq.json", ReportToJson(report, used));
+  used.calibration_tokens = ChosenTokens(recipe, source.config());
+  WriteQuantizedFolder(source, tokenizer, used, state.spool(), folder.staging(), report);
   folder.Commit();
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return report;
 }
 
-std::vector<SitePolicy> PlanCheckpoint(const fs::path& source, const QuantRecipe& recipe,
+std::vector<SitePolicy> PlanCheckpoint(const fs::path& source_path, const QuantRecipe& recipe,
                                        ThreadPool& pool, const Progress& progress) {
+  const ModelSource source = OpenFloatSource(source_path, recipe);
+  const CalibrationSet calibration = MakeCalibrationSet(
+      recipe, source, Tokenizer(source.LoadTokenizer()), /*scratch=*/{}, pool, progress);
+  HiddenStates hidden(source, calibration, /*memory=*/{}, pool);
   std::vector<SitePolicy> sites;
   ForEachLayer(
-      OpenInput(source, recipe, {}, pool, progress), recipe, {}, pool, progress,
+      source, calibration, recipe, /*first_layer=*/0, hidden, pool, progress,
       [&](EqualizedLayer& layer) { std::ranges::copy(layer.policy, std::back_inserter(sites)); });
   return sites;
 }

@@ -12,13 +12,20 @@
 
 namespace fptq {
 
+struct QuantizeOptions {
+  bool replace = false;  // an output that exists
+  bool restart = false;  // do not go on with what an interrupted run left
+};
+
 // Calibrates, decides, equalizes and quantizes layer by layer, so that one layer is float-resident
-// at a time, and writes a complete folder: there whole or not at all. `replace`: of a folder that
-// exists. The same source and recipe give the same bytes, whatever the number of threads and the
-// kernels in use. `progress` may be empty.
+// at a time, and writes a complete folder: there whole or not at all. The same source and recipe
+// give the same bytes, whatever the number of threads and the kernels in use, and however often it
+// was interrupted: "OUTPUT.partial" keeps the finished layers (run_state.h), also where this throws
+// after calibration. `progress` may be empty.
 QuantizeReport QuantizeCheckpoint(const std::filesystem::path& source,
                                   const std::filesystem::path& output, const QuantRecipe& recipe,
-                                  bool replace, ThreadPool& pool, const Progress& progress);
+                                  const QuantizeOptions& options, ThreadPool& pool,
+                                  const Progress& progress);
 
 // The decisions that QuantizeCheckpoint would take, by layer and site; writes nothing.
 std::vector<SitePolicy> PlanCheckpoint(const std::filesystem::path& source,

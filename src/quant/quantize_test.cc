@@ -35,7 +35,8 @@ QuantRecipe Recipe(PolicyMode policy = PolicyMode::kPaper) {
 QuantizeReport Quantize(const fs::path& source, const fs::path& output, const QuantRecipe& recipe,
                         int threads = 2, bool replace = false) {
   ThreadPool pool(threads);
-  return QuantizeCheckpoint(source, output, recipe, replace, pool, {});
+  return QuantizeCheckpoint(source, output, recipe, {.replace = replace, .restart = false}, pool,
+                            {});
 }
 
 std::vector<float> ReadFloats(const Checkpoint& checkpoint, const std::string& name) {

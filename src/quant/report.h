@@ -20,7 +20,8 @@ struct LinearReport {
 };
 
 struct QuantizeReport {
-  double seconds = 0;
+  double seconds = 0;          // of this run
+  int64_t resumed_layers = 0;  // which an earlier run had finished
   int64_t source_bytes = 0;    // of the tensors
   int64_t output_bytes = 0;    // of the tensors
   int64_t linear_weights = 0;  // number of weights quantized

@@ -2,35 +2,43 @@
 
 #include <utility>
 
-#include "base/error.h"
+#include "base/checksum.h"
+#include "base/mapped_file.h"
 
 namespace fptq {
 
-TensorSpool::TensorSpool(std::filesystem::path path) : path_(std::move(path)), file_(path_) {}
-
-TensorSpool::~TensorSpool() {
-  file_.reset();
-  std::error_code ignored;
-  std::filesystem::remove(path_, ignored);
+size_t TensorSpool::Restore(std::vector<Entry> entries) {
+  entries_.clear();
+  int64_t end = 0;
+  if (file_.size() > 0) {
+    const MappedFile file(file_.path());
+    std::span<const std::byte> rest = file.bytes();
+    for (Entry& entry : entries) {
+      const auto size = static_cast<size_t>(entry.bytes);
+      if (size > rest.size() || Checksum(rest.first(size)) != entry.checksum) break;
+      rest = rest.subspan(size);
+      end += entry.bytes;
+      entries_.push_back(std::move(entry));
+    }
+  }
+  file_.Truncate(end);
+  return entries_.size();
 }
 
 void TensorSpool::Add(SafetensorsWriter::Tensor tensor, std::span<const std::byte> bytes) {
-  FPTQ_CHECK(file_.has_value());
-  file_->Write(bytes);
-  tensors_.push_back(std::move(tensor));
-  sizes_.push_back(bytes.size());
+  file_.Append(bytes);
+  entries_.push_back({std::move(tensor), std::ssize(bytes), Checksum(bytes)});
 }
 
 void TensorSpool::ForEach(
-    FunctionRef<void(const SafetensorsWriter::Tensor&, std::span<const std::byte>)> body) {
-  FPTQ_CHECK(file_.has_value() && !tensors_.empty());
-  file_->Close();
-  file_.reset();
-  const MappedFile file(path_);
+    FunctionRef<void(const SafetensorsWriter::Tensor&, std::span<const std::byte>)> body) const {
+  if (entries_.empty()) return;
+  const MappedFile file(file_.path());
   std::span<const std::byte> rest = file.bytes();
-  for (size_t i = 0; i < tensors_.size(); ++i) {
-    body(tensors_[i], rest.first(sizes_[i]));
-    rest = rest.subspan(sizes_[i]);
+  for (const Entry& entry : entries_) {
+    const auto size = static_cast<size_t>(entry.bytes);
+    body(entry.tensor, rest.first(size));
+    rest = rest.subspan(size);
   }
 }
 

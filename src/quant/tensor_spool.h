@@ -1,13 +1,12 @@
-// Tensors kept in a temporary file until the layout of the final one is known.
+// Tensors kept in a file until the layout of the final one is known.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
-#include <optional>
 #include <span>
 #include <vector>
 
-#include "base/atomic_write.h"
-#include "base/mapped_file.h"
+#include "base/append_file.h"
 #include "base/thread_pool.h"
 #include "io/safetensors.h"
 
@@ -17,23 +16,31 @@ namespace fptq {
 // decided layer by layer.
 class TensorSpool {
  public:
-  explicit TensorSpool(std::filesystem::path path);
-  ~TensorSpool();  // removes the file
-  TensorSpool(const TensorSpool&) = delete;
-  TensorSpool& operator=(const TensorSpool&) = delete;
+  struct Entry {
+    SafetensorsWriter::Tensor tensor;
+    int64_t bytes = 0;
+    uint32_t checksum = 0;  // of the bytes
+  };
+
+  // Opens the file, or creates it.
+  explicit TensorSpool(const std::filesystem::path& path) : file_(path) {}
+
+  // Instead of all that was added: `entries`, which the file begins with; the rest of it is cut
+  // off. Returns how many of them are there undamaged; those after it are not taken.
+  size_t Restore(std::vector<Entry> entries);
 
   void Add(SafetensorsWriter::Tensor tensor, std::span<const std::byte> bytes);
+  // What was added so far outlives the machine.
+  void Sync() { file_.Sync(); }
 
-  const std::vector<SafetensorsWriter::Tensor>& tensors() const { return tensors_; }
-  // Calls body(tensor, bytes) for all tensors in their order; none can be added any more.
+  const std::vector<Entry>& entries() const { return entries_; }
+  // Calls body(tensor, bytes) for all tensors in their order.
   void ForEach(
-      FunctionRef<void(const SafetensorsWriter::Tensor&, std::span<const std::byte>)> body);
+      FunctionRef<void(const SafetensorsWriter::Tensor&, std::span<const std::byte>)> body) const;
 
  private:
-  std::filesystem::path path_;
-  std::optional<OutputFile> file_;
-  std::vector<SafetensorsWriter::Tensor> tensors_;
-  std::vector<size_t> sizes_;  // by tensor, bytes
+  AppendFile file_;
+  std::vector<Entry> entries_;
 };
 
 }  // namespace fptq

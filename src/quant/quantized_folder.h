@@ -1,0 +1,19 @@
+// The files of a quantized model.
+#pragma once
+
+#include <filesystem>
+
+#include "model/source.h"
+#include "quant/recipe.h"
+#include "quant/report.h"
+#include "quant/tensor_spool.h"
+
+namespace fptq {
+
+// Writes all files to `folder`: `layers` and the tensors of the source that stay float, config,
+// tokenizer and report. Sets `report.output_bytes`.
+void WriteQuantizedFolder(const ModelSource& source, const TokenizerFiles& tokenizer,
+                          const QuantRecipe& recipe, const TensorSpool& layers,
+                          const std::filesystem::path& folder, QuantizeReport& report);
+
+}  // namespace fptq

@@ -1,0 +1,69 @@
+// What a quantization keeps on disk layer by layer, so that one that was interrupted can go on.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <vector>
+
+#include "base/journal.h"
+#include "base/progress.h"
+#include "base/thread_pool.h"
+#include "model/source.h"
+#include "quant/calibration_set.h"
+#include "quant/hidden_states.h"
+#include "quant/policy.h"
+#include "quant/recipe.h"
+#include "quant/report.h"
+#include "quant/tensor_spool.h"
+
+namespace fptq {
+
+// All that determines the output: the build of fptq, the recipe, and checksums of the source's
+// config, tensors and tokenizer and of the calibration text. Reads the whole source. That costs 1 %
+// of what quantizing it does, and neither names nor times of files tell what is in them. `progress`
+// may be empty.
+Json FingerprintOf(const ModelSource& source, const QuantRecipe& recipe, ThreadPool& pool,
+                   const Progress& progress);
+
+// What came of a layer beside its tensors.
+struct LayerResult {
+  LayerPolicy policy;
+  std::vector<LinearReport> linears;
+  int64_t linear_weights = 0;  // as in QuantizeReport
+  int64_t linear_bytes = 0;
+};
+
+class RunState {
+ public:
+  static bool Exists(const std::filesystem::path& folder);
+
+  // What an earlier run left in `folder`, or nothing if there was none or `restart`. Error that
+  // says what differs if that run had another fingerprint.
+  RunState(const std::filesystem::path& folder, Json fingerprint, bool restart);
+
+  const std::optional<CalibrationSet>& calibration() const { return calibration_; }
+  void SetCalibration(CalibrationSet set);
+
+  // The tensors of the finished layers, then those of the layer in work.
+  TensorSpool& spool() { return spool_; }
+  const std::vector<LayerResult>& layers() const { return layers_; }
+  // The layer in work is finished: its tensors are in the spool, and `hidden` is what comes out of
+  // it. When this returns, it is durable.
+  void FinishLayer(LayerResult result, const HiddenStates& hidden);
+  // Sets `hidden` to what comes out of the last finished layer; false if that was lost.
+  bool LoadHidden(HiddenStates& hidden) const;
+
+ private:
+  std::filesystem::path HiddenPath(size_t layers) const;
+  void RestoreLayers();
+  void RemoveOtherHidden() const;
+
+  std::filesystem::path folder_;
+  Journal journal_;  // the fingerprint, the calibration set, then the layers
+  TensorSpool spool_;
+  std::optional<CalibrationSet> calibration_;
+  std::vector<LayerResult> layers_;
+};
+
+}  // namespace fptq
