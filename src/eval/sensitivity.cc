@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "eval/divergence.h"
+#include "eval/windows.h"
 
 namespace fptq {
 namespace {
@@ -98,24 +99,17 @@ std::vector<Estimate> MeasureSensitivity(const Model& quantized, const Model& so
                                          std::span<const int32_t> prefix, int64_t context,
                                          ThreadPool& pool, const Progress& progress) {
   CheckModels(quantized, source);
-  const int64_t new_tokens = context - std::ssize(prefix);
-  if (tokens.empty() || new_tokens < 1) {
-    throw Error(
-        "sensitivity: expected tokens in windows of more than {}, found {} in windows of {}",
-        prefix.size(), tokens.size(), context);
-  }
+  if (tokens.empty()) throw Error("sensitivity: expected tokens, found none");
   CheckTokens(tokens, source.config());
   LayerSwapper swapper(quantized, source, context, pool);
   std::vector<std::vector<double>> divergences(static_cast<size_t>(source.config().layers));
   std::vector<int64_t> window_sizes;
-  for (int64_t begin = 0; begin < std::ssize(tokens); begin += new_tokens) {
-    const int64_t size = std::min(new_tokens, std::ssize(tokens) - begin);
-    const auto text = tokens.subspan(static_cast<size_t>(begin), static_cast<size_t>(size));
-    std::vector<int32_t> window(prefix.begin(), prefix.end());
-    window.insert(window.end(), text.begin(), text.end());
+  int64_t seen = 0;
+  for (const std::vector<int32_t>& window : CutWindows(tokens, prefix, context)) {
     swapper.Run(window, divergences);
     window_sizes.push_back(std::ssize(window));
-    if (progress) progress("swapping layers", begin + size, std::ssize(tokens));
+    seen += std::ssize(window) - std::ssize(prefix);
+    if (progress) progress("swapping layers", seen, std::ssize(tokens));
   }
   std::vector<Estimate> estimates;
   for (const std::vector<double>& layer : divergences) {

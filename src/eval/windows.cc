@@ -12,6 +12,24 @@ constexpr int64_t kRows = 128;
 
 }  // namespace
 
+std::vector<std::vector<int32_t>> CutWindows(std::span<const int32_t> tokens,
+                                             std::span<const int32_t> prefix, int64_t context) {
+  const int64_t new_tokens = context - std::ssize(prefix);
+  if (context < 2 || new_tokens < 1) {
+    throw Error("expected windows (--context) of at least {} tokens, found {}",
+                std::max<int64_t>(2, std::ssize(prefix) + 1), context);
+  }
+  std::vector<std::vector<int32_t>> windows;
+  for (int64_t begin = 0; begin < std::ssize(tokens); begin += new_tokens) {
+    const auto text =
+        tokens.subspan(static_cast<size_t>(begin),
+                       static_cast<size_t>(std::min(new_tokens, std::ssize(tokens) - begin)));
+    windows.emplace_back(prefix.begin(), prefix.end())
+        .insert(windows.back().end(), text.begin(), text.end());
+  }
+  return windows;
+}
+
 WindowRunner::WindowRunner(const Model& model, KvType kv_type, int64_t context, ThreadPool& pool)
     : model_(model),
       context_(context),
@@ -31,21 +49,12 @@ std::span<const float> WindowRunner::Run(std::span<const int32_t> chunk, int64_t
 void ScoreWindows(std::span<WindowRunner> runners, std::span<const int32_t> tokens,
                   std::span<const int32_t> prefix, const Progress& progress,
                   FunctionRef<void(const ScoredTokens&)> visit) {
-  const int64_t context = runners[0].context();
-  const int64_t new_tokens = context - std::ssize(prefix);
-  if (context < 2 || new_tokens < 1) {
-    throw Error("expected a context of at least {} tokens, found {}",
-                std::max<int64_t>(2, std::ssize(prefix) + 1), context);
-  }
+  const auto windows = CutWindows(tokens, prefix, runners[0].context());
   for (const WindowRunner& runner : runners) CheckTokens(tokens, runner.model().config());
-  std::vector<int32_t> window;
   ScoredTokens scored;
   scored.logits.resize(runners.size());
-  for (int64_t begin = 0; begin < std::ssize(tokens); begin += new_tokens, ++scored.window) {
-    const int64_t size = std::min(new_tokens, std::ssize(tokens) - begin);
-    const auto text = tokens.subspan(static_cast<size_t>(begin), static_cast<size_t>(size));
-    window.assign(prefix.begin(), prefix.end());
-    window.insert(window.end(), text.begin(), text.end());
+  int64_t seen = 0;  // of `tokens`
+  for (const std::vector<int32_t>& window : windows) {
     const std::span<const int32_t> inputs(window.data(), window.size() - 1);
     for (size_t done = 0; done < inputs.size(); done += scored.tokens.size()) {
       const size_t rows = std::min(static_cast<size_t>(kRows), inputs.size() - done);
@@ -55,7 +64,9 @@ void ScoreWindows(std::span<WindowRunner> runners, std::span<const int32_t> toke
       }
       visit(scored);
     }
-    if (progress) progress("scoring", begin + size, std::ssize(tokens));
+    ++scored.window;
+    seen += std::ssize(window) - std::ssize(prefix);
+    if (progress) progress("scoring", seen, std::ssize(tokens));
   }
 }
 

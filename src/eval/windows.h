@@ -11,6 +11,12 @@
 
 namespace fptq {
 
+// `tokens` in windows of `context` that do not overlap; `prefix` (BOS, or empty) starts each window
+// and counts towards its length. Error if `context` is too small for more than the prefix, or below
+// 2.
+std::vector<std::vector<int32_t>> CutWindows(std::span<const int32_t> tokens,
+                                             std::span<const int32_t> prefix, int64_t context);
+
 // One model on one window after another.
 class WindowRunner {
  public:
@@ -41,10 +47,9 @@ struct ScoredTokens {
   std::vector<std::span<const float>> logits;  // of each model: [tokens, vocab]
 };
 
-// Splits `tokens` into windows that do not overlap, each predicted from its own start alone.
-// `prefix` (BOS, or empty) starts each window and counts towards its length. All tokens but the
-// first of a window are scored. All runners have the same context. Error if it is too small for the
-// prefix or a token is not in a model's vocabulary.
+// Predicts each window of CutWindows from its own start alone. All tokens but the first of a window
+// are scored. All runners have the same context. Error as there, or if a token is not in a model's
+// vocabulary.
 void ScoreWindows(std::span<WindowRunner> runners, std::span<const int32_t> tokens,
                   std::span<const int32_t> prefix, const Progress& progress,
                   FunctionRef<void(const ScoredTokens&)> visit);
