@@ -49,9 +49,9 @@ OutputFolder::OutputFolder(const fs::path& path, bool replace)
       RemoveWork();
       close(std::exchange(lock_, -1));
     }
-    CheckTarget();
+    CheckTarget(path_, replace_);
     if (lock_ < 0) LockWork();
-    CheckTarget();  // another process may just have finished it
+    CheckTarget(path_, replace_);  // another process may just have finished it
     fs::remove_all(staging());
     if (mkdir(staging().c_str(), 0777) != 0) ThrowErrno(staging(), "cannot create the folder");
   } catch (...) {
@@ -60,13 +60,14 @@ OutputFolder::OutputFolder(const fs::path& path, bool replace)
   }
 }
 
-void OutputFolder::CheckTarget() const {
-  const fs::file_status status = fs::symlink_status(path_);
-  if (fs::exists(status) && !replace_) {
-    throw Error("{}: already exists (--force replaces it)", path_.string());
+void OutputFolder::CheckTarget(const fs::path& path, bool replace) {
+  const fs::path target = Normalized(path);
+  const fs::file_status status = fs::symlink_status(target);
+  if (fs::exists(status) && !replace) {
+    throw Error("{}: already exists (--force replaces it)", target.string());
   }
   if (fs::exists(status) && !fs::is_directory(status)) {
-    throw Error("{}: exists and is not a folder", path_.string());
+    throw Error("{}: exists and is not a folder", target.string());
   }
 }
 

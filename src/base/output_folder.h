@@ -18,6 +18,8 @@ class OutputFolder {
   OutputFolder(const OutputFolder&) = delete;
   OutputFolder& operator=(const OutputFolder&) = delete;
 
+  // The first of these errors.
+  static void CheckTarget(const std::filesystem::path& path, bool replace);
   // What work() is of an output.
   static std::filesystem::path WorkPath(const std::filesystem::path& path);
 
@@ -28,7 +30,6 @@ class OutputFolder {
   void Commit();
 
  private:
-  void CheckTarget() const;
   void LockWork();
   void RemoveWork();
 

@@ -385,6 +385,15 @@ TEST(Cli, InterruptedQuantizeLeavesNothing) {
   close(in);
 }
 
+TEST(Cli, DryRunWritesNothing) {
+  const TempFolder folder;
+  const Result result =
+      Succeed({"quantize", Tiny("tiny-llama-f32"), "-o", folder / "model", "--dry-run"});
+  EXPECT_TRUE(result.out.starts_with("forecast ")) << result.out;
+  EXPECT_EQ(std::ranges::count(result.out, '\n'), 1);
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
+}
+
 TEST(Cli, InterruptedQuantizeGoesOn) {
   const TempFolder folder;
   const int in = open("/dev/null", O_RDONLY);

@@ -11,9 +11,21 @@
 #include "cli/recipe_options.h"
 #include "cli/subcommands.h"
 #include "cli/terminal.h"
+#include "quant/forecast.h"
 
 namespace fptq {
 namespace {
+
+// What this will take; Error if the machine does not have it, unless `ignore_limits`.
+void PrintForecast(const std::string& source, const std::string& output, const QuantRecipe& recipe,
+                   bool ignore_limits, ThreadPool& pool) {
+  const Forecast forecast = ForecastQuantization(OpenFloatSource(source, recipe), recipe,
+                                                 pool.threads(), MeasureSpeed(pool));
+  Print(fmt::format("forecast {}, {} of memory, {} of disk of which {} stay\n",
+                    FormatSeconds(forecast.seconds), FormatBytes(forecast.memory_bytes),
+                    FormatBytes(forecast.disk_bytes), FormatBytes(forecast.output_bytes)));
+  if (!ignore_limits) CheckLimits(forecast, LimitsFor(output), output);
+}
 
 void PrintSummary(const QuantizeReport& report, const std::string& output) {
   if (report.resumed_layers > 0) {
@@ -57,6 +69,7 @@ int RunQuantize(int argc, char** argv) {
   std::string source, output;
   RecipeOptions recipe_options;
   QuantizeOptions options;
+  bool dry_run = false, ignore_limits = false;
   int threads = 1;
   app.add_option("SOURCE", source, "Hugging Face folder or GGUF file")->required();
   app.add_option("-o,--output", output, "folder to write")->required();
@@ -65,10 +78,15 @@ int RunQuantize(int argc, char** argv) {
   app.add_flag("--force", options.replace, "replace the folder if it exists");
   app.add_flag("--restart", options.restart,
                "begin anew, though an interrupted run left OUTPUT.partial to go on with");
+  app.add_flag("--dry-run", dry_run, "only say what it will take: time, memory, disk");
+  app.add_flag("--ignore-limits", ignore_limits, "begin though memory or disk are too small");
   if (!ParseArguments(app, argc, argv)) return 0;
 
   const QuantRecipe recipe = recipe_options.Recipe();
   ThreadPool pool(threads);
+  if (!dry_run) OutputFolder::CheckTarget(output, options.replace);
+  PrintForecast(source, output, recipe, ignore_limits, pool);
+  if (dry_run) return 0;
   PrintSummary(Quantize(source, output, recipe, options, pool), output);
   return 0;
 }

@@ -31,6 +31,9 @@ struct SiteStatistics {
 
 using LayerStatistics = std::array<SiteStatistics, kActSites>;  // by ActSite
 
+// Rows of a site's input that quantization keeps to measure errors on.
+inline constexpr int64_t kSampleRows = 512;
+
 struct ObserverOptions {
   int64_t rows = 0;         // how many a site will see
   int64_t sample_rows = 0;  // of which so many are kept, or all if there are fewer

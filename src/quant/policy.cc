@@ -109,10 +109,9 @@ std::vector<Alternative> MeasureAlternatives(const Site& site, ThreadPool& pool)
     }
   }
   const std::vector<float> ones(site.inputs.absmax.size(), 1.0f);
-  constexpr int64_t kChannels = 2048;  // measured together
   for (const SourceLinear& linear : site.layer.source.linears[static_cast<size_t>(site.site)]) {
-    for (int64_t first = 0; first < linear.channels; first += kChannels) {
-      const int64_t channels = std::min(kChannels, linear.channels - first);
+    for (int64_t first = 0; first < linear.channels; first += kMeasuredChannels) {
+      const int64_t channels = std::min(kMeasuredChannels, linear.channels - first);
       const SourceLinear exact = Channels(linear, first, channels, ones, pool);
       meter.SetChannels(FloatLinear({&exact, 1}, pool));
       for (const Method& method : methods) {

@@ -67,6 +67,9 @@ PaperChoice ChooseByRange(const QuantRecipe& recipe, double range, bool has_norm
 // small that the type has no such scale.
 float StaticScale(double range, DataType dtype);
 
+// Output channels that the policy auto measures together.
+inline constexpr int64_t kMeasuredChannels = 2048;
+
 // A static scale costs less at run time: no pass for the maximum of a row, and a smaller file.
 inline constexpr double kStaticFactor = 1.02;
 

@@ -25,28 +25,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Rows of a site's input that are kept to measure errors on.
-constexpr int64_t kSampleRows = 512;
-
 // Of a layer: it ran, it is decided on, and each site is rounded.
 constexpr int64_t kSteps = 2 + kActSites;
 
 // Says that `step` steps of a layer are done; may throw, if the user wants no more.
 void ReportStep(const Progress& progress, const ModelConfig& config, int64_t layer, int64_t step) {
   if (progress) progress("quantizing", layer * kSteps + step, config.layers * kSteps);
-}
-
-ModelSource OpenFloatSource(const fs::path& path, const QuantRecipe& recipe) {
-  Validate(recipe, "recipe");
-  ModelSource source = ModelSource::Open(path);
-  if (source.quantized()) {
-    throw Error("{}: expected a float model to quantize, found a quantized one", path.string());
-  }
-  for (const LinearSpec& linear : source.arch().linears) {
-    GroupSizeFor(SiteInputs(source.config(), linear.site), recipe.group_size,
-                 source.Name(linear.module, 0));
-  }
-  return source;
 }
 
 // A layer that awaits rounding.
@@ -177,6 +161,19 @@ void GoOn(const ModelSource& source, const RunState& state, HiddenStates& hidden
 }
 
 }  // namespace
+
+ModelSource OpenFloatSource(const fs::path& path, const QuantRecipe& recipe) {
+  Validate(recipe, "recipe");
+  ModelSource source = ModelSource::Open(path);
+  if (source.quantized()) {
+    throw Error("{}: expected a float model to quantize, found a quantized one", path.string());
+  }
+  for (const LinearSpec& linear : source.arch().linears) {
+    GroupSizeFor(SiteInputs(source.config(), linear.site), recipe.group_size,
+                 source.Name(linear.module, 0));
+  }
+  return source;
+}
 
 QuantizeReport QuantizeCheckpoint(const fs::path& source_path, const fs::path& output,
                                   const QuantRecipe& recipe, const QuantizeOptions& options,

@@ -6,11 +6,15 @@
 
 #include "base/progress.h"
 #include "base/thread_pool.h"
+#include "model/source.h"
 #include "quant/policy.h"
 #include "quant/recipe.h"
 #include "quant/report.h"
 
 namespace fptq {
+
+// The source, if it can be quantized by the recipe; Error otherwise.
+ModelSource OpenFloatSource(const std::filesystem::path& path, const QuantRecipe& recipe);
 
 struct QuantizeOptions {
   bool replace = false;  // an output that exists

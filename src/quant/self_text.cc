@@ -32,6 +32,23 @@ int32_t RandomTokens::Next() {
   return vocabulary_[static_cast<size_t>((z >> 32) * vocabulary_.size() >> 32)];
 }
 
+int64_t SelfTextSlotBytes(const ModelConfig& config, const SelfTextOptions& options) {
+  const auto round_up = [](int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; };
+  const int64_t position = 2 * (round_up(config.head_dim, kTileChannels) + 4);  // with scales
+  return config.layers * config.kv_heads * round_up(options.length, kKvBlock) * position;
+}
+
+int64_t SelfTextSlots(const ModelConfig& config, const SelfTextOptions& options) {
+  int64_t layer_weights = 0;
+  for (const ActSite site : kAllActSites) {
+    layer_weights += SiteInputs(config, site) * SiteChannels(config, site);
+  }
+  constexpr int64_t kAnyway = 500'000'000;  // bytes that every machine has
+  const int64_t room = 10 * layer_weights + kAnyway;
+  const int64_t count = (options.tokens + options.length - 1) / options.length;
+  return std::min({count, kSlots, std::max<int64_t>(room / SelfTextSlotBytes(config, options), 1)});
+}
+
 std::vector<std::vector<int32_t>> SampleSelfText(const Model& model,
                                                  std::span<const int32_t> prefix,
                                                  const SelfTextOptions& options, ThreadPool& pool,
@@ -39,7 +56,7 @@ std::vector<std::vector<int32_t>> SampleSelfText(const Model& model,
   const ModelConfig& config = model.config();
   FPTQ_CHECK(options.tokens > 0 && options.length > 0);
   const int64_t count = (options.tokens + options.length - 1) / options.length;
-  const int64_t slots = std::min(count, kSlots);
+  const int64_t slots = SelfTextSlots(config, options);
   KvCache cache(config, KvType::kI8, slots, options.length, config.layers);
   Activations act(config, slots, slots);
   RandomTokens random(options.seed, config, model.tokenizer);

@@ -30,6 +30,12 @@ struct SelfTextOptions {
   uint64_t seed = 0;
 };
 
+// How many sequences are written side by side: as many as keep the kernels busy, but keys and
+// values are to take no more memory than quantization may later: two and a half layers in float32.
+int64_t SelfTextSlots(const ModelConfig& config, const SelfTextOptions& options);
+// Memory for keys and values of one of them.
+int64_t SelfTextSlotBytes(const ModelConfig& config, const SelfTextOptions& options);
+
 // Sequences of `prefix`, a random token, and tokens drawn from what the model predicts (temperature
 // 1). Where the model draws a special token, as at the end of a text, a random one begins another.
 std::vector<std::vector<int32_t>> SampleSelfText(const Model& model,

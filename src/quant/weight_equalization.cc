@@ -10,8 +10,7 @@
 namespace fptq {
 namespace {
 
-constexpr double kExponents[] = {0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6};
-constexpr int64_t kRowStep = 4;  // every which output channel is tried
+constexpr double kExponents[kEqualizationTries] = {0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6};
 
 // Some output channels of all linears as one linear, with the input channels multiplied by s.
 SourceLinear SampleChannels(std::span<const SourceLinear> linears, std::span<const float> scales,
@@ -19,12 +18,12 @@ SourceLinear SampleChannels(std::span<const SourceLinear> linears, std::span<con
   SourceLinear sample = {
       .name = linears[0].name, .channels = 0, .k = linears[0].k, .weight = {}, .bias = {}};
   for (const SourceLinear& linear : linears) {
-    sample.channels += (linear.channels + kRowStep - 1) / kRowStep;
+    sample.channels += (linear.channels + kEqualizationRowStep - 1) / kEqualizationRowStep;
   }
   sample.weight.Resize(sample.channels * sample.k);
   float* to = sample.weight.data();
   for (const SourceLinear& linear : linears) {
-    for (int64_t n = 0; n < linear.channels; n += kRowStep) {
+    for (int64_t n = 0; n < linear.channels; n += kEqualizationRowStep) {
       to = std::copy_n(linear.weight.data() + n * linear.k, linear.k, to);
     }
   }

@@ -11,6 +11,9 @@
 
 namespace fptq {
 
+inline constexpr int64_t kEqualizationTries = 7;    // exponents
+inline constexpr int64_t kEqualizationRowStep = 4;  // every which output channel is tried
+
 // X' = X diag(s)^-1, W' = W diag(s) with s_j = RMS(X_j)^a: an input channel with large activations
 // gets larger weights, and so smaller errors beside those of its group (AWQ, arXiv 2306.00978). Of
 // a few exponents a, each site takes the one with which its weights, rounded by QuantizeGroups,

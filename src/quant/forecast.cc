@@ -1,0 +1,264 @@
+#include "quant/forecast.h"
+
+#include <sys/statvfs.h>
+
+#include <algorithm>
+#include <array>
+#include <fstream>
+#include <string>
+
+#include "base/error.h"
+#include "base/output_folder.h"
+#include "kernels/kernels.h"
+#include "quant/calibration_set.h"
+#include "quant/gptq.h"
+#include "quant/group_quant.h"
+#include "quant/observer.h"
+#include "quant/policy.h"
+#include "quant/rounding.h"
+#include "quant/self_text.h"
+#include "quant/weight_equalization.h"
+
+namespace fptq {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kFloat = sizeof(float);
+
+struct Site {
+  int64_t k = 0, channels = 0, group_size = 0;
+  int64_t weights() const { return k * channels; }
+};
+
+// What is counted: a layer, all layers being alike, and the tokens that go through it.
+struct Counts {
+  const ModelConfig& config;
+  std::array<Site, kActSites> sites;
+  bool gram = false;
+  int threads = 1;
+  int64_t tokens = 0, sequence = 0;  // of all sequences, and of the longest
+  int64_t max_k = 0;
+
+  // Sum over sites.
+  template <typename F>
+  int64_t Sum(F f) const {
+    int64_t sum = 0;
+    for (const Site& site : sites) sum += f(site);
+    return sum;
+  }
+  int64_t LayerWeights() const {
+    return Sum([](const Site& s) { return s.weights(); });
+  }
+  int64_t HiddenBytes() const { return tokens * config.hidden * kFloat; }
+  SelfTextOptions TextOptions() const { return {.tokens = tokens, .length = sequence, .seed = 0}; }
+};
+
+Counts Count(const ModelConfig& config, const QuantRecipe& recipe, int threads) {
+  Counts counts{.config = config, .sites = {}, .gram = RoundingOf(recipe).uses_gram};
+  counts.threads = threads;
+  counts.tokens = ChosenTokens(recipe, config);
+  counts.sequence = std::min({recipe.sequence_length, config.max_positions, counts.tokens});
+  for (const ActSite act_site : kAllActSites) {
+    const int64_t k = SiteInputs(config, act_site);
+    counts.sites[static_cast<size_t>(act_site)] = {
+        .k = k,
+        .channels = SiteChannels(config, act_site),
+        .group_size = GroupSizeFor(k, recipe.group_size, ActSiteName(act_site))};
+    counts.max_k = std::max(counts.max_k, k);
+  }
+  return counts;
+}
+
+// --- Memory, in floats unless said otherwise ---
+
+// Scratch of a forward pass (Activations).
+int64_t ActivationFloats(const Counts& c, int64_t rows, int64_t logits_rows) {
+  const ModelConfig& config = c.config;
+  const int64_t qkv = config.query_width() + 2 * config.kv_width();
+  const int64_t input = c.max_k + c.max_k / 4 + c.max_k / kMinGroupSize + 2;
+  return rows *
+             (2 * config.hidden + qkv + config.query_width() + 2 * config.mlp + config.head_dim) +
+         std::max(rows, logits_rows) * input + logits_rows * config.vocab;
+}
+
+// A layer runs over the calibration tokens, is decided on, and is rounded.
+int64_t LayerFloats(const Counts& c) {
+  const int64_t weights = c.LayerWeights();
+  const int64_t grams = c.gram ? c.Sum([](const Site& s) { return s.k * s.k; }) : 0;
+  const int64_t samples = kSampleRows * c.Sum([](const Site& s) { return s.k; });
+  // Through all of it: one sequence's activations, keys and values.
+  const int64_t base = ActivationFloats(c, c.sequence, 0) + 2 * c.sequence * c.config.kv_width();
+  const int64_t run = weights + grams + samples + (c.gram ? 2 * c.max_k * c.sequence : 0);
+  int64_t most = run;
+  int64_t left = weights, grams_left = grams;
+  for (const Site& s : c.sites) {
+    // Tried on some channels at a time, with the inputs exact and quantized in four ways.
+    const int64_t block = std::min(kMeasuredChannels, s.channels) * s.k;
+    const int64_t tried = 5 * kSampleRows * (s.k + s.k / 2) + 2 * kSampleRows * kMeasuredChannels +
+                          3 * block + block / 4;
+    const int64_t equalized = s.weights() / kEqualizationRowStep * 5 / 4;
+    most = std::max(most, weights + grams + samples + std::max(tried, equalized));
+    // The rounded weights, packed, and as bytes; what threads hold while they round.
+    const int64_t result = s.weights() / 4 + s.weights() / 8 + s.weights() / s.group_size * 2;
+    const int64_t scratch = c.threads * s.k * (4 * 128 + OutputError::kMaxGroup);
+    most = std::max(most, left + grams_left + (c.gram ? s.k * s.k + scratch : 0) + result);
+    left -= s.weights();
+    grams_left -= c.gram ? s.k * s.k : 0;
+  }
+  return base + most;
+}
+
+// The model writes its calibration text: keys, values and logits of all sequences; before that a
+// layer at a time is read and becomes int8.
+int64_t TextBytes(const Counts& c) {
+  const SelfTextOptions options = c.TextOptions();
+  const int64_t slots = SelfTextSlots(c.config, options);
+  return std::max(c.LayerWeights() * kFloat, slots * SelfTextSlotBytes(c.config, options) +
+                                                 kFloat * ActivationFloats(c, slots, slots));
+}
+
+// --- Bytes on disk ---
+
+// Elements of the source that are not in linears of layers.
+int64_t OtherElements(const ModelSource& source, int64_t linear_weights) {
+  int64_t elements = 0;
+  for (const auto& [name, tensor] : source.checkpoint().tensors())
+    elements += tensor.ElementCount();
+  const std::string head = source.Name(source.arch().head) + ".weight";
+  if (source.config().tied_head && source.checkpoint().Contains(head)) {
+    elements -= source.checkpoint().Get(head).ElementCount();
+  }
+  return elements - linear_weights;
+}
+
+// Of the linears of a layer as stored.
+int64_t StoredLayerBytes(const Counts& c, const QuantRecipe& recipe) {
+  const int64_t size = BlockSizeOf(c.config.dtype).bytes;
+  constexpr int64_t kShapeBytes = 16;
+  const auto linears = std::ssize(c.config.arch->linears);
+  return c.Sum([&](const Site& s) {
+    return s.weights() * recipe.weight_bits / 8 + s.weights() / s.group_size * size;
+  }) + linears * (kShapeBytes + size);  // with input scales, which static sites alone have
+}
+
+// --- Time ---
+
+double LayerSeconds(const Counts& c, const QuantRecipe& recipe, const MachineSpeed& speed) {
+  const auto weights = static_cast<double>(c.LayerWeights());
+  const auto tokens = static_cast<double>(c.tokens);
+  double float_ops = 2 * weights * tokens;
+  // Scores and sums of values: each token with half of its sequence.
+  float_ops += 2 * tokens * static_cast<double>(c.sequence * c.config.query_width());
+  double gptq_ops = 0, searched = recipe.weight_bits == 4 ? weights : 0;
+  for (const Site& s : c.sites) {
+    if (!c.gram) break;
+    const auto k = static_cast<double>(s.k);
+    float_ops += tokens * k * k + k * k * k / 3;
+    gptq_ops += 2 * GptqGemmPasses(kGptqSweeps) * static_cast<double>(s.weights()) * k;
+  }
+  if (recipe.policy == PolicyMode::kAuto && recipe.activation_bits == 8) {
+    float_ops += 2 * weights * static_cast<double>(kSampleRows) * 5;
+    searched += 2 * weights;
+  }
+  if (RoundingOf(recipe).equalizes) {
+    searched += weights * static_cast<double>(kEqualizationTries) / kEqualizationRowStep;
+  }
+  return float_ops / speed.float_ops + gptq_ops / speed.gptq_ops + searched / speed.group_weights +
+         2 * weights / speed.read_weights;
+}
+
+double TextSeconds(const Forecast& forecast, const Counts& c, const MachineSpeed& speed) {
+  return static_cast<double>(forecast.text_bytes) * static_cast<double>(forecast.text_steps) /
+             speed.int8_bytes +
+         static_cast<double>(c.LayerWeights() * c.config.layers) / speed.read_weights;
+}
+
+// Of /proc/meminfo; the most there can be where there is none.
+int64_t AvailableMemory() {
+  std::ifstream file("/proc/meminfo");
+  std::string name;
+  int64_t kilobytes = 0;
+  for (std::string unit; file >> name >> kilobytes; std::getline(file, unit)) {
+    if (name == "MemAvailable:") return kilobytes * 1024;
+  }
+  return INT64_MAX;
+}
+
+std::string Gigabytes(int64_t bytes) {
+  return fmt::format("{:.1f} GB", static_cast<double>(bytes) / 1e9);
+}
+
+}  // namespace
+
+Forecast ForecastQuantization(const ModelSource& source, const QuantRecipe& recipe, int threads,
+                              const MachineSpeed& speed) {
+  const ModelConfig& config = source.config();
+  const Counts c = Count(config, recipe, threads);
+  const int64_t linear_weights = c.LayerWeights() * config.layers;
+  Forecast forecast;
+
+  const int64_t layers_bytes = StoredLayerBytes(c, recipe) * config.layers;
+  forecast.output_bytes =
+      layers_bytes + OtherElements(source, linear_weights) * BlockSizeOf(config.dtype).bytes;
+  // The layers wait in a file of their own for the output; the hidden states stand in memory's
+  // place, after the last layer, and after the one before it.
+  const int64_t layers_disk = layers_bytes + forecast.output_bytes + 3 * c.HiddenBytes();
+  forecast.disk_bytes = layers_disk;
+
+  // What any process of this kind holds: code, tokenizer, names of tensors.
+  constexpr int64_t kProcessBytes = 50'000'000;
+  forecast.memory_bytes = LayerFloats(c) * kFloat;
+  if (recipe.calibration == kSelfCalibration) {
+    const int64_t slots = SelfTextSlots(config, c.TextOptions());
+    const int64_t sequences = (c.tokens + c.sequence - 1) / c.sequence;
+    forecast.text_bytes = linear_weights + config.vocab * config.hidden;
+    forecast.text_steps = (sequences + slots - 1) / slots * c.sequence;
+    forecast.memory_bytes = std::max(forecast.memory_bytes, TextBytes(c));
+    forecast.disk_bytes = std::max(forecast.disk_bytes, forecast.text_bytes);
+    forecast.seconds += TextSeconds(forecast, c, speed);
+  }
+  forecast.memory_bytes += kProcessBytes;
+  forecast.seconds += static_cast<double>(source.checkpoint().TensorBytes()) / speed.checked_bytes +
+                      LayerSeconds(c, recipe, speed) * static_cast<double>(config.layers);
+  return forecast;
+}
+
+MachineLimits LimitsFor(const fs::path& output) {
+  MachineLimits limits{.memory_bytes = AvailableMemory(), .disk_bytes = INT64_MAX};
+  const fs::path work = OutputFolder::WorkPath(output);
+  struct statvfs status = {};
+  if (statvfs(work.parent_path().c_str(), &status) == 0) {
+    limits.disk_bytes =
+        CheckedMultiply(static_cast<int64_t>(status.f_bavail),
+                        static_cast<int64_t>(status.f_frsize), work.parent_path().string());
+  }
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(work, error)) {
+    if (entry.is_regular_file(error)) {
+      limits.disk_bytes += static_cast<int64_t>(entry.file_size(error));
+    }
+  }
+  return limits;
+}
+
+void CheckLimits(const Forecast& forecast, const MachineLimits& limits, std::string_view where) {
+  if (forecast.disk_bytes > limits.disk_bytes) {
+    throw Error("{}: expected {} of free disk, found {} (--ignore-limits begins all the same)",
+                where, Gigabytes(forecast.disk_bytes), Gigabytes(limits.disk_bytes));
+  }
+  if (forecast.memory_bytes > limits.memory_bytes) {
+    throw Error("{}: expected {} of free memory, found {} (--ignore-limits begins all the same)",
+                where, Gigabytes(forecast.memory_bytes), Gigabytes(limits.memory_bytes));
+  }
+  if (forecast.text_bytes > limits.memory_bytes - forecast.memory_bytes) {
+    throw Error(
+        "{}: to write its calibration text, the model reads {} of weights {} times, and {} of "
+        "memory are there to hold them: expected --calibration random or a text file "
+        "(--ignore-limits begins all the same)",
+        where, Gigabytes(forecast.text_bytes), forecast.text_steps,
+        Gigabytes(limits.memory_bytes - forecast.memory_bytes));
+  }
+}
+
+}  // namespace fptq

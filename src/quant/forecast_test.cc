@@ -1,0 +1,116 @@
+#include "quant/forecast.h"
+
+#include <gtest/gtest.h>
+
+#include "base/test_util.h"
+#include "quant/quantize.h"
+
+namespace fptq {
+namespace {
+
+namespace fs = std::filesystem;
+const fs::path kModels = fs::path(FPTQ_TESTDATA) / "models";
+
+// A machine that does one of everything in a second.
+constexpr MachineSpeed kUnitSpeed = {1, 1, 1, 1, 1, 1};
+
+QuantRecipe Recipe() {
+  QuantRecipe recipe;
+  recipe.calibration_tokens = 256;
+  recipe.sequence_length = 64;
+  return recipe;
+}
+
+// The input scales of static sites are all that is not known before.
+TEST(Forecast, KnowsTheSizeOfTheOutput) {
+  const TempFolder folder;
+  ThreadPool pool(2);
+  for (const char* name : {"tiny-llama-f32", "tiny-llama-f16", "tiny-llama-gguf/model.gguf"}) {
+    for (const PolicyMode policy : {PolicyMode::kAuto, PolicyMode::kStatic, PolicyMode::kDynamic}) {
+      for (const int64_t bits : {4, 8}) {
+        QuantRecipe recipe = Recipe();
+        recipe.policy = policy;
+        recipe.weight_bits = bits;
+        const ModelSource source = OpenFloatSource(kModels / name, recipe);
+        const Forecast forecast = ForecastQuantization(source, recipe, 2, kUnitSpeed);
+        const int64_t written = QuantizeCheckpoint(kModels / name, folder / "out", recipe,
+                                                   {.replace = true, .restart = false}, pool, {})
+                                    .output_bytes;
+        const int64_t input_scales = source.config().layers * std::ssize(source.arch().linears) *
+                                     BlockSizeOf(source.config().dtype).bytes;
+        const int64_t unknown = forecast.output_bytes - written;
+        EXPECT_GE(unknown, 0) << name;
+        EXPECT_LE(unknown, input_scales) << name;
+        if (policy == PolicyMode::kStatic) {
+          EXPECT_EQ(unknown, 0) << name;
+        }
+        EXPECT_GE(forecast.disk_bytes, forecast.output_bytes);
+      }
+    }
+  }
+}
+
+// Sums by hand for a layer of LLaMA-2-7B's shape, whose X^T X are as large as its weights.
+TEST(Forecast, KeepsMemoryWithinTwoAndAHalfLayers) {
+  ModelSource source = OpenFloatSource(kModels / "tiny-llama-f16", Recipe());
+  ModelConfig& config = const_cast<ModelConfig&>(source.config());
+  config.layers = 32;
+  config.hidden = 4096;
+  config.heads = config.kv_heads = 32;
+  config.head_dim = 128;
+  config.mlp = 11008;
+  config.vocab = 32000;
+  config.max_positions = 4096;
+  const int64_t layer = 4 * (4 * 4096 * 4096 + 3 * 4096 * 11008);
+  QuantRecipe recipe;
+  const Forecast self = ForecastQuantization(source, recipe, 2, kUnitSpeed);
+  EXPECT_EQ(self.text_steps, 512);
+  EXPECT_EQ(self.text_bytes, int64_t{32} * layer / 4 + 32000 * 4096);
+  recipe.calibration = "random";
+  const Forecast random = ForecastQuantization(source, recipe, 2, kUnitSpeed);
+  EXPECT_EQ(random.text_bytes, 0);
+  EXPECT_LT(random.seconds, self.seconds);
+  for (const Forecast& forecast : {self, random}) {
+    EXPECT_GT(forecast.memory_bytes, layer);
+    EXPECT_LE(forecast.memory_bytes, layer * 5 / 2 + 1'000'000'000);
+  }
+  recipe.calibration_tokens *= 10;
+  EXPECT_LE(ForecastQuantization(source, recipe, 2, kUnitSpeed).memory_bytes, random.memory_bytes);
+}
+
+TEST(Forecast, IsRefusedWhereTheMachineIsTooSmall) {
+  const Forecast forecast = {.seconds = 1,
+                             .memory_bytes = 2'000'000'000,
+                             .text_bytes = 7'000'000'000,
+                             .text_steps = 512,
+                             .output_bytes = 4'000'000'000,
+                             .disk_bytes = 9'000'000'000};
+  CheckLimits(forecast, {.memory_bytes = 9'000'000'000, .disk_bytes = 9'000'000'000}, "out");
+  EXPECT_ERROR("out: expected 9.0 GB of free disk, found 8.9 GB",
+               CheckLimits(forecast, {9'000'000'000, 8'900'000'000}, "out"));
+  EXPECT_ERROR("out: expected 2.0 GB of free memory, found 1.9 GB",
+               CheckLimits(forecast, {1'900'000'000, 9'000'000'000}, "out"));
+  EXPECT_ERROR("--calibration random",
+               CheckLimits(forecast, {8'900'000'000, 9'000'000'000}, "out"));
+}
+
+TEST(Forecast, KnowsThisMachine) {
+  const TempFolder folder;
+  const MachineLimits before = LimitsFor(folder / "out");
+  EXPECT_GT(before.memory_bytes, 0);
+  EXPECT_GT(before.disk_bytes, 0);
+  // What an interrupted run has written already, it need not write again.
+  fs::create_directory(folder / "out.partial");
+  folder.Write("out.partial/tensors", std::string(100, 'x'));
+  fs::resize_file(folder / "out.partial/tensors", int64_t{1} << 40);  // sparse: takes no disk
+  EXPECT_GE(LimitsFor(folder / "out").disk_bytes, int64_t{1} << 40);
+  ThreadPool pool(2);
+  const MachineSpeed speed = MeasureSpeed(pool);
+  for (const double rate : {speed.float_ops, speed.gptq_ops, speed.group_weights, speed.int8_bytes,
+                            speed.read_weights, speed.checked_bytes}) {
+    EXPECT_GT(rate, 1e5);
+  }
+}
+
+}  // namespace
+}  // namespace fptq

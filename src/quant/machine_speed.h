@@ -1,0 +1,21 @@
+// How fast this machine does what quantization is made of.
+#pragma once
+
+#include "base/thread_pool.h"
+
+namespace fptq {
+
+// All a second, with all threads of a pool.
+struct MachineSpeed {
+  double float_ops = 0;      // multiplications and additions of the float GEMM on many rows
+  double gptq_ops = 0;       // of RoundGptq, all its time counted
+  double group_weights = 0;  // rounded by QuantizeGroups
+  double int8_bytes = 0;     // of weights in memory, for few rows
+  double read_weights = 0;   // that ModelSource::ReadLayer reads from F16
+  double checked_bytes = 0;  // Checksum
+};
+
+// Takes some 0.2 s.
+MachineSpeed MeasureSpeed(ThreadPool& pool);
+
+}  // namespace fptq
