@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes testdata/tokenizer: small trained vocabularies in four styles, a stress text and its ids by `tokenizers`.
+"""Makes testdata/tokenizer: small trained vocabularies in five styles, a stress text and its ids by `tokenizers`.
 
 Usage: tokenizer_goldens.py OUTPUT_DIR [--text FILE ...] [--vocab-size 2000]
 Trains on the given files (default: modules of Python's standard library).
@@ -18,6 +18,8 @@ REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 QWEN2 = CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}" + REST
 LLAMA3 = CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}" + REST
 
+BLOOM = " ?[^(\\s|[.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c])]+"
+
 
 def split_then_bytes(pattern):
     return pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(pattern), "isolated"),
@@ -33,6 +35,7 @@ STYLES = {
     "smollm": lambda: pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), byte_level()]),
     "qwen2": lambda: split_then_bytes(QWEN2),
     "llama3": lambda: split_then_bytes(LLAMA3),
+    "bloom": lambda: split_then_bytes(BLOOM),
 }
 
 

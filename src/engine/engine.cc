@@ -94,7 +94,7 @@ bool Engine::Prefill(std::span<const int32_t> prompt, const GenerateOptions& opt
 void Engine::Decode(const GenerateOptions& options, FunctionRef<void(std::string_view)> on_text,
                     Generation& out) {
   Sampler sampler(options.sampling, model_->config().vocab);
-  Utf8Stream stream;
+  TokenStream stream(model_->tokenizer);
   const auto emit = [&](std::string text) {
     if (!text.empty()) on_text(text);
     out.text += text;
@@ -118,7 +118,7 @@ void Engine::Decode(const GenerateOptions& options, FunctionRef<void(std::string
       break;
     }
     out.tokens.push_back(token);
-    if (!model_->tokenizer.IsSpecial(token)) emit(stream.Push(model_->tokenizer.TokenBytes(token)));
+    emit(stream.Push(token));
   }
   emit(stream.Finish());
   out.timings.decode_seconds = watch.Seconds();

@@ -6,7 +6,9 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "text/byte_level.h"
+#include "text/decoder.h"
 
 namespace fptq {
 namespace {
@@ -29,10 +31,7 @@ std::pair<std::string, std::string> ParseMerge(const Json& merge, const std::str
 
 void CheckSupported(const JsonFields& model) {
   if (const std::string type = model.StringOr("type", "BPE"); type != "BPE") {
-    throw Error("{}: type '{}' is not supported; only byte-level BPE is", model.where(), type);
-  }
-  if (model.BoolOr("byte_fallback", false)) {
-    throw Error("{}: byte_fallback (a SentencePiece BPE) is not supported", model.where());
+    throw Error("{}: type '{}' is not supported; only BPE is", model.where(), type);
   }
   if (model.DoubleOr("dropout", 0) != 0) {
     throw Error("{}: dropout is not supported", model.where());
@@ -69,15 +68,12 @@ const Bpe::Merge* Bpe::MergeTable::Find(int32_t left, int32_t right) const {
   return slot.key == key ? &slot.merge : nullptr;
 }
 
-Bpe::Bpe(const Json& model, const std::string& where) {
+Bpe::Bpe(const Json& model, Parts parts, const std::string& where) : parts_(parts) {
   const JsonFields fields(model, where);
   CheckSupported(fields);
   ReadVocab(model, where);
   ReadMerges(model, where);
-  for (size_t byte = 0; byte < byte_ids_.size(); ++byte) {
-    const auto it = vocab_.find(ByteLevelCharacter(static_cast<uint8_t>(byte)));
-    byte_ids_[byte] = it == vocab_.end() ? -1 : it->second;
-  }
+  FindByteTokens(fields);
   if (fields.Has("unk_token")) {
     const std::string token = fields.String("unk_token");
     const auto it = vocab_.find(token);
@@ -134,14 +130,32 @@ void Bpe::ReadMerges(const Json& model, const std::string& where) {
   }
 }
 
+void Bpe::FindByteTokens(const JsonFields& model) {
+  byte_ids_.fill(-1);
+  const bool fallback = model.BoolOr("byte_fallback", false);
+  if (parts_ == Parts::kBytes && fallback) {
+    throw Error("{}: byte_fallback with a byte-level vocabulary is not supported", model.where());
+  }
+  if (parts_ == Parts::kCharacters && !fallback) return;
+  for (size_t i = 0; i < byte_ids_.size(); ++i) {
+    const auto byte = static_cast<uint8_t>(i);
+    const auto it =
+        vocab_.find(parts_ == Parts::kBytes ? ByteLevelCharacter(byte) : ByteToken(byte));
+    if (it != vocab_.end()) byte_ids_[i] = it->second;
+  }
+}
+
 // Words that come out as one token need no merging. `ignore_merges`: every token of the vocabulary
 // is such a word, reached by merges or not.
 void Bpe::FindWholeWords(bool ignore_merges) {
   StringMap<int32_t> whole_words;
   Scratch scratch;
   std::vector<int32_t> ids;
+  // Without a pre-tokenizer whole texts are words, and seldom one token.
+  if (parts_ == Parts::kCharacters && !ignore_merges) return;
   for (const auto& [token, id] : vocab_) {
-    const std::optional<std::string> bytes = ByteLevelDecode(token);
+    const std::optional<std::string> bytes =
+        parts_ == Parts::kBytes ? ByteLevelDecode(token) : token;
     if (!bytes || bytes->empty()) continue;
     if (!ignore_merges) {
       ids.clear();
@@ -168,20 +182,36 @@ void Bpe::Encode(std::string_view word, Scratch& scratch, std::vector<int32_t>& 
   }
 }
 
-// One symbol for each byte; bytes that are not in the vocabulary vanish if there is no unknown
+// One symbol for each part; parts that are not in the vocabulary vanish if there is no unknown
 // token.
 void Bpe::Split(std::string_view word, std::vector<Symbol>& symbols) const {
   symbols.clear();
-  bool after_unknown = false;
-  for (const char c : word) {
-    int32_t id = byte_ids_[static_cast<uint8_t>(c)];
-    const bool is_unknown = id < 0;
-    const bool fused = is_unknown && after_unknown && fuse_unknown_;
-    after_unknown = is_unknown;
-    if (is_unknown) id = unknown_.value_or(-1);
-    if (id < 0 || fused) continue;
+  const auto add = [&](int32_t id) {
     const auto position = static_cast<int32_t>(symbols.size());
     symbols.push_back({id, position - 1, position + 1});
+  };
+  bool after_unknown = false;
+  const auto add_unknown = [&] {
+    if (unknown_ && !(after_unknown && fuse_unknown_)) add(*unknown_);
+    after_unknown = true;
+  };
+  const auto byte_id = [&](char byte) { return byte_ids_[static_cast<uint8_t>(byte)]; };
+  const auto is_absent = [&](char byte) { return byte_id(byte) < 0; };
+  for (size_t length = 1; !word.empty(); word.remove_prefix(length)) {
+    if (parts_ == Parts::kCharacters) {
+      length = std::max<size_t>(1, static_cast<size_t>(Utf8CharLength(word)));
+    }
+    const std::string_view part = word.substr(0, length);
+    const auto it = parts_ == Parts::kCharacters ? vocab_.find(part) : vocab_.end();
+    if (it != vocab_.end()) {
+      add(it->second);
+    } else if (std::any_of(part.begin(), part.end(), is_absent)) {
+      add_unknown();
+      continue;
+    } else {
+      for (const char byte : part) add(byte_id(byte));
+    }
+    after_unknown = false;
   }
   if (!symbols.empty()) symbols.back().next = -1;
 }

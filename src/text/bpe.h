@@ -1,4 +1,4 @@
-// Byte pair encoding over bytes.
+// Byte pair encoding, over bytes or over characters.
 #pragma once
 
 #include <array>
@@ -26,16 +26,21 @@ constexpr int64_t kMaxTokenIds = int64_t{1} << 22;
 
 class Bpe {
  public:
-  // `model`: the "model" of tokenizer.json. Error if it is not a well-formed byte-level BPE.
-  Bpe(const Json& model, const std::string& where);
+  // What a word is split to before its parts are merged. kBytes: the vocabulary is written in the
+  // byte-level alphabet. kCharacters: a character that is not in the vocabulary is taken by its
+  // bytes, tokens like <0x0A>, if the model has byte_fallback.
+  enum class Parts { kBytes, kCharacters };
 
-  // Tokens as written in the file, in the byte-level alphabet.
+  // `model`: the "model" of tokenizer.json. Error if it is not a well-formed BPE.
+  Bpe(const Json& model, Parts parts, const std::string& where);
+
+  // Tokens as written in the file.
   const StringMap<int32_t>& vocab() const { return vocab_; }
 
   // Memory that calls to Encode share; one caller at a time.
   class Scratch;
 
-  // Appends the ids of one word. O(n log n) in its bytes.
+  // Appends the ids of one word, well-formed UTF-8. O(n log n) in its bytes.
   void Encode(std::string_view word, Scratch& scratch, std::vector<int32_t>& ids) const;
 
  private:
@@ -68,15 +73,18 @@ class Bpe {
   void ReadVocab(const Json& model, const std::string& where);
   void ReadMerges(const Json& model, const std::string& where);
   void FindWholeWords(bool ignore_merges);
+  void FindByteTokens(const JsonFields& model);
   void Split(std::string_view word, std::vector<Symbol>& symbols) const;
   void MergeAll(Scratch& scratch) const;
 
   StringMap<int32_t> vocab_;
   MergeTable merges_{0};
-  std::array<int32_t, 256> byte_ids_;  // -1: not in the vocabulary
-  std::optional<int32_t> unknown_;     // stands for bytes that are not in the vocabulary
-  bool fuse_unknown_ = false;          // a run of them is one unknown token
-  StringMap<int32_t> whole_words_;     // bytes of the words that are one token
+  Parts parts_;
+  // Of the bytes or, for kCharacters, of the tokens that bytes fall back to. -1: not there.
+  std::array<int32_t, 256> byte_ids_;
+  std::optional<int32_t> unknown_;  // stands for parts that are not in the vocabulary
+  bool fuse_unknown_ = false;       // a run of them is one unknown token
+  StringMap<int32_t> whole_words_;  // bytes of the words that are one token
 };
 
 struct Bpe::Symbol {

@@ -1,8 +1,10 @@
 #include "text/pre_tokenizer.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
+#include "text/normalizer.h"
 
 namespace fptq {
 namespace {
@@ -10,20 +12,15 @@ namespace {
 constexpr std::string_view kGpt2Pattern =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
-std::string SplitPattern(const JsonFields& spec) {
-  const JsonFields pattern(spec.Object("pattern"), spec.where() + ": pattern");
-  return pattern.Has("Regex") ? pattern.String("Regex") : Regex::Escape(pattern.String("String"));
+std::string ReplaceSpaces(std::string_view text, const std::string& space) {
+  std::string out;
+  for (const char c : text) c == ' ' ? out += space : out += c;
+  return out;
 }
 
 }  // namespace
 
-PreTokenizer::PreTokenizer(const Json& spec, const std::string& where) {
-  Parse(spec, where);
-  if (!has_byte_level_) {
-    throw Error("{}: expected a pre-tokenizer that ends in ByteLevel: no other is supported",
-                where);
-  }
-}
+PreTokenizer::PreTokenizer(const Json& spec, const std::string& where) { Parse(spec, where); }
 
 void PreTokenizer::Parse(const Json& spec, const std::string& where) {
   constexpr size_t kMaxStages = 64;
@@ -33,25 +30,46 @@ void PreTokenizer::Parse(const Json& spec, const std::string& where) {
     for (const Json& member : fields.Array("pretokenizers")) Parse(member, where);
     return;
   }
-  if (has_byte_level_) throw Error("{}: {} after ByteLevel is not supported", where, type);
+  if (byte_level_) throw Error("{}: {} after ByteLevel is not supported", where, type);
   if (stages_.size() == kMaxStages) throw Error("{}: more than {} stages", where, kMaxStages);
   Stage stage;
   if (type == "ByteLevel") {
-    has_byte_level_ = true;
-    stage.add_prefix_space = fields.BoolOr("add_prefix_space", true);
+    byte_level_ = true;
+    if (fields.BoolOr("add_prefix_space", true)) stage.prefix.assign(1, ' ');
     if (fields.BoolOr("use_regex", true)) stage.regex.emplace(kGpt2Pattern, where);
   } else if (type == "Digits") {
     stage.regex.emplace(fields.BoolOr("individual_digits", false) ? R"(\p{N})" : R"(\p{N}+)",
                         where);
   } else if (type == "Split") {
-    stage.regex.emplace(SplitPattern(fields), where);
+    stage.regex.emplace(ParsePattern(fields), where);
     stage.behavior = ParseBehavior(fields.String("behavior"), where);
     stage.invert = fields.BoolOr("invert", false);
+  } else if (type == "Metaspace") {
+    stage = ParseMetaspace(fields);
   } else {
-    throw Error("{}: '{}' is not supported; known are Sequence, Split, Digits, ByteLevel", where,
-                type);
+    throw Error(
+        "{}: '{}' is not supported; known are Sequence, Split, Digits, Metaspace, ByteLevel", where,
+        type);
   }
   stages_.push_back(std::move(stage));
+}
+
+PreTokenizer::Stage PreTokenizer::ParseMetaspace(const JsonFields& spec) {
+  Stage stage;
+  stage.space = spec.String("replacement");
+  // Older files say add_prefix_space.
+  const std::string scheme =
+      spec.StringOr("prepend_scheme", spec.BoolOr("add_prefix_space", true) ? "always" : "never");
+  if (scheme != "always" && scheme != "first" && scheme != "never") {
+    throw Error("{}: Metaspace with the unknown prepend_scheme '{}'", spec.where(), scheme);
+  }
+  if (scheme != "never") stage.prefix = stage.space;
+  stage.prefix_at_start_only = scheme == "first";
+  if (spec.BoolOr("split", true)) {
+    stage.regex.emplace(Regex::Escape(stage.space), spec.where());
+    stage.behavior = Behavior::kMergedWithNext;
+  }
+  return stage;
 }
 
 PreTokenizer::Behavior PreTokenizer::ParseBehavior(std::string_view name,
@@ -108,23 +126,29 @@ std::vector<PreTokenizer::Piece> PreTokenizer::Pieces(const Stage& stage, std::s
   return pieces;
 }
 
-void PreTokenizer::Split(std::string_view text, FunctionRef<void(std::string_view)> word) const {
-  Apply(0, text, word);
+void PreTokenizer::Split(std::string_view text, bool at_start,
+                         FunctionRef<void(std::string_view)> word) const {
+  Apply(0, text, at_start, word);
 }
 
-void PreTokenizer::Apply(size_t index, std::string_view text,
+void PreTokenizer::Apply(size_t index, std::string_view text, bool at_start,
                          FunctionRef<void(std::string_view)> word) const {
   if (text.empty()) return;
   if (index == stages_.size()) return word(text);
   const Stage& stage = stages_[index];
-  std::string prefixed;
-  if (stage.add_prefix_space && text.front() != ' ') {
-    prefixed.append(" ").append(text);
-    text = prefixed;
+  std::string changed;
+  const auto change_to = [&](std::string to) {
+    changed = std::move(to);
+    text = changed;
+  };
+  if (!stage.space.empty()) change_to(ReplaceSpaces(text, stage.space));
+  if (!text.starts_with(stage.prefix) && (at_start || !stage.prefix_at_start_only)) {
+    change_to(fmt::format("{}{}", stage.prefix, text));
   }
-  if (!stage.regex) return Apply(index + 1, text, word);
+  if (!stage.regex) return Apply(index + 1, text, at_start, word);
   for (const Piece& piece : Pieces(stage, text)) {
-    Apply(index + 1, text.substr(piece.begin, piece.end - piece.begin), word);
+    Apply(index + 1, text.substr(piece.begin, piece.end - piece.begin),
+          at_start && piece.begin == 0, word);
   }
 }
 

@@ -13,14 +13,19 @@
 
 namespace fptq {
 
-// A chain of splits that ends in ByteLevel: the "pre_tokenizer" of tokenizer.json.
+// The "pre_tokenizer" of tokenizer.json: a chain of splits.
 class PreTokenizer {
  public:
+  PreTokenizer() = default;  // none: a text is one word
   // Error naming whatever `spec` asks for that is not implemented.
   PreTokenizer(const Json& spec, const std::string& where);
 
+  // Whether it ends in ByteLevel: tokens are written in the byte-level alphabet.
+  bool byte_level() const { return byte_level_; }
+
   // Calls word(w) for the words of `text` (well-formed UTF-8) in order; w is valid during the call.
-  void Split(std::string_view text, FunctionRef<void(std::string_view)> word) const;
+  // `at_start`: nothing stands before `text`.
+  void Split(std::string_view text, bool at_start, FunctionRef<void(std::string_view)> word) const;
 
  private:
   // What becomes of the matches of a pattern and of the gaps between them.
@@ -28,8 +33,10 @@ class PreTokenizer {
   struct Stage {
     std::optional<Regex> regex;  // none: no split
     Behavior behavior = Behavior::kIsolated;
-    bool invert = false;            // gaps are taken for matches, and matches for gaps
-    bool add_prefix_space = false;  // before text that does not start with one
+    bool invert = false;  // gaps are taken for matches, and matches for gaps
+    std::string space;    // stands for ' ' from here on; empty: ' ' itself
+    std::string prefix;   // put before text that does not start with it; empty: none
+    bool prefix_at_start_only = false;
   };
   struct Piece {
     size_t begin;
@@ -38,12 +45,14 @@ class PreTokenizer {
   };
 
   void Parse(const Json& spec, const std::string& where);
+  static Stage ParseMetaspace(const JsonFields& spec);
   static Behavior ParseBehavior(std::string_view name, const std::string& where);
   static std::vector<Piece> Pieces(const Stage& stage, std::string_view text);
-  void Apply(size_t stage, std::string_view text, FunctionRef<void(std::string_view)> word) const;
+  void Apply(size_t stage, std::string_view text, bool at_start,
+             FunctionRef<void(std::string_view)> word) const;
 
   std::vector<Stage> stages_;
-  bool has_byte_level_ = false;
+  bool byte_level_ = false;
 };
 
 }  // namespace fptq

@@ -31,7 +31,7 @@ std::string TranslateFromOniguruma(std::string_view pattern, std::string_view wh
     throw Error("{}: regular expression '{}': {} is not supported", where, pattern, what);
   };
   std::string out;
-  bool in_class = false;
+  int depth = 0;  // of classes: one within another adds to it
   for (size_t i = 0; i < pattern.size(); ++i) {
     const char c = pattern[i];
     if (c == '\\' && i + 1 < pattern.size()) {
@@ -52,11 +52,14 @@ std::string TranslateFromOniguruma(std::string_view pattern, std::string_view wh
       }
       continue;
     }
-    if (in_class && c == '[') refuse("a class within a class");
-    if (in_class && pattern.substr(i, 2) == "&&") refuse("an intersection of classes");
-    if (c == '[') in_class = true;
-    if (c == ']') in_class = false;
-    if (!in_class && pattern.substr(i, 2) == "}+") refuse("'+' after a counted repetition");
+    if (depth > 0 && pattern.substr(i, 2) == "&&") refuse("an intersection of classes");
+    if (depth > 0 && c == '[') {
+      const char next = pattern.substr(i + 1, 1).empty() ? '\0' : pattern[i + 1];
+      if (next == '^' || next == ':' || next == ']') refuse("such a class within a class");
+    }
+    if (c == '[' && depth++ > 0) continue;
+    if (c == ']' && depth > 0 && --depth > 0) continue;
+    if (depth == 0 && pattern.substr(i, 2) == "}+") refuse("'+' after a counted repetition");
     out += c;
   }
   return out;

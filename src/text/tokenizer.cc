@@ -6,36 +6,25 @@
 #include "base/error.h"
 #include "text/added_tokens.h"
 #include "text/bpe.h"
-#include "text/byte_level.h"
+#include "text/decoder.h"
+#include "text/normalizer.h"
 #include "text/pre_tokenizer.h"
-#include "text/unicode.h"
 
 namespace fptq {
 namespace {
 
-// True: NFC; false: none.
-bool ParseNormalizer(const Json& tokenizer, const std::string& where) {
-  const JsonFields fields(tokenizer, where);
-  if (!fields.Has("normalizer")) return false;
-  const JsonFields normalizer(fields.Object("normalizer"), where + ": normalizer");
-  const std::string type = normalizer.String("type");
-  if (type == "NFC") return true;
-  if (type != "Sequence") throw Error("{}: '{}' is not supported", normalizer.where(), type);
-  bool nfc = false;
-  for (const Json& member : normalizer.Array("normalizers")) {
-    nfc |= ParseNormalizer(Json{{"normalizer", member}}, where);
-  }
-  return nfc;
+// A part of tokenizer.json that may be absent or null.
+template <typename Part>
+Part ParsePart(const TokenizerFiles& files, const char* name) {
+  const JsonFields fields(files.tokenizer, files.where + ": tokenizer.json");
+  return fields.Has(name) ? Part(fields.Object(name), fields.where() + ": " + name) : Part();
 }
 
-void CheckDecoder(const Json& decoder, const std::string& where) {
-  const JsonFields fields(decoder, where);
-  const std::string type = fields.String("type");
-  if (type == "Sequence" && fields.Array("decoders").size() == 1) {
-    CheckDecoder(fields.Array("decoders")[0], where);
-  } else if (type != "ByteLevel") {
-    throw Error("{}: '{}' is not supported; only ByteLevel is", where, type);
-  }
+constexpr std::string_view kReplacementCharacter = "\xef\xbf\xbd";  // U+FFFD
+
+// How many spaces `text` starts with, at most `most`.
+size_t LeadingSpaces(std::string_view text, size_t most) {
+  return std::min({text.find_first_not_of(' '), text.size(), most});
 }
 
 // Ids that are put before and after those of a text.
@@ -105,12 +94,14 @@ struct Tokenizer::State {
     std::string bytes;
     bool used = false;
     bool special = false;
+    bool is_byte = false;  // SentencePiece's token of a byte
   };
 
   std::string where;
-  Bpe bpe;
+  Normalizer normalizer;
   PreTokenizer pre_tokenizer;
-  bool nfc;
+  Bpe bpe;
+  Decoder decoder;
   AddedTokenFinder raw_finder;         // of the tokens that stand in the text as it comes
   AddedTokenFinder normalized_finder;  // of those that stand in the normalized text
   Template special;
@@ -120,18 +111,22 @@ struct Tokenizer::State {
 
 Tokenizer::State::State(const TokenizerFiles& files)
     : where(files.where + ": tokenizer.json"),
-      bpe(JsonFields(files.tokenizer, where).Object("model"), where + ": model"),
-      pre_tokenizer(JsonFields(files.tokenizer, where).Object("pre_tokenizer"),
-                    where + ": pre_tokenizer"),
-      nfc(ParseNormalizer(files.tokenizer, where)) {
+      normalizer(ParsePart<Normalizer>(files, "normalizer")),
+      pre_tokenizer(ParsePart<PreTokenizer>(files, "pre_tokenizer")),
+      bpe(JsonFields(files.tokenizer, where).Object("model"),
+          pre_tokenizer.byte_level() ? Bpe::Parts::kBytes : Bpe::Parts::kCharacters,
+          where + ": model"),
+      decoder(JsonFields(files.tokenizer, where).Object("decoder"), where + ": decoder") {
   // "truncation" and "padding" concern batches, not the ids of a text.
   const JsonFields fields(files.tokenizer, where);
-  CheckDecoder(fields.Object("decoder"), where + ": decoder");
+  if (decoder.byte_level() != pre_tokenizer.byte_level()) {
+    throw Error("{}: pre_tokenizer and decoder: expected ByteLevel in both or in none", where);
+  }
   for (const auto& [token, id] : bpe.vocab()) {
     const auto index = static_cast<size_t>(id);
     if (index >= tokens.size()) tokens.resize(index + 1);
-    tokens[index].bytes = ByteLevelDecode(token).value_or(token);
-    tokens[index].used = true;
+    tokens[index] = {
+        .bytes = decoder.TokenBytes(token), .used = true, .is_byte = decoder.IsByte(token)};
   }
   for (const AddedToken& token : ParseAddedTokens(files.tokenizer, where)) AddToken(token);
   if (fields.Has("post_processor")) {
@@ -153,9 +148,13 @@ void Tokenizer::State::AddToken(const AddedToken& token) {
                 is_in_vocab ? fmt::format("differs from the {} in vocab", in_vocab->second)
                             : fmt::format("is that of '{}'", tokens[index].bytes));
   }
-  tokens[index] = {token.content, /*used=*/true, token.special};
+  // Added tokens are written as they are, not in the byte-level alphabet.
+  tokens[index].bytes = decoder.byte_level() ? token.content : decoder.TokenBytes(token.content);
+  tokens[index].used = true;
+  tokens[index].special = token.special;
+  tokens[index].is_byte = decoder.IsByte(token.content);
   if (token.normalized) {
-    normalized_finder.Add(nfc ? NormalizeNfc(token.content) : token.content, token);
+    normalized_finder.Add(normalizer.Apply(token.content), token);
   } else {
     raw_finder.Add(token.content, token);
   }
@@ -186,22 +185,23 @@ std::vector<int32_t> Tokenizer::Encode(std::string_view text, EncodeOptions opti
   std::vector<int32_t> ids;
   Bpe::Scratch scratch;
   if (options.add_special_tokens) ids = state_->special.before;
-  const auto encode_text = [&](std::string_view piece) {
+  const auto encode_text = [&](std::string_view piece, bool at_start) {
     state_->pre_tokenizer.Split(
-        piece, [&](std::string_view word) { state_->bpe.Encode(word, scratch, ids); });
+        piece, at_start, [&](std::string_view word) { state_->bpe.Encode(word, scratch, ids); });
   };
-  const auto encode_normalized = [&](std::string_view normalized) {
-    state_->normalized_finder.Split(normalized, options.parse_special,
-                                    [&](int32_t id, std::string_view piece) {
-                                      id >= 0 ? ids.push_back(id) : encode_text(piece);
-                                    });
+  const auto encode_normalized = [&](std::string_view normalized, bool at_start) {
+    state_->normalized_finder.Split(
+        normalized, options.parse_special, [&](int32_t id, std::string_view piece) {
+          id >= 0 ? ids.push_back(id)
+                  : encode_text(piece, at_start && piece.data() == normalized.data());
+        });
   };
   state_->raw_finder.Split(
       well_formed, options.parse_special, [&](int32_t id, std::string_view piece) {
         if (id >= 0) {
           ids.push_back(id);
         } else {
-          state_->nfc ? encode_normalized(NormalizeNfc(piece)) : encode_normalized(piece);
+          encode_normalized(state_->normalizer.Apply(piece), piece.data() == well_formed.data());
         }
       });
   if (options.add_special_tokens) {
@@ -223,14 +223,50 @@ bool Tokenizer::IsSpecial(int32_t id) const {
 }
 
 std::string Tokenizer::Decode(std::span<const int32_t> ids, bool skip_special) const {
-  std::string bytes;
+  std::string text;
+  std::string bytes;  // of a run of byte tokens, or of tokens in the byte-level alphabet
+  const bool byte_level = state_->decoder.byte_level();
+  const auto flush = [&] {
+    // The reference gives one U+FFFD for each byte of a run that is ill-formed anywhere.
+    Utf8Stream stream;
+    std::string run = stream.Push(bytes);
+    run += stream.Finish();
+    if (!byte_level && run != bytes) {
+      run.clear();
+      for (size_t i = 0; i < bytes.size(); ++i) run += kReplacementCharacter;
+    }
+    text += run;
+    bytes.clear();
+  };
   for (const int32_t id : ids) {
-    if (!(skip_special && IsSpecial(id))) bytes += TokenBytes(id);
+    if (skip_special && IsSpecial(id)) continue;
+    const std::string& token = TokenBytes(id);
+    if (byte_level || state_->tokens[static_cast<size_t>(id)].is_byte) {
+      bytes += token;
+    } else {
+      flush();
+      text += token;
+    }
   }
-  Utf8Stream stream;
-  std::string text = stream.Push(bytes);
-  return text += stream.Finish();
+  flush();
+  text.erase(0, LeadingSpaces(text, state_->decoder.stripped_spaces()));
+  return text;
 }
+
+size_t Tokenizer::stripped_spaces() const { return state_->decoder.stripped_spaces(); }
+
+TokenStream::TokenStream(const Tokenizer& tokenizer)
+    : tokenizer_(tokenizer), spaces_to_strip_(tokenizer.stripped_spaces()) {}
+
+std::string TokenStream::Push(int32_t id) {
+  if (tokenizer_.IsSpecial(id)) return "";
+  std::string text = utf8_.Push(tokenizer_.TokenBytes(id));
+  const size_t stripped = LeadingSpaces(text, spaces_to_strip_);
+  spaces_to_strip_ = stripped == text.size() ? spaces_to_strip_ - stripped : 0;
+  return text.substr(stripped);
+}
+
+std::string TokenStream::Finish() { return utf8_.Finish(); }
 
 std::optional<int32_t> Tokenizer::TokenToId(std::string_view token) const {
   for (const auto* ids : {&state_->added_ids, &state_->bpe.vocab()}) {

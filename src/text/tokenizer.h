@@ -23,11 +23,12 @@ struct TokenizerFiles {
                               // if there is none
 };
 
-// From a Hugging Face folder; Error if tokenizer.json is missing.
+// From a Hugging Face folder: tokenizer.json or, where there is none, one made from tokenizer.model
+// (SentencePiece). Error if both are missing.
 TokenizerFiles LoadTokenizerFiles(const std::filesystem::path& folder);
 // The same files made from the metadata of a GGUF file (Checkpoint::metadata()):
 // `tokenizer.ggml.model` "gpt2" (byte-level BPE) with the pre-tokenizers we know by their
-// `tokenizer.ggml.pre` name. Error for any other, naming it.
+// `tokenizer.ggml.pre` name, or "llama" (SentencePiece). Error for any other, naming it.
 TokenizerFiles TokenizerFilesFromGguf(const Json& metadata, std::string where);
 
 class Tokenizer {
@@ -58,6 +59,9 @@ class Tokenizer {
   // The text of `ids`; bytes that make no whole character come out as U+FFFD.
   std::string Decode(std::span<const int32_t> ids, bool skip_special) const;
 
+  // Spaces that Decode strips from the beginning of a text: SentencePiece models put one there.
+  size_t stripped_spaces() const;
+
   std::optional<int32_t> TokenToId(std::string_view token) const;  // as written in tokenizer.json
 
  private:
@@ -74,6 +78,20 @@ class Utf8Stream {
 
  private:
   std::string pending_;
+};
+
+// Tokens in, text out as soon as it is known: what Decode gives for all of them without the special
+// ones. Only ill-formed bytes may come out as another number of U+FFFD.
+class TokenStream {
+ public:
+  explicit TokenStream(const Tokenizer& tokenizer);  // which must outlive it
+  std::string Push(int32_t id);
+  std::string Finish();
+
+ private:
+  const Tokenizer& tokenizer_;
+  size_t spaces_to_strip_;
+  Utf8Stream utf8_;
 };
 
 }  // namespace fptq

@@ -3,6 +3,9 @@
 #include <fstream>
 
 #include "base/error.h"
+#include "base/mapped_file.h"
+#include "base/test_util.h"
+#include "text/sentencepiece.h"
 #include "text/tokenizer.h"
 
 namespace fptq {
@@ -68,7 +71,8 @@ struct BadValue {
 
 TEST(TokenizerFilesTest, BadMetadataIsAnErrorThatNamesIt) {
   const BadValue cases[] = {
-      {"model", "llama", "'llama' is not supported"},
+      {"model", "t5", "'t5' is not supported"},
+      {"model", "llama", "expected a score for each of 7 tokens, found 0"},
       {"pre", "tekken", "known are gpt-2, "},
       {"tokens", nullptr, "tokenizer.ggml.tokens"},
       {"tokens", Json::array({1, 2}), "expected a string"},
@@ -93,6 +97,64 @@ TEST(TokenizerFilesTest, BadMetadataIsAnErrorThatNamesIt) {
   Json without_bos = Metadata("llama-bpe");
   without_bos.erase("tokenizer.ggml.bos_token_id");
   EXPECT_THROW(TokenizerFilesFromGguf(without_bos, "m.gguf"), Error);
+}
+
+// The vocabulary of testdata/tokenizer/sentencepiece as llama.cpp's converter writes it.
+Json SentencePieceMetadata() {
+  const std::filesystem::path path =
+      std::filesystem::path(FPTQ_TESTDATA) / "tokenizer/sentencepiece/tokenizer.model";
+  const MappedFile file(path);
+  const Vocabulary vocabulary = ParseSentencePieceModel(file.bytes(), path.string()).vocabulary;
+  return {{"general.architecture", "llama"},
+          {"tokenizer.ggml.model", "llama"},
+          {"tokenizer.ggml.tokens", vocabulary.tokens},
+          {"tokenizer.ggml.scores", vocabulary.scores},
+          {"tokenizer.ggml.token_type", vocabulary.types},
+          {"tokenizer.ggml.unknown_token_id", 0},
+          {"tokenizer.ggml.bos_token_id", 1},
+          {"tokenizer.ggml.eos_token_id", 2}};
+}
+
+TEST(TokenizerFilesTest, SentencePieceFromGguf) {
+  Json metadata = SentencePieceMetadata();
+  const Tokenizer tokenizer(TokenizerFilesFromGguf(metadata, "m.gguf"));
+  const std::filesystem::path folder = std::filesystem::path(FPTQ_TESTDATA) / "tokenizer";
+  const std::string text = ReadFile(folder / "stress.txt").substr(0, 3000);
+  const TempFolder model;
+  model.Write("tokenizer.model", ReadFile(folder / "sentencepiece" / "tokenizer.model"));
+  model.Write("tokenizer_config.json", R"({"legacy": true})");  // as llama.cpp does
+  EXPECT_EQ(tokenizer.Encode(text, {}),
+            Tokenizer(LoadTokenizerFiles(model.path())).Encode(text, {}));
+  EXPECT_EQ(tokenizer.Encode("", {}), std::vector<int32_t>{1});
+
+  metadata["tokenizer.ggml.add_space_prefix"] = false;
+  metadata["tokenizer.ggml.add_bos_token"] = false;
+  const Tokenizer plain(TokenizerFilesFromGguf(metadata, "m.gguf"));
+  const std::vector<int32_t> ids = plain.Encode("a b", {});
+  EXPECT_EQ(plain.TokenBytes(ids.front()), "a");
+  EXPECT_EQ(plain.Decode(ids, false), "a b");
+}
+
+// Every prefix of a file, and every byte changed: an error or a tokenizer, never a crash.
+TEST(TokenizerFilesTest, HostileSentencePieceModels) {
+  const std::filesystem::path path =
+      std::filesystem::path(FPTQ_TESTDATA) / "tokenizer/sentencepiece/tokenizer.model";
+  const std::string good = ReadFile(path);
+  const auto parse = [](std::string_view bytes) {
+    return ErrorOf([&] { ParseSentencePieceModel(std::as_bytes(std::span(bytes)), "m"); });
+  };
+  EXPECT_EQ(parse(good), "");
+  int errors = 0;
+  for (size_t i = 0; i < good.size(); i += 7) {
+    errors += !parse(std::string_view(good).substr(0, i)).empty();
+    std::string bad = good;
+    bad[i] = static_cast<char>(bad[i] ^ 0x55);
+    parse(bad);
+  }
+  EXPECT_EQ(errors, static_cast<int>((good.size() + 6) / 7));  // the normalizer comes last
+  EXPECT_ERROR("expected a SentencePiece model", {
+    ParseSentencePieceModel(std::as_bytes(std::span("IQ== 0\n")), "m");  // as tiktoken's files
+  });
 }
 
 TEST(TokenizerFilesTest, FromAFolder) {

@@ -10,6 +10,8 @@
 
 #include "base/error.h"
 #include "base/mapped_file.h"
+#include "base/test_util.h"
+#include "base/utf8.h"
 
 namespace fptq {
 namespace {
@@ -29,13 +31,25 @@ std::filesystem::path Folder(const std::string& style) {
 
 Tokenizer Load(const std::string& style) { return Tokenizer(LoadTokenizerFiles(Folder(style))); }
 
-// Goldens by the `tokenizers` package: scripts/golden/tokenizer_goldens.py.
+// The part of the stress text that the ids of a style are of.
+std::string StressText(const Json& golden) {
+  const std::string text = ReadText(Folder("stress.txt"));
+  size_t characters = golden.value("characters", text.size());
+  size_t end = 0;
+  while (end < text.size() && characters-- > 0) {
+    end += static_cast<size_t>(Utf8CharLength(std::string_view(text).substr(end)));
+  }
+  return text.substr(0, end);
+}
+
+// Goldens by the `tokenizers` package and, for "sentencepiece", by LlamaTokenizer of transformers:
+// scripts/golden/tokenizer_goldens.py, sentencepiece_goldens.py.
 class TokenizerStyleTest : public testing::TestWithParam<const char*> {};
 
 TEST_P(TokenizerStyleTest, GivesTheReferenceIds) {
   const Tokenizer tokenizer = Load(GetParam());
-  const std::string text = ReadText(Folder("stress.txt"));
   const Json golden = ReadJsonFile(Folder(GetParam()) / "ids.json");
+  const std::string text = StressText(golden);
   const auto ids = golden["ids"].get<std::vector<int32_t>>();
   EXPECT_EQ(tokenizer.Encode(text, {}), ids);
   EXPECT_EQ(tokenizer.Encode(text, {.parse_special = false, .add_special_tokens = false}),
@@ -45,7 +59,67 @@ TEST_P(TokenizerStyleTest, GivesTheReferenceIds) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Styles, TokenizerStyleTest,
-                         testing::Values("gpt2", "smollm", "qwen2", "llama3"));
+                         testing::Values("gpt2", "smollm", "qwen2", "llama3", "bloom", "llama2",
+                                         "gemma", "sentencepiece"));
+
+// As the library and as transformers have it.
+TEST(SentencePieceTest, GivesTheIdsOfTheLibrary) {
+  const TempFolder folder;
+  folder.Write("tokenizer.model", ReadText(Folder("sentencepiece") / "tokenizer.model"));
+  const Tokenizer tokenizer(LoadTokenizerFiles(folder.path()));
+  const Json golden = ReadJsonFile(Folder("sentencepiece") / "ids.json");
+  EXPECT_EQ(
+      tokenizer.Encode(StressText(golden), {.parse_special = false, .add_special_tokens = false}),
+      golden["library_ids"].get<std::vector<int32_t>>());
+  // A text that starts with a space gets no other one, but for "legacy".
+  const auto pieces = [](const Tokenizer& t) {
+    std::string text;
+    for (const int32_t id : t.Encode(" a", kPlain)) text += t.TokenBytes(id);
+    return text;
+  };
+  EXPECT_EQ(pieces(tokenizer), " a");
+  folder.Write("tokenizer_config.json", R"({"legacy": true})");
+  EXPECT_EQ(pieces(Tokenizer(LoadTokenizerFiles(folder.path()))), "  a");
+}
+
+TEST(SentencePieceTest, TheFirstSpaceIsStripped) {
+  const Tokenizer tokenizer = Load("llama2");
+  const std::vector<int32_t> ids = tokenizer.Encode("a b", kPlain);
+  EXPECT_EQ(tokenizer.TokenBytes(ids[0]), " a");
+  EXPECT_EQ(tokenizer.Decode(ids, false), "a b");
+  EXPECT_EQ(tokenizer.Decode(tokenizer.Encode("  a", kPlain), false), "  a");
+  EXPECT_EQ(tokenizer.Decode(tokenizer.Encode("a", {}), false), "<s> a");
+  EXPECT_EQ(tokenizer.Decode(tokenizer.Encode("a", {}), true), "a");
+  EXPECT_EQ(Load("gemma").Decode(Load("gemma").Encode(" a", kPlain), false), " a");
+}
+
+TEST(SentencePieceTest, BytesThatNoTokenHas) {
+  const Tokenizer tokenizer = Load("llama2");
+  const std::vector<int32_t> ids = tokenizer.Encode("\xf0\x9f\xab\xa8", kPlain);  // U+1FAE8
+  ASSERT_EQ(ids.size(), 5u);  // the space before a text, and four bytes
+  EXPECT_EQ(tokenizer.TokenBytes(ids[1]), "\xf0");
+  EXPECT_EQ(tokenizer.Decode(ids, false), "\xf0\x9f\xab\xa8");
+  // As the `tokenizers` package has it: a run that is ill-formed is one U+FFFD a byte.
+  EXPECT_EQ(tokenizer.Decode(std::span(ids).subspan(1, 3), false),
+            "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
+}
+
+TEST(TokenStreamTest, GivesWhatDecodeGivesInWholeCharacters) {
+  for (const char* style : {"llama2", "gemma", "sentencepiece", "qwen2"}) {
+    const Tokenizer tokenizer = Load(style);
+    const std::vector<int32_t> ids = tokenizer.Encode(
+        StressText(ReadJsonFile(Folder(style) / "ids.json")), {.parse_special = false});
+    TokenStream stream(tokenizer);
+    std::string text;
+    for (const int32_t id : ids) {
+      const std::string piece = stream.Push(id);
+      EXPECT_EQ(ReplaceIllFormedUtf8(piece), piece);
+      text += piece;
+    }
+    text += stream.Finish();
+    EXPECT_EQ(text, tokenizer.Decode(ids, /*skip_special=*/true)) << style;
+  }
+}
 
 TEST(TokenizerTest, DecodingGivesTheTextBack) {
   const Tokenizer tokenizer = Load("smollm");
@@ -108,7 +182,7 @@ TEST(TokenizerTest, LongRunsTakeTimeLinearInTheirLength) {
   constexpr size_t kBytes = 1 << 20;
   std::string marks;
   while (marks.size() < kBytes) marks += "\xcc\x81\xcc\xa7";  // acute above, cedilla below
-  for (const char* style : {"gpt2", "qwen2"}) {
+  for (const char* style : {"gpt2", "qwen2", "llama2"}) {
     const Tokenizer tokenizer = Load(style);
     for (const std::string& text : {std::string(kBytes, 'a'), std::string(kBytes, ' ') + "x",
                                     std::string(kBytes, '\n'), std::string(kBytes, '7'), marks}) {
@@ -163,6 +237,7 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         BadFile{"Type", "/model/type", R"("Unigram")", "Unigram"},
         BadFile{"ByteFallback", "/model/byte_fallback", "true", "byte_fallback"},
+        BadFile{"Pattern", "/normalizer", R"({"type": "Replace", "content": "x"})", "pattern"},
         BadFile{"Suffix", "/model/end_of_word_suffix", R"("</w>")", "end_of_word_suffix"},
         BadFile{"MergeOfAbsentToken", "/model/merges/0", R"("c a")", "'c' is not in vocab"},
         BadFile{"MergeIntoAbsentToken", "/model/merges/0", R"(["b", "a"])", "'ba' is not in vocab"},
@@ -182,13 +257,20 @@ INSTANTIATE_TEST_SUITE_P(
         BadFile{"AddedEmpty", "/added_tokens/0/content", R"("")", "content"},
         BadFile{"AddedTwice", "/added_tokens/1", R"({"id": 3, "content": "<s>"})", "twice"},
         BadFile{"Normalizer", "/normalizer", R"({"type": "Lowercase"})", "Lowercase"},
-        BadFile{"PreTokenizer", "/pre_tokenizer", R"({"type": "Metaspace"})", "Metaspace"},
+        BadFile{"PreTokenizer", "/pre_tokenizer", R"({"type": "Whitespace"})", "Whitespace"},
+        BadFile{"Scheme", "/pre_tokenizer",
+                R"({"type": "Metaspace", "replacement": "_", "prepend_scheme": "odd"})", "'odd'"},
         BadFile{"NoPreTokenizer", "/pre_tokenizer", "null", "pre_tokenizer"},
         BadFile{"NoByteLevel", "/pre_tokenizer", R"({"type": "Digits"})", "ByteLevel"},
         BadFile{"BadRegex", "/pre_tokenizer/pretokenizers/0/pattern/Regex", R"("(")", "'('"},
         BadFile{"UnknownEscape", "/pre_tokenizer/pretokenizers/0/pattern/Regex", R"("\\h")", "\\h"},
         BadFile{"Behavior", "/pre_tokenizer/pretokenizers/0/behavior", R"("Odd")", "Odd"},
         BadFile{"Decoder", "/decoder", R"({"type": "Metaspace"})", "Metaspace"},
+        BadFile{"DecoderWithoutBytes", "/decoder", R"({"type": "Sequence", "decoders": []})",
+                "ByteLevel in both"},
+        BadFile{"DecoderOrder", "/decoder",
+                R"({"type": "Sequence", "decoders": [{"type": "Fuse"}, {"type": "ByteFallback"}]})",
+                "'ByteFallback' is not supported there"},
         BadFile{"PostProcessor", "/post_processor/type", R"("BertProcessing")", "BertProcessing"},
         BadFile{"TemplateId", "/post_processor/special_tokens/<s>/ids/0", "9", "id 9"},
         BadFile{"TemplateWithoutText", "/post_processor/single/1",

@@ -1,0 +1,38 @@
+// The step that rewrites text before it is cut into words.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "text/regex.h"
+
+namespace fptq {
+
+// The "normalizer" of tokenizer.json.
+class Normalizer {
+ public:
+  Normalizer() = default;  // none
+  // Error naming whatever `spec` asks for that is not implemented.
+  Normalizer(const Json& spec, const std::string& where);
+
+  // `text` is well-formed UTF-8.
+  std::string Apply(std::string_view text) const;
+
+ private:
+  enum class Kind { kNfc, kPrepend, kReplace };
+  struct Step {
+    Kind kind;
+    std::vector<Regex> pattern;  // kReplace: one
+    std::string content;         // kPrepend, kReplace: what is put there
+  };
+  void Parse(const Json& spec, const std::string& where);
+
+  std::vector<Step> steps_;
+};
+
+// The "pattern" of a Replace or Split: a regular expression or a string.
+std::string ParsePattern(const JsonFields& spec);
+
+}  // namespace fptq

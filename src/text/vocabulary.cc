@@ -1,0 +1,67 @@
+#include "text/vocabulary.h"
+
+#include <utility>
+
+#include "base/error.h"
+#include "text/bpe.h"
+
+namespace fptq {
+
+Json VocabJson(const Vocabulary& vocabulary, const std::string& where) {
+  // Appended, not assigned by name: an ordered object is searched from its start at each look-up.
+  Json::object_t ids;
+  ids.reserve(vocabulary.tokens.size());
+  StringMap<size_t> seen;
+  for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
+    const auto [it, is_new] = seen.emplace(vocabulary.tokens[id], id);
+    if (!is_new) {
+      throw Error("{}: tokens {} and {} are both '{}'", where, it->second, id,
+                  vocabulary.tokens[id]);
+    }
+    ids.emplace_back(vocabulary.tokens[id], id);
+  }
+  return ids;
+}
+
+Json AddedTokensJson(const Vocabulary& vocabulary) {
+  Json added = Json::array();
+  for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
+    const TokenType type = vocabulary.types[id];
+    if (type != TokenType::kControl && type != TokenType::kUnknown &&
+        type != TokenType::kUserDefined) {
+      continue;
+    }
+    added.push_back({{"id", id},
+                     {"content", vocabulary.tokens[id]},
+                     {"single_word", false},
+                     {"lstrip", false},
+                     {"rstrip", false},
+                     {"normalized", false},
+                     {"special", type != TokenType::kUserDefined}});
+  }
+  return added;
+}
+
+Json PostProcessorJson(const Vocabulary& vocabulary, std::optional<int64_t> before,
+                       std::optional<int64_t> after) {
+  if (!before && !after) return nullptr;
+  Json special_tokens = Json::object();
+  Json single = Json::array();
+  const auto add = [&](std::optional<int64_t> id) {
+    if (!id) return;
+    const std::string& token = vocabulary.tokens.at(static_cast<size_t>(*id));
+    special_tokens[token] = {
+        {"id", token}, {"ids", Json::array({*id})}, {"tokens", Json::array({token})}};
+    single.push_back({{"SpecialToken", {{"id", token}, {"type_id", 0}}}});
+  };
+  add(before);
+  single.push_back({{"Sequence", {{"id", "A"}, {"type_id", 0}}}});
+  add(after);
+  return {{"type", "TemplateProcessing"},
+          {"single", single},
+          {"pair", Json::array({{{"Sequence", {{"id", "A"}, {"type_id", 0}}}},
+                                {{"Sequence", {{"id", "B"}, {"type_id", 1}}}}})},
+          {"special_tokens", special_tokens}};
+}
+
+}  // namespace fptq

@@ -1,0 +1,38 @@
+// A vocabulary as GGUF and SentencePiece files list it, and the parts of tokenizer.json that come
+// from it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+
+namespace fptq {
+
+// The numbers are those of both file formats.
+enum class TokenType : int64_t {
+  kNormal = 1,
+  kUnknown = 2,
+  kControl = 3,
+  kUserDefined = 4,
+  kUnused = 5,
+  kByte = 6
+};
+
+struct Vocabulary {
+  std::vector<std::string> tokens;  // by id
+  std::vector<TokenType> types;
+  std::vector<float> scores;  // SentencePiece: the higher, the earlier a token is merged; or empty
+};
+
+// "model": {"vocab": ...}. Error naming `where` if a token is there twice.
+Json VocabJson(const Vocabulary& vocabulary, const std::string& where);
+// "added_tokens": the control, unknown and user-defined tokens.
+Json AddedTokensJson(const Vocabulary& vocabulary);
+// "post_processor": puts the tokens before and after a text; null if there are none.
+Json PostProcessorJson(const Vocabulary& vocabulary, std::optional<int64_t> before,
+                       std::optional<int64_t> after);
+
+}  // namespace fptq
