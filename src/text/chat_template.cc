@@ -112,6 +112,25 @@ std::string ApplyMistral(const Conversation& c) {
   return out;
 }
 
+std::string ApplyGemma(const Conversation& c) {
+  CheckRoles(c, {"system", "user", "assistant"}, "gemma");
+  std::span<const ChatMessage> turns = c.messages;
+  std::string system;  // goes before the first message of the user
+  if (!turns.empty() && turns.front().role == "system") {
+    system = turns.front().content + "\n\n";
+    turns = turns.subspan(1);
+  }
+  CheckTurns(turns, "gemma");
+  std::string out(c.bos);
+  for (size_t i = 0; i < turns.size(); ++i) {
+    out += fmt::format("<start_of_turn>{}\n{}{}<end_of_turn>\n",
+                       turns[i].role == "user" ? "user" : "model", i == 0 ? system : "",
+                       Trim(turns[i].content));
+  }
+  if (c.add_generation_prompt) out += "<start_of_turn>model\n";
+  return out;
+}
+
 const std::vector<Format>& Formats() {
   static const auto* const formats = new std::vector<Format>{
       {"chatml", {"<|im_start|>", "<|im_end|>"}, {}, "<|im_end|>", ApplyChatml},
@@ -129,6 +148,7 @@ const std::vector<Format>& Formats() {
        {"<<SYS>>", "[AVAILABLE_TOOLS]", "[SYSTEM_PROMPT]", "system_message"},
        "",
        ApplyMistral},
+      {"gemma", {"<start_of_turn>", "<end_of_turn>"}, {}, "<end_of_turn>", ApplyGemma},
   };
   return *formats;
 }

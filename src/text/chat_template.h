@@ -21,7 +21,7 @@ class ChatTemplate {
   // one of them. A default system message that the Jinja text contains (as SmolLM2's does) is kept.
   static ChatTemplate FromJinja(std::string_view jinja, std::string_view where);
   static ChatTemplate FromName(
-      std::string_view name);  // "chatml", "llama2", "llama3", "zephyr", "mistral"
+      std::string_view name);  // "chatml", "llama2", "llama3", "zephyr", "mistral", "gemma"
   static std::vector<std::string_view> Names();
 
   std::string_view name() const;

@@ -62,10 +62,20 @@ TEST(ChatTemplateTest, Mistral) {
             "<s>[INST]  Hi there  [/INST]Hello. </s>[INST] How are you? [/INST]");
 }
 
+TEST(ChatTemplateTest, Gemma) {
+  const std::string turns =
+      "Hi there<end_of_turn>\n<start_of_turn>model\nHello.<end_of_turn>\n"
+      "<start_of_turn>user\nHow are you?<end_of_turn>\n";
+  EXPECT_EQ(Apply("gemma", kTurns, false), "<s><start_of_turn>user\n" + turns);
+  EXPECT_EQ(Apply("gemma", WithSystem()),
+            "<s><start_of_turn>user\nBe brief.\n\n" + turns + "<start_of_turn>model\n");
+}
+
 TEST(ChatTemplateTest, RolesWithoutAPlaceAreErrors) {
   EXPECT_THROW(Apply("mistral", WithSystem()), Error);
   EXPECT_THROW(Apply("mistral", {{"assistant", "a"}}), Error);
   EXPECT_THROW(Apply("llama2", {{"user", "a"}, {"user", "b"}}), Error);
+  EXPECT_THROW(Apply("gemma", {{"assistant", "a"}}), Error);
   EXPECT_THROW(Apply("llama2", {{"user", "a"}, {"system", "b"}}), Error);
   EXPECT_THROW(Apply("zephyr", {{"tool", "a"}}), Error);
 }
@@ -76,6 +86,7 @@ TEST(ChatTemplateTest, RecognizesFormatsByTheirMarkers) {
       {"llama2", "{{ bos_token + '[INST] <<SYS>>' + m + '[/INST]' + eos_token }}"},
       {"llama3", "{{ '<|start_header_id|>' + role + '<|end_header_id|>' + m + '<|eot_id|>' }}"},
       {"zephyr", "{{ '<|user|>' + m + eos_token }}{{ '<|assistant|>' + m + eos_token }}"},
+      {"gemma", "{{ '<start_of_turn>' + role + m + '<end_of_turn>' }}"},
       {"mistral", "{{ bos_token }}{{ '[INST] ' + m + ' [/INST]' }}{{ m + eos_token }}"},
   };
   for (const auto& [name, jinja] : cases) {
@@ -84,7 +95,7 @@ TEST(ChatTemplateTest, RecognizesFormatsByTheirMarkers) {
 }
 
 TEST(ChatTemplateTest, UnknownFormatsAreErrorsThatListTheKnown) {
-  for (const char* jinja : {"", "{{ '<start_of_turn>' }}", "{{ '<|user|>' }}{{ '<|end|>' }}",
+  for (const char* jinja : {"", "{{ '<start_of_role>' }}", "{{ '<|user|>' }}{{ '<|end|>' }}",
                             "[INST] [/INST] eos_token [AVAILABLE_TOOLS]"}) {
     try {
       ChatTemplate::FromJinja(jinja, "DIR/tokenizer_config.json");
@@ -92,7 +103,7 @@ TEST(ChatTemplateTest, UnknownFormatsAreErrorsThatListTheKnown) {
     } catch (const Error& error) {
       const std::string message = error.what();
       EXPECT_EQ(message.find("DIR/tokenizer_config.json"), 0u) << message;
-      EXPECT_NE(message.find("--chat-template chatml|llama2|llama3|zephyr|mistral"),
+      EXPECT_NE(message.find("--chat-template chatml|llama2|llama3|zephyr|mistral|gemma"),
                 std::string::npos)
           << message;
     }
