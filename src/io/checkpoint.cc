@@ -95,17 +95,66 @@ class HuggingFaceCheckpoint : public Checkpoint {
   }
 };
 
+// The name that llama.cpp's gguf-split gives to part `part` of `count`, from the name of part
+// `from`; Error if that one does not end so.
+fs::path SplitPath(const fs::path& path, int64_t from, int64_t part, int64_t count) {
+  const auto ending = [&](int64_t i) { return fmt::format("-{:05}-of-{:05}.gguf", i + 1, count); };
+  std::string name = path.filename().string();
+  if (!name.ends_with(ending(from))) {
+    throw Error("{}: is part {} of {} of a split model: expected a name that ends in {}",
+                path.string(), from + 1, count, ending(from));
+  }
+  name.resize(name.size() - ending(from).size());
+  return path.parent_path() / (name + ending(part));
+}
+
 class GgufCheckpoint : public Checkpoint {
  public:
   explicit GgufCheckpoint(const fs::path& path) : Checkpoint(Format::kGguf, path) {
+    metadata_ = AddFile(path);
+    const GgufSplit split = ParseGgufSplit(metadata_, path.string());
+    if (split.count > 1) AddParts(split);
+  }
+
+ private:
+  // Takes the file's tensors and returns its metadata.
+  Json AddFile(const fs::path& path) {
     const std::span<const std::byte> bytes = files_.emplace_back(path).bytes();
     if (!IsGguf(bytes)) {
       throw Error("{}: expected a GGUF file or a folder with {}, found another kind of file",
                   path.string(), kConfig);
     }
     GgufContents contents = ParseGguf(bytes, path.string());
-    metadata_ = std::move(contents.metadata);
-    tensors_ = std::move(contents.tensors);
+    for (auto& [name, view] : contents.tensors) {
+      if (!tensors_.emplace(name, std::move(view)).second) {
+        throw Error("{}: tensor '{}' is in another part, too", path.string(), name);
+      }
+    }
+    return std::move(contents.metadata);
+  }
+
+  void AddParts(const GgufSplit& first) {
+    if (first.part != 0) {
+      throw Error("{}: is part {} of {} of a split model; open the first one: {}", path_.string(),
+                  first.part + 1, first.count,
+                  SplitPath(path_, first.part, 0, first.count).string());
+    }
+    for (int64_t part = 1; part < first.count; ++part) {
+      const fs::path path = SplitPath(path_, 0, part, first.count);
+      if (!fs::exists(path)) {
+        throw Error("{}: part {} of {} of the model is missing: {}", path_.string(), part + 1,
+                    first.count, path.string());
+      }
+      const GgufSplit split = ParseGgufSplit(AddFile(path), path.string());
+      if (split.part != part || split.count != first.count) {
+        throw Error("{}: expected part {} of {} of the model, found part {} of {}", path.string(),
+                    part + 1, first.count, split.part + 1, split.count);
+      }
+    }
+    if (first.tensors >= 0 && first.tensors != std::ssize(tensors_)) {
+      throw Error("{}: expected {} tensors in all parts, found {}", path_.string(), first.tensors,
+                  tensors_.size());
+    }
   }
 };
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/test_util.h"
+#include "io/gguf_test_util.h"
 #include "io/safetensors.h"
 
 namespace fptq {
@@ -77,6 +78,74 @@ TEST_F(ShardsTest, Refuses) {
   expect(ErrorForIndex("{"), "model.safetensors.index.json: not JSON");
   expect(ErrorForIndex("{}"), "'weight_map' is missing");
   expect(ErrorForIndex(R"({"weight_map":[]})"), "'weight_map': expected an object");
+}
+
+TEST_F(ShardsTest, ATensorInTwoShardsIsTakenFromTheOneThatTheIndexNames) {
+  const std::vector<float> values = {3.0f, 4.0f};
+  SafetensorsWriter writer(folder_ / "3.safetensors", {{"a", DataType::kF32, {1, 2}}});
+  writer.Write("a", std::as_bytes(std::span(values)));
+  writer.Close();
+  folder_.Write("model.safetensors.index.json", R"({"weight_map":{"a":"3.safetensors"}})");
+  const auto checkpoint = Checkpoint::Open(folder_.path());
+  EXPECT_EQ(checkpoint->tensors().size(), 1u);
+  std::vector<float> found(2);
+  DequantizeRange(checkpoint->Get("a"), 0, found);
+  EXPECT_EQ(found, values);
+}
+
+// A part with one tensor of F32 [1].
+std::string GgufPart(uint16_t part, uint16_t count, std::string_view tensor,
+                     std::vector<std::string> more = {}) {
+  more.push_back(Pair("split.no", kU16, Bytes(part)));
+  more.push_back(Pair("split.count", kU16, Bytes(count)));
+  more.push_back(Pair("split.tensors.count", kI32, Bytes<int32_t>(3)));
+  return File({.tensors = {Tensor(tensor, {1}, /*type=*/0, 0)}, .pairs = more, .data_bytes = 4});
+}
+
+class SplitGgufTest : public testing::Test {
+ protected:
+  SplitGgufTest() {
+    first_ = folder_.Write("m-00001-of-00003.gguf",
+                           GgufPart(0, 3, "a", {Pair("general.architecture", kString, Str("x"))}));
+    folder_.Write("m-00002-of-00003.gguf", GgufPart(1, 3, "b"));
+    folder_.Write("m-00003-of-00003.gguf", GgufPart(2, 3, "c"));
+  }
+  TempFolder folder_;
+  std::filesystem::path first_;
+};
+
+TEST_F(SplitGgufTest, TheFirstPartOpensAll) {
+  const auto checkpoint = Checkpoint::Open(first_);
+  EXPECT_EQ(checkpoint->tensors().size(), 3u);
+  EXPECT_EQ(checkpoint->metadata()["general.architecture"], "x");
+  std::vector<float> value(1);
+  DequantizeRange(checkpoint->Get("c"), 0, value);
+  checkpoint->ReleasePages();
+}
+
+TEST_F(SplitGgufTest, Refuses) {
+  EXPECT_ERROR("is part 2 of 3 of a split model; open the first one: " + first_.string(),
+               Checkpoint::Open(folder_ / "m-00002-of-00003.gguf"));
+  const auto expect = [&](const char* name, const std::string& content, std::string_view part) {
+    const std::string before = ReadFile(folder_ / name);
+    folder_.Write(name, content);
+    EXPECT_ERROR(part, Checkpoint::Open(first_));
+    folder_.Write(name, before);
+  };
+  expect("m-00002-of-00003.gguf", GgufPart(1, 3, "c"), "tensor 'c' is in another part, too");
+  expect("m-00002-of-00003.gguf", GgufPart(2, 3, "b"), "expected part 2 of 3 of the model, found");
+  expect("m-00002-of-00003.gguf", "GGUF", "m-00002-of-00003.gguf: version");
+  expect("m-00002-of-00003.gguf", File({}), "found part 1 of 1");
+  std::filesystem::remove(folder_ / "m-00003-of-00003.gguf");
+  EXPECT_ERROR("part 3 of 3 of the model is missing: ", Checkpoint::Open(first_));
+  EXPECT_ERROR("expected a name that ends in -00001-of-00003.gguf",
+               Checkpoint::Open(folder_.Write("other.gguf", ReadFile(first_))));
+  EXPECT_ERROR("expected 3 tensors in all parts, found 2", {
+    folder_.Write("n-00001-of-00002.gguf", GgufPart(0, 2, "a"));
+    folder_.Write("n-00002-of-00002.gguf", GgufPart(1, 2, "b"));
+    Checkpoint::Open(folder_ / "n-00001-of-00002.gguf");
+  });
+  EXPECT_ERROR("split.no", Checkpoint::Open(folder_.Write("p.gguf", GgufPart(5, 2, "a"))));
 }
 
 TEST(CheckpointTest, RefusesWhatIsNoModel) {

@@ -205,7 +205,13 @@ Json ReadMetadata(Reader& reader, uint64_t count) {
 
 DataType ParseType(const Reader& reader, uint32_t id, std::string_view what) {
   const auto row = std::ranges::find(kTensorTypes, id, &TypeId::id);
-  if (row == std::end(kTensorTypes)) reader.Fail("{}: tensor type {} is not supported", what, id);
+  if (row == std::end(kTensorTypes)) {
+    std::string names;
+    for (const TypeId& known : kTensorTypes) {
+      names.append(names.empty() ? "" : ", ").append(DataTypeName(known.type));
+    }
+    reader.Fail("{}: tensor type {} is not supported; supported: {}", what, id, names);
+  }
   return row->type;
 }
 
@@ -248,14 +254,6 @@ uint64_t ReadAlignment(const Reader& reader, const Json& metadata) {
   return alignment;
 }
 
-void RefuseSplit(const Reader& reader, const Json& metadata) {
-  const auto it = metadata.find("split.count");
-  if (it != metadata.end() && (!it->is_number_unsigned() || it->get<uint64_t>() > 1)) {
-    reader.Fail("'split.count' is {}: models split over several GGUF files are not supported",
-                it->is_number() ? it->dump() : it->type_name());
-  }
-}
-
 // Sets the tensors' bytes: inside of `data`, aligned, and none in another.
 void PlaceTensors(const Reader& reader, std::vector<TensorInfo>& infos,
                   std::span<const std::byte> data, uint64_t alignment) {
@@ -281,6 +279,16 @@ void PlaceTensors(const Reader& reader, std::vector<TensorInfo>& infos,
 
 }  // namespace
 
+GgufSplit ParseGgufSplit(const Json& metadata, std::string_view where) {
+  constexpr int64_t kMaxParts = 65535, kMaxTensors = int64_t{1} << 40;
+  const JsonFields fields(metadata, std::string(where));
+  GgufSplit split;
+  split.count = std::max<int64_t>(1, fields.IntOr("split.count", 1, 0, kMaxParts));
+  split.part = fields.IntOr("split.no", 0, 0, split.count - 1);
+  split.tensors = fields.IntOr("split.tensors.count", -1, 0, kMaxTensors);
+  return split;
+}
+
 bool IsGguf(std::span<const std::byte> file) {
   return file.size() >= kMagic.size() &&
          std::memcmp(file.data(), kMagic.data(), kMagic.size()) == 0;
@@ -297,7 +305,6 @@ GgufContents ParseGguf(std::span<const std::byte> file, std::string_view where) 
 
   GgufContents contents;
   contents.metadata = ReadMetadata(reader, metadata_count);
-  RefuseSplit(reader, contents.metadata);
   const uint64_t alignment = ReadAlignment(reader, contents.metadata);
   std::vector<TensorInfo> infos;
   std::unordered_set<std::string> names;

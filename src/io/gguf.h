@@ -1,6 +1,7 @@
 // GGUF files, versions 2 and 3.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <span>
 #include <string>
@@ -18,6 +19,17 @@ struct GgufContents {
   // Shapes are outermost first, the reverse of the file's order.
   std::map<std::string, TensorView, std::less<>> tensors;
 };
+
+// A model may be split over several files, NAME-00001-of-0000N.gguf: the first has the metadata of
+// the whole, each its own tensors.
+struct GgufSplit {
+  int64_t part = 0;      // from 0
+  int64_t count = 1;     // parts in all
+  int64_t tensors = -1;  // in all parts; -1: not said
+};
+
+// Of a file with this metadata; Error naming `where` if it is malformed.
+GgufSplit ParseGgufSplit(const Json& metadata, std::string_view where);
 
 bool IsGguf(std::span<const std::byte> file);
 
