@@ -1,20 +1,24 @@
 #include "io/compressed_tensors.h"
 
 #include <algorithm>
-#include <array>
 #include <bit>
-#include <cmath>
 #include <cstring>
 #include <string_view>
 
 #include "base/error.h"
 
 namespace fptq {
+
+const char* const kSupportedQuantizations =
+    "compressed-tensors pack-quantized, int-quantized and naive-quantized, with integer weights of "
+    "4 or 8 bits and float or symmetric 8-bit activations (static per tensor, or dynamic per "
+    "token)";
+
 namespace {
 
 static_assert(std::endian::native == std::endian::little);
 
-constexpr std::string_view kFormat = "pack-quantized";
+constexpr std::string_view kFormat = "pack-quantized";  // what we write
 constexpr std::string_view kPatternPrefix = "re:";
 constexpr std::string_view kLinearClass = "Linear";
 // Bounds what a hostile pattern can cost: std::regex backtracks.
@@ -28,43 +32,60 @@ void Expect(const JsonFields& fields, std::string_view name, std::string_view ex
   }
 }
 
-// type and symmetric, which weights and activations have in common. Returns num_bits.
-int ParseInteger(const JsonFields& fields) {
+// Returns num_bits of a group's weights or activations.
+int ParseBits(const JsonFields& fields) {
   Expect(fields, "type", "int", "int");
-  if (!fields.BoolOr("symmetric", true)) {
-    throw Error("{}: symmetric: expected true, found false", fields.where());
-  }
   return static_cast<int>(fields.IntOr("num_bits", 8, 1, 64));
 }
 
-// weight_bits and group_size.
-LinearQuantization ParseWeights(const JsonFields& fields) {
-  const int bits = ParseInteger(fields);
-  if (bits != 4 && bits != 8) {
-    throw Error("{}: num_bits: expected 4 or 8, found {}", fields.where(), bits);
+// "group" stores the columns in another order; "weight" and "static" leave them as they are.
+void CheckOrder(const JsonFields& fields) {
+  if (!fields.Has("actorder")) return;
+  const std::string order = fields.String("actorder");
+  if (order != "weight" && order != "static") {
+    throw Error("{}: actorder: expected \"weight\" or \"static\", found \"{}\"", fields.where(),
+                order);
   }
-  Expect(fields, "strategy", "group", "group");
+}
+
+// All but the activations.
+LinearQuantization ParseWeights(const JsonFields& fields, WeightStorage storage) {
+  LinearQuantization weights;
+  weights.storage = storage;
+  weights.weight_bits = ParseBits(fields);
+  if (weights.weight_bits != 4 && weights.weight_bits != 8) {
+    throw Error("{}: num_bits: expected 4 or 8, found {}", fields.where(), weights.weight_bits);
+  }
+  weights.symmetric = fields.BoolOr("symmetric", true);
   if (fields.BoolOr("dynamic", false)) {
     throw Error("{}: dynamic: expected false, found true", fields.where());
   }
-  // "group" stores the columns in another order; "weight" and "static" leave them as they are.
-  if (fields.Has("actorder")) {
-    const std::string order = fields.String("actorder");
-    if (order != "weight" && order != "static") {
-      throw Error("{}: actorder: expected \"weight\" or \"static\", found \"{}\"", fields.where(),
-                  order);
-    }
+  CheckOrder(fields);
+  // compressed-tensors' own defaults: a group size makes "group", -1 "channel", none "tensor".
+  const int64_t group_size = fields.IntOr("group_size", 0, -1, int64_t{1} << 30);
+  const std::string strategy = fields.StringOr("strategy", group_size > 0    ? "group"
+                                                           : group_size == 0 ? "tensor"
+                                                                             : "channel");
+  if (strategy == "group" && group_size > 0) {
+    weights.group_size = group_size;
+  } else if (strategy == "channel" || strategy == "tensor") {
+    weights.group_size = LinearQuantization::kWholeRow;
+    weights.per_tensor = strategy == "tensor";
+  } else {
+    throw Error(
+        "{}: strategy: expected \"group\" with a group_size, \"channel\" or \"tensor\", found "
+        "\"{}\" with {}",
+        fields.where(), strategy, group_size);
   }
-  const int64_t group_size = fields.Int("group_size", 1, int64_t{1} << 30);
-  if (group_size % 32 != 0) {
-    throw Error("{}: group_size: expected a multiple of 32, found {}", fields.where(), group_size);
-  }
-  return {.group_size = group_size, .weight_bits = bits};
+  return weights;
 }
 
 ActivationQuantization ParseActivations(const JsonFields& fields) {
-  if (const int bits = ParseInteger(fields); bits != 8) {
+  if (const int bits = ParseBits(fields); bits != 8) {
     throw Error("{}: num_bits: expected 8, found {}", fields.where(), bits);
+  }
+  if (!fields.BoolOr("symmetric", true)) {
+    throw Error("{}: symmetric: expected true, found false", fields.where());
   }
   const std::string strategy = fields.String("strategy");
   const bool dynamic = fields.BoolOr("dynamic", false);
@@ -75,16 +96,34 @@ ActivationQuantization ParseActivations(const JsonFields& fields) {
       fields.where(), strategy, dynamic ? "dynamic" : "static");
 }
 
-LinearQuantization ParseGroup(const JsonFields& fields) {
-  Expect(fields, "format", kFormat, kFormat);
+// "format" of a group or of the whole; nullopt if each group has its own.
+std::optional<WeightStorage> ParseFormat(const JsonFields& fields) {
+  const std::string format = fields.String("format");
+  if (format == "pack-quantized") return WeightStorage::kPacked;
+  if (format == "int-quantized" || format == "naive-quantized") return WeightStorage::kInt8;
+  if (format == "mixed-precision") return std::nullopt;
+  throw Error("{}: format: '{}' is not supported; supported: {}", fields.where(), format,
+              kSupportedQuantizations);
+}
+
+LinearQuantization ParseGroup(const JsonFields& fields, std::optional<WeightStorage> storage) {
+  if (fields.Has("format")) storage = ParseFormat(fields);
+  if (!storage) throw Error("{}: format: expected one for this group, found none", fields.where());
   if (fields.Has("output_activations")) {
     throw Error("{}: output_activations: expected null, found a quantization", fields.where());
   }
-  LinearQuantization quantization =
-      ParseWeights(JsonFields(fields.Object("weights"), fields.where() + ".weights"));
-  if (fields.Has("input_activations")) {
-    quantization.activations = ParseActivations(
-        JsonFields(fields.Object("input_activations"), fields.where() + ".input_activations"));
+  const JsonFields weights(fields.Object("weights"), fields.where() + ".weights");
+  LinearQuantization quantization = ParseWeights(weights, *storage);
+  if (!fields.Has("input_activations")) return quantization;
+  quantization.activations = ParseActivations(
+      JsonFields(fields.Object("input_activations"), fields.where() + ".input_activations"));
+  if (quantization.group_size % 32 != 0) {
+    throw Error("{}: group_size: expected a multiple of 32 for 8-bit activations, found {}",
+                weights.where(), quantization.group_size);
+  }
+  if (!quantization.symmetric && quantization.weight_bits == 8) {
+    throw Error("{}: symmetric: expected true for 8-bit weights and activations, found false",
+                weights.where());
   }
   return quantization;
 }
@@ -125,45 +164,6 @@ Json ActivationsJson(ActivationQuantization activations) {
           {"dynamic", dynamic}};
 }
 
-float ReadInputScale(const Checkpoint& checkpoint, const std::string& name) {
-  const TensorView& tensor = checkpoint.Get(name);
-  if (tensor.ElementCount() != 1) {
-    throw Error("{}: tensor '{}': expected one element, found shape {}", checkpoint.path().string(),
-                name, ShapeString(tensor.shape));
-  }
-  float scale = 0;
-  DequantizeRange(tensor, 0, {&scale, 1});
-  if (!std::isfinite(scale) || scale <= 0) {
-    throw Error("{}: tensor '{}': expected a positive scale, found {}", checkpoint.path().string(),
-                name, scale);
-  }
-  return scale;
-}
-
-void CheckType(const Checkpoint& checkpoint, std::string_view name, DataType found,
-               std::initializer_list<DataType> expected) {
-  if (std::find(expected.begin(), expected.end(), found) != expected.end()) return;
-  std::string names;
-  for (const DataType type : expected) {
-    names += (names.empty() ? "" : ", ") + std::string(DataTypeName(type));
-  }
-  throw Error("{}: tensor '{}': expected type {}, found {}", checkpoint.path().string(), name,
-              names, DataTypeName(found));
-}
-
-// MODULE.weight_shape repeats [N, K]; readers need it where K is not a multiple of 8.
-void CheckWeightShape(const Checkpoint& checkpoint, const std::string& name, int64_t channels,
-                      int64_t k) {
-  const TensorView& tensor = checkpoint.Get(name, std::array<int64_t, 1>{2});
-  CheckType(checkpoint, name, tensor.type, {DataType::kI64});
-  int64_t found[2];
-  std::memcpy(found, tensor.bytes.data(), sizeof(found));
-  if (found[0] != channels || found[1] != k) {
-    throw Error("{}: tensor '{}': expected the values {}, found {}", checkpoint.path().string(),
-                name, ShapeString(std::array{channels, k}), ShapeString(found));
-  }
-}
-
 }  // namespace
 
 CompressedTensorsConfig::Pattern CompressedTensorsConfig::ParsePattern(const std::string& target,
@@ -193,8 +193,12 @@ bool CompressedTensorsConfig::Matches(const Pattern& pattern, std::string_view m
 CompressedTensorsConfig CompressedTensorsConfig::Parse(const Json& quantization_config,
                                                        std::string_view where) {
   const JsonFields fields(quantization_config, std::string(where) + ": quantization_config");
-  Expect(fields, "quant_method", "compressed-tensors", "");
-  Expect(fields, "format", kFormat, "");
+  if (const std::string method = fields.StringOr("quant_method", "(none)");
+      method != "compressed-tensors") {
+    throw Error("{}: quant_method: '{}' is not supported; supported: {}", fields.where(), method,
+                kSupportedQuantizations);
+  }
+  const std::optional<WeightStorage> storage = ParseFormat(fields);
   Expect(fields, "quantization_status", "compressed", "compressed");
   for (const char* name : {"kv_cache_scheme", "sparsity_config", "transform_config"}) {
     if (fields.Has(name) && !fields.Object(name).empty()) {
@@ -205,7 +209,7 @@ CompressedTensorsConfig CompressedTensorsConfig::Parse(const Json& quantization_
   CompressedTensorsConfig config;
   for (const auto& [name, group] : fields.Object("config_groups").items()) {
     const JsonFields group_fields(group, fields.where() + ".config_groups." + name);
-    const LinearQuantization quantization = ParseGroup(group_fields);
+    const LinearQuantization quantization = ParseGroup(group_fields, storage);
     for (const std::string& target : ParseStrings(group_fields, "targets")) {
       if (target.starts_with(kPatternPrefix)) {
         config.targets_.patterns.emplace_back(ParsePattern(target, group_fields.where()),
@@ -255,6 +259,8 @@ Json CompressedTensorsJson(std::span<const std::pair<std::string, LinearQuantiza
   for (const auto& [name, quantization] : linears) {
     auto group = std::find_if(groups.begin(), groups.end(),
                               [&](const auto& g) { return g.first == quantization; });
+    FPTQ_CHECK(quantization.symmetric && quantization.storage == WeightStorage::kPacked &&
+               quantization.group_size > 0);
     if (group == groups.end()) group = groups.emplace(groups.end(), quantization, Json::array());
     group->second.push_back(name);
   }
@@ -276,46 +282,6 @@ Json CompressedTensorsJson(std::span<const std::pair<std::string, LinearQuantiza
           {"config_groups", config_groups},
           {"ignore", ignore},
           {"kv_cache_scheme", nullptr}};
-}
-
-PackedLinear GetPackedLinear(const Checkpoint& checkpoint, std::string_view module,
-                             const LinearQuantization& quantization, int64_t channels, int64_t k) {
-  const std::string name(module);
-  const int64_t group_size = quantization.group_size;
-  if (k % group_size != 0) {
-    throw Error("{}: {}: expected a group size that divides {} inputs, found {}",
-                checkpoint.path().string(), name, k, group_size);
-  }
-  PackedLinear linear;
-  linear.module = name;
-  linear.channels = channels;
-  linear.k = k;
-  linear.quantization = quantization;
-  linear.packed = checkpoint.Get(name + ".weight_packed",
-                                 std::array{channels, k * quantization.weight_bits / 32});
-  CheckType(checkpoint, name + ".weight_packed", linear.packed.type, {DataType::kI32});
-  linear.scales = checkpoint.Get(name + ".weight_scale", std::array{channels, k / group_size});
-  CheckType(checkpoint, name + ".weight_scale", linear.scales.type,
-            {DataType::kF32, DataType::kF16, DataType::kBF16});
-  CheckWeightShape(checkpoint, name + ".weight_shape", channels, k);
-  if (quantization.activations == ActivationQuantization::kStaticTensor) {
-    linear.input_scale = ReadInputScale(checkpoint, name + ".input_scale");
-  }
-  return linear;
-}
-
-void PackedLinear::ReadRow(int64_t channel, std::span<int8_t> q,
-                           std::span<float> scales_out) const {
-  FPTQ_CHECK(channel >= 0 && channel < channels && std::ssize(q) == k);
-  const int64_t groups = k / quantization.group_size;
-  FPTQ_CHECK(std::ssize(scales_out) == groups);
-  // Tensors in a file need not be aligned.
-  std::vector<int32_t> words(static_cast<size_t>(k * quantization.weight_bits / 32));
-  std::memcpy(words.data(), packed.bytes.data() + channel * std::ssize(words) * 4,
-              words.size() * 4);
-  UnpackIntegers(quantization.weight_bits, words, q);
-  DequantizeRange(scales, channel * groups, scales_out);
-  CheckFinite(scales_out, module + ".weight_scale");
 }
 
 void PackIntegers(int bits, std::span<const int8_t> q, std::span<int32_t> packed) {

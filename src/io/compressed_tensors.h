@@ -1,4 +1,5 @@
-// The layout of quantized folders: compressed-tensors' `pack-quantized` (docs/file_format.md).
+// The layouts of quantized folders: compressed-tensors' `pack-quantized`, which we write, and
+// `int-quantized` (docs/file_format.md).
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,6 @@
 #include <vector>
 
 #include "base/json.h"
-#include "io/checkpoint.h"
 
 namespace fptq {
 
@@ -22,15 +22,28 @@ enum class ActivationQuantization {
   kStaticTensor,  // int8, the scale stored in MODULE.input_scale
 };
 
-// How a linear is quantized: symmetric integer weights in groups along the input dimension, w = q *
-// scale, scales of either sign; and its input activations.
-struct LinearQuantization {
-  int64_t group_size = 0;  // a positive multiple of 32
-  ActivationQuantization activations = ActivationQuantization::kNone;
-  int weight_bits = 4;  // 4: q in -8..7; 8: q in -128..127
+// How the integers of a linear are stored.
+enum class WeightStorage {
+  kPacked,  // weight_packed, int32 words: pack-quantized
+  kInt8,    // weight, int8: int-quantized and naive-quantized
+};
 
+// How a linear is quantized: integer weights in groups along the input dimension, w = (q - zero
+// point) * scale, scales of either sign; and its input activations.
+struct LinearQuantization {
+  int64_t group_size = 0;  // a multiple of 32 if the activations are integers; kWholeRow
+  ActivationQuantization activations = ActivationQuantization::kNone;
+  int weight_bits = 4;    // 4: q in -8..7; 8: q in -128..127
+  bool symmetric = true;  // the zero points are 0
+  WeightStorage storage = WeightStorage::kPacked;
+  bool per_tensor = false;  // kWholeRow, and all rows have one scale
+
+  static constexpr int64_t kWholeRow = 0;
   bool operator==(const LinearQuantization&) const = default;
 };
+
+// What of compressed-tensors runs here, for error messages.
+extern const char* const kSupportedQuantizations;
 
 // Which linears are quantized, and how: `quantization_config` of config.json.
 class CompressedTensorsConfig {
@@ -65,25 +78,6 @@ class CompressedTensorsConfig {
 // a config group for each distinct LinearQuantization in order of appearance.
 Json CompressedTensorsJson(std::span<const std::pair<std::string, LinearQuantization>> linears,
                            std::span<const std::string> ignore);
-
-// The tensors of a quantized linear, checked against its shape.
-struct PackedLinear {
-  std::string module;
-  int64_t channels = 0;  // N
-  int64_t k = 0;
-  LinearQuantization quantization;
-  TensorView packed;      // [N, K * bits / 32] I32
-  TensorView scales;      // [N, K/group_size] F32, F16 or BF16
-  float input_scale = 0;  // of kStaticTensor; else 0
-
-  // q: [k], scales_out: [k / group_size]. Error if a scale is NaN or infinite.
-  void ReadRow(int64_t channel, std::span<int8_t> q, std::span<float> scales_out) const;
-};
-
-// Error naming the tensor if one is missing, or does not have the shape, type or value that it must
-// have.
-PackedLinear GetPackedLinear(const Checkpoint& checkpoint, std::string_view module,
-                             const LinearQuantization& quantization, int64_t channels, int64_t k);
 
 // One row: q of 4 or 8 bits, [k] <-> unsigned fields q + 2^(bits - 1), the lowest first, 32 / bits
 // in each little-endian int32, [k * bits / 32].

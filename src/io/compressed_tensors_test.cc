@@ -2,9 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <cmath>
-#include <numeric>
-
 #include "base/test_util.h"
 
 namespace fptq {
@@ -117,6 +114,29 @@ TEST(CompressedTensorsConfig, AbsentActivationsStayFloat) {
   EXPECT_EQ(Parse(ConfigOf(group)).Find("x")->activations, ActivationQuantization::kNone);
 }
 
+TEST(CompressedTensorsConfig, OtherPeoplesForms) {
+  Json json = ConfigOf(Group({"Linear"}));
+  json["config_groups"]["group_0"].erase("format");
+  Json& weights = json["config_groups"]["group_0"]["weights"];
+  weights = {
+      {"num_bits", 8}, {"strategy", "channel"}, {"symmetric", true}, {"group_size", nullptr}};
+  json["format"] = "int-quantized";
+  LinearQuantization how = Parse(json).Find("x").value();
+  EXPECT_EQ(
+      how, (LinearQuantization{LinearQuantization::kWholeRow, ActivationQuantization::kDynamicToken,
+                               8, true, WeightStorage::kInt8}));
+  weights = {{"num_bits", 8}, {"strategy", "tensor"}};
+  json["format"] = "naive-quantized";
+  EXPECT_TRUE(Parse(json).Find("x")->per_tensor);
+  weights = {{"num_bits", 4}, {"symmetric", false}, {"group_size", 64}};
+  json["format"] = "mixed-precision";
+  json["config_groups"]["group_0"]["format"] = "pack-quantized";
+  how = Parse(json).Find("x").value();
+  EXPECT_EQ(how, (LinearQuantization{64, ActivationQuantization::kDynamicToken, 4, false}));
+  weights = {{"num_bits", 4}, {"group_size", -1}};
+  EXPECT_EQ(Parse(json).Find("x")->group_size, LinearQuantization::kWholeRow);
+}
+
 TEST(CompressedTensorsConfig, NamesWhatItCannotRun) {
   const auto expect_error = [](const char* pointer, const Json& value, const char* part) {
     Json json = ConfigOf(Group({"Linear"}));
@@ -127,9 +147,11 @@ TEST(CompressedTensorsConfig, NamesWhatItCannotRun) {
   const auto expect_group_error = [&](const char* field, const Json& value, const char* part) {
     expect_error((group + field).c_str(), value, part);
   };
-  expect_error("/quant_method", "gptq",
-               "quant_method: expected \"compressed-tensors\", found \"gptq\"");
-  expect_error("/format", "int-quantized", "format: expected \"pack-quantized\"");
+  expect_error(
+      "/quant_method", "gptq",
+      "quant_method: 'gptq' is not supported; supported: compressed-tensors pack-quantized");
+  expect_error("/format", "float-quantized", "format: 'float-quantized' is not supported");
+  expect_error("/format", "marlin-24", "supported: compressed-tensors pack-quantized");
   expect_error("/quantization_status", "frozen", "quantization_status");
   expect_error("/kv_cache_scheme", {{"num_bits", 8}}, "kv_cache_scheme");
   expect_error("/config_groups", Json::array(), "'config_groups': expected an object");
@@ -143,82 +165,22 @@ TEST(CompressedTensorsConfig, NamesWhatItCannotRun) {
   expect_group_error("/weights", nullptr, "'weights' is missing");
   expect_group_error("/weights/num_bits", 3, "num_bits: expected 4 or 8, found 3");
   expect_group_error("/weights/type", "float", "type: expected \"int\"");
-  expect_group_error("/weights/symmetric", false, "symmetric");
-  expect_group_error("/weights/strategy", "channel", "strategy: expected \"group\"");
-  expect_group_error("/weights/group_size", -1, "'group_size'");
+  expect_group_error("/weights/strategy", "block", "found \"block\" with 128");
+  expect_group_error("/weights/group_size", -1, "strategy: expected \"group\" with a group_size");
+  expect_group_error("/weights/group_size", -2, "'group_size'");
   expect_group_error("/weights/group_size", 48, "group_size: expected a multiple of 32");
+  expect_group_error("/input_activations/symmetric", false, "symmetric: expected true");
   expect_group_error("/weights/actorder", "group", "actorder");
+  Json asymmetric = ConfigOf(Group({"Linear"}));
+  asymmetric["config_groups"]["group_0"]["weights"].update({{"num_bits", 8}, {"symmetric", false}});
+  EXPECT_ERROR("expected true for 8-bit weights and activations", Parse(asymmetric));
+  Json mixed = ConfigOf(Group({"Linear"}));
+  mixed["format"] = "mixed-precision";
+  mixed["config_groups"]["group_0"].erase("format");
+  EXPECT_ERROR("format: expected one for this group, found none", Parse(mixed));
   expect_group_error("/input_activations/num_bits", 4, "num_bits: expected 8");
   expect_group_error("/input_activations/strategy", "tensor", "found \"tensor\" and dynamic");
   expect_group_error("/input_activations/dynamic", "local", "'dynamic'");
-}
-
-// A checkpoint in memory, with one linear of [2, 32].
-class FakeCheckpoint : public Checkpoint {
- public:
-  FakeCheckpoint() : Checkpoint(Format::kHuggingFace, "DIR") {
-    std::iota(words.begin(), words.end(), 0x76543210);
-    Set("m.weight_packed", DataType::kI32, {2, 4}, words);
-    Set("m.weight_scale", DataType::kF32, {2, 1}, scales);
-    Set("m.weight_shape", DataType::kI64, {2}, shape);
-    Set("m.input_scale", DataType::kF32, {1}, input_scale);
-  }
-
-  template <typename T>
-  void Set(const std::string& name, DataType type, std::vector<int64_t> dims, const T& values) {
-    tensors_[name] = {type, std::move(dims), std::as_bytes(std::span(values))};
-  }
-  void Erase(const std::string& name) { tensors_.erase(name); }
-
-  std::vector<int32_t> words = std::vector<int32_t>(8);
-  std::vector<float> scales = {0.5f, -0.25f};
-  std::vector<int64_t> shape = {2, 32};
-  std::vector<float> input_scale = {0.125f};
-};
-
-constexpr LinearQuantization kStatic32 = {32, ActivationQuantization::kStaticTensor};
-
-TEST(PackedLinear, ReadsRows) {
-  const FakeCheckpoint checkpoint;
-  const PackedLinear linear = GetPackedLinear(checkpoint, "m", kStatic32, 2, 32);
-  EXPECT_EQ(linear.input_scale, 0.125f);
-  std::vector<int8_t> q(32);
-  std::vector<float> scales(1);
-  linear.ReadRow(1, q, scales);
-  EXPECT_EQ(scales[0], -0.25f);
-  EXPECT_EQ(q[0], 4 - 8);  // the low nibble of 0x76543214
-  EXPECT_EQ(q[1], 1 - 8);
-  EXPECT_EQ(q[7], 7 - 8);
-  EXPECT_EQ(q[8], 5 - 8);
-}
-
-TEST(PackedLinear, ChecksItsTensors) {
-  const auto expect_error = [](const char* part, auto&& change) {
-    FakeCheckpoint checkpoint;
-    change(checkpoint);
-    EXPECT_ERROR(part, GetPackedLinear(checkpoint, "m", kStatic32, 2, 32));
-  };
-  expect_error("weight_packed", [](auto& c) { c.Erase("m.weight_packed"); });
-  expect_error("input_scale", [](auto& c) { c.Erase("m.input_scale"); });
-  expect_error("expected type I32, found F32", [](auto& c) {
-    c.Set("m.weight_packed", DataType::kF32, {2, 4}, c.words);
-  });
-  expect_error("weight_scale", [](auto& c) {
-    c.Set("m.weight_scale", DataType::kF32, {1, 2}, c.scales);
-  });
-  expect_error("expected the values [2, 32], found [2, 31]", [](auto& c) { c.shape[1] = 31; });
-  expect_error("expected a positive scale, found 0", [](auto& c) { c.input_scale[0] = 0; });
-  expect_error("expected a positive scale, found nan", [](auto& c) { c.input_scale[0] = NAN; });
-  EXPECT_ERROR("group size",
-               GetPackedLinear(FakeCheckpoint(), "m", {64, kStatic32.activations}, 2, 32));
-
-  FakeCheckpoint infinite;
-  infinite.scales[1] = INFINITY;
-  const PackedLinear linear = GetPackedLinear(infinite, "m", kStatic32, 2, 32);
-  std::vector<int8_t> q(32);
-  std::vector<float> scales(1);
-  linear.ReadRow(0, q, scales);
-  EXPECT_ERROR("m.weight_scale", linear.ReadRow(1, q, scales));
 }
 
 }  // namespace

@@ -180,6 +180,18 @@ inline void DotW8(const uint8_t* weights, const int8_t* activations, int64_t k, 
   }
 }
 
+// For weights that may be -128: with their offset, which the caller undoes.
+template <int kRows>
+inline void DotW8FullRange(const uint8_t* weights, const int8_t* activations, int64_t k,
+                           Ints* acc) {
+  for (int v = 0; v < 8; ++v) {
+    const Bytes packed = LoadBytes(weights + v * 64);
+    for (int r = 0; r < kRows; ++r) {
+      acc[r] = Dot(acc[r], packed, BroadcastBytes(activations + r * k + v * 4));
+    }
+  }
+}
+
 // kRows rows x one tile.
 template <int kBits, int kRows>
 struct QuantizedBlock {
@@ -193,8 +205,9 @@ struct QuantizedBlock {
     for (int64_t g = 0; g < groups; ++g) {
       Ints acc[kRows];
       for (int r = 0; r < kRows; ++r) {
-        // 8-bit weights lose their offset before they are multiplied.
-        acc[r] = BroadcastInts(kBits == 4 ? -8 * args.group_sums[(row + r) * groups + g] : 0);
+        // 8-bit weights lose their offset before they are multiplied, if they can.
+        const int offset = kBits == 4 ? 8 : args.full_range ? 128 : 0;
+        acc[r] = BroadcastInts(-offset * args.group_sums[(row + r) * groups + g]);
       }
       for (int64_t k = 0; k < args.group_size; k += 32) {
         for (int line = 0; line < kBits; ++line) {
@@ -202,6 +215,8 @@ struct QuantizedBlock {
         }
         if (kBits == 4) {
           DotW4<kRows>(weights, activations, args.k, acc);
+        } else if (args.full_range) {
+          DotW8FullRange<kRows>(weights, activations, args.k, acc);
         } else {
           DotW8<kRows>(weights, activations, args.k, acc);
         }

@@ -24,9 +24,10 @@ struct QuantizedCase {
   QuantizedCase(std::mt19937& rng, int bits, int64_t rows_in, int64_t channels, int64_t k,
                 int64_t group)
       : matrix(MakeQuantizedMatrix(bits, channels, k, group)), rows(rows_in), stride(channels + 3) {
+    matrix.full_range = bits == 8 && RandomInt(rng, 0, 1) == 1;
     std::vector<int8_t> q(Size(k));
     for (int64_t n = 0; n < channels; ++n) {
-      const int low = bits == 4 ? -8 : -127, high = bits == 4 ? 7 : 127;
+      const int low = bits == 4 ? -8 : matrix.full_range ? -128 : -127, high = bits == 4 ? 7 : 127;
       const int kind = RandomInt(rng, 0, 4);
       for (int8_t& x : q) {
         x = static_cast<int8_t>(kind == 0 ? low : kind == 1 ? high : RandomInt(rng, low, high));
@@ -64,6 +65,7 @@ struct QuantizedCase {
             .group_size = matrix.group_size,
             .weights = matrix.tiles.data(),
             .weight_scales = matrix.scales.data(),
+            .full_range = matrix.full_range,
             .bias = with_bias ? bias.data() : nullptr,
             .channels = matrix.channels,
             .tile_begin = 0,

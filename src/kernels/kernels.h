@@ -39,7 +39,7 @@ inline constexpr int64_t kKvSection = 1024;
 //  nibble and
 //       k = 8v + 4 + j in its high nibble, as q + 8 (q in -8..7).
 //  w8   [tile][k/4][16 channels][4]: byte j of channel c in vector v holds k = 4v + j, as q + 128
-//  (q in -127..127). f32  [tile][k][16 channels]. scales [tile][k / group_size][16 channels], f32.
+//  (q in -128..127). f32  [tile][k][16 channels]. scales [tile][k / group_size][16 channels], f32.
 //  Channels beyond N have scale 0 and q = 0.
 // k and group_size are multiples of 32, and group_size divides k.
 
@@ -57,6 +57,7 @@ struct QuantizedGemmArgs {
   int64_t group_size;
   const uint8_t* weights;        // w4 or w8 layout, from tile 0
   const float* weight_scales;    // [tiles, k / group_size, 16]
+  bool full_range;               // w8: some q is -128, which some kernels pay for
   const float* bias;             // [channels] or null
   int64_t channels;              // N; nothing is written beyond
   int64_t tile_begin, tile_end;  // the tiles to compute

@@ -37,7 +37,7 @@ uint64_t UnpackWord4(uint32_t word) {
   return ((nibbles | kSigns) - kTopBits) ^ kSigns;
 }
 
-// Four bytes of -127..127 <-> q + 128.
+// Four bytes of -128..127 <-> q + 128.
 constexpr uint32_t kOffset8 = 0x8080'8080;
 
 template <typename T>

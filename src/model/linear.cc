@@ -90,6 +90,7 @@ void Apply(const Linear& linear, const LinearInput& input, int64_t rows, ThreadP
             .group_size = matrix->group_size,
             .weights = matrix->tiles.data(),
             .weight_scales = matrix->scales.data(),
+            .full_range = matrix->full_range,
             .bias = bias,
             .channels = matrix->channels,
             .tile_begin = begin,

@@ -1,10 +1,11 @@
 #include "model/model.h"
 
 #include <algorithm>
+#include <atomic>
 
 #include "base/error.h"
 #include "io/checkpoint.h"
-#include "io/compressed_tensors.h"
+#include "io/packed_linear.h"
 #include "model/rotation.h"
 
 namespace fptq {
@@ -29,10 +30,8 @@ void ForEachChannel(std::span<const int64_t> linear_channels, ThreadPool& pool, 
   });
 }
 
-// The linears of a site, quantized alike as they have one input.
-std::vector<PackedLinear> GetPackedSite(const ModelSource& source,
-                                        const CompressedTensorsConfig& quantization, int64_t layer,
-                                        ActSite site) {
+// The linears of a site, quantized alike as they have one input; none if they are float.
+std::vector<PackedLinear> GetPackedSite(const ModelSource& source, int64_t layer, ActSite site) {
   const ModelConfig& config = source.config();
   const int64_t k = SiteInputs(config, site);
   std::vector<PackedLinear> linears;
@@ -40,7 +39,7 @@ std::vector<PackedLinear> GetPackedSite(const ModelSource& source,
   for (const LinearSpec& spec : source.arch().linears) {
     if (spec.site != site) continue;
     const std::string name = source.Name(spec.module, layer);
-    const auto found = quantization.Find(name);
+    const auto found = source.quantization()->Find(name);
     if (!found) {
       floats.push_back(name);
       continue;
@@ -48,8 +47,10 @@ std::vector<PackedLinear> GetPackedSite(const ModelSource& source,
     linears.push_back(GetPackedLinear(source.checkpoint(), name, *found, spec.channels(config), k));
   }
   const std::string where = source.checkpoint().path().string();
-  if (!floats.empty())
-    throw Error("{}: '{}': expected a quantized linear, found a float one", where, floats[0]);
+  if (!floats.empty() && !linears.empty()) {
+    throw Error("{}: '{}' is quantized and '{}' is float: linears with the same input run as one",
+                where, linears[0].module, floats[0]);
+  }
   for (const PackedLinear& linear : linears) {
     if (linear.quantization != linears[0].quantization ||
         linear.input_scale != linears[0].input_scale) {
@@ -61,25 +62,37 @@ std::vector<PackedLinear> GetPackedSite(const ModelSource& source,
   return linears;
 }
 
-// The linears' integers in `matrix`, or the floats that they stand for.
-void PackChannel(QuantizedMatrix& matrix, const PackedLinear& linear, int64_t channel,
-                 std::span<const int8_t> q, std::span<const float> scales) {
-  // No kernel takes -128, and nothing that quantizes symmetrically has to write it.
-  if (std::ranges::find(q, int8_t{-128}) != q.end()) {
-    throw Error("{}: expected weights from -127, found -128", linear.module);
+// A row of a PackedLinear.
+struct PackedRow {
+  explicit PackedRow(const PackedLinear& linear)
+      : group_size(static_cast<size_t>(linear.group_size)),
+        q(static_cast<size_t>(linear.k)),
+        zeros(static_cast<size_t>(linear.groups())),
+        scales(static_cast<size_t>(linear.groups())) {}
+  int zero(size_t i) const { return zeros[i / group_size]; }
+
+  size_t group_size;
+  std::vector<int8_t> q;      // [k]
+  std::vector<int8_t> zeros;  // [groups]
+  std::vector<float> scales;  // [groups]
+};
+
+// The row's integers in `matrix`, or the floats that they stand for. Integers less their zero
+// points are symmetric ones: those of 4 bits fit 8.
+void PackChannel(QuantizedMatrix& matrix, int64_t channel, PackedRow& row) {
+  for (size_t i = 0; i < row.q.size(); ++i) {
+    row.q[i] = static_cast<int8_t>(row.q[i] - row.zero(i));
   }
-  PackRow(matrix, channel, q, scales);
+  PackRow(matrix, channel, row.q, row.scales);
 }
 
-void PackChannel(FloatMatrix& matrix, const PackedLinear& linear, int64_t channel,
-                 std::span<const int8_t> q, std::span<const float> scales) {
-  thread_local std::vector<float> row;
-  row.resize(q.size());
-  const auto group_size = static_cast<size_t>(linear.quantization.group_size);
-  for (size_t i = 0; i < q.size(); ++i) {
-    row[i] = scales[i / group_size] * static_cast<float>(q[i]);
+void PackChannel(FloatMatrix& matrix, int64_t channel, PackedRow& row) {
+  thread_local std::vector<float> values;
+  values.resize(row.q.size());
+  for (size_t i = 0; i < values.size(); ++i) {
+    values[i] = row.scales[i / row.group_size] * static_cast<float>(row.q[i] - row.zero(i));
   }
-  PackRow(matrix, channel, row);
+  PackRow(matrix, channel, values);
 }
 
 Linear PackedSite(const ModelSource& source, std::span<const PackedLinear> linears, Arena& memory,
@@ -98,17 +111,17 @@ Linear PackedSite(const ModelSource& source, std::span<const PackedLinear> linea
   if (how.activations == ActivationQuantization::kNone) {
     result.weights = MakeFloatMatrix(all_channels, k);
   } else {
-    result.weights = MakeQuantizedMatrix(how.weight_bits, all_channels, k, how.group_size, &memory);
+    result.weights = MakeQuantizedMatrix(linears[0].integer_bits(), all_channels, k,
+                                         linears[0].group_size, &memory);
   }
+  std::atomic<bool> full_range = false;
   ForEachChannel(channels, pool, [&](size_t linear, int64_t row, int64_t channel) {
-    thread_local std::vector<int8_t> q;
-    thread_local std::vector<float> scales;
-    q.resize(static_cast<size_t>(k));
-    scales.resize(static_cast<size_t>(k / how.group_size));
-    linears[linear].ReadRow(row, q, scales);
-    std::visit([&](auto& matrix) { PackChannel(matrix, linears[linear], channel, q, scales); },
-               result.weights);
+    PackedRow packed(linears[linear]);
+    linears[linear].ReadRow(row, packed.q, packed.zeros, packed.scales);
+    if (std::ranges::find(packed.q, int8_t{-128}) != packed.q.end()) full_range = true;
+    std::visit([&](auto& matrix) { PackChannel(matrix, channel, packed); }, result.weights);
   });
+  if (auto* matrix = std::get_if<QuantizedMatrix>(&result.weights)) matrix->full_range = full_range;
   int64_t first = 0;
   for (const PackedLinear& linear : linears) {
     if (const std::string name = linear.module + ".bias"; source.checkpoint().Contains(name)) {
@@ -121,15 +134,16 @@ Linear PackedSite(const ModelSource& source, std::span<const PackedLinear> linea
   return result;
 }
 
-LayerWeights QuantizedLayerWeights(const ModelSource& source,
-                                   const CompressedTensorsConfig& quantization, int64_t layer,
-                                   Arena& memory, ThreadPool& pool) {
+LayerWeights QuantizedLayerWeights(const ModelSource& source, int64_t layer, Arena& memory,
+                                   ThreadPool& pool) {
   LayerWeights weights;
   weights.attn_norm = source.ReadVector(source.Name(source.arch().attn_norm, layer));
   weights.mlp_norm = source.ReadVector(source.Name(source.arch().mlp_norm, layer));
   for (const ActSite site : kAllActSites) {
-    weights.linears[static_cast<int>(site)] =
-        PackedSite(source, GetPackedSite(source, quantization, layer, site), memory, pool);
+    const std::vector<PackedLinear> packed = GetPackedSite(source, layer, site);
+    weights.linears[static_cast<int>(site)] = packed.empty()
+                                                  ? FloatLinear(source.ReadSite(layer, site), pool)
+                                                  : PackedSite(source, packed, memory, pool);
   }
   return weights;
 }
@@ -248,10 +262,8 @@ std::shared_ptr<const Model> LoadModel(const std::filesystem::path& path, Thread
   TokenizerFiles files = source.LoadTokenizer();
   std::vector<LayerWeights> layers;
   if (source.quantized()) {
-    const auto quantization = CompressedTensorsConfig::Parse(
-        source.checkpoint().metadata()["quantization_config"], (path / "config.json").string());
     for (int64_t layer = 0; layer < source.config().layers; ++layer) {
-      layers.push_back(QuantizedLayerWeights(source, quantization, layer, memory, pool));
+      layers.push_back(QuantizedLayerWeights(source, layer, memory, pool));
     }
   } else {
     for (int64_t layer = 0; layer < source.config().layers; ++layer) {

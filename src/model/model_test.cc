@@ -114,8 +114,13 @@ double RmsError(std::span<const float> found, std::span<const float> expected) {
   return std::sqrt(error / norm);
 }
 
-TEST(QuantizedModel, AgreesWithTransformers) {
-  const std::string name = "tiny-llama-w4a8";
+// Ours, and what other programs write: scripts/golden/compressed_goldens.py.
+class QuantizedModel : public testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(Model, QuantizedModel,
+                         testing::Values("tiny-llama-w4a8", "tiny-llama-w8a8", "tiny-llama-mixed"));
+
+TEST_P(QuantizedModel, AgreesWithTransformers) {
+  const std::string name = GetParam();
   const auto model = Load(name);
   // The golden has keys, values, attention and lm_head in float, ours are INT8. Half a step of max
   // / 127 is 0.6 % of the norm of a normal vector. It comes in directly (queries, keys, softmax
@@ -124,8 +129,8 @@ TEST(QuantizedModel, AgreesWithTransformers) {
   EXPECT_LT(RmsError(Logits(*model, GoldenTokens(name), {}), GoldenLogits(name)), 0.05);
 }
 
-TEST(QuantizedModel, AgreesWithTransformersWhenCacheAndHeadAreFloat) {
-  const std::string name = "tiny-llama-w4a8";
+TEST_P(QuantizedModel, AgreesWithTransformersWhenCacheAndHeadAreFloat) {
+  const std::string name = GetParam();
   const auto model = Load(name);
   const ModelConfig& config = model->config();
   const std::vector<int32_t> tokens = GoldenTokens(name);
@@ -237,7 +242,8 @@ TEST_P(Invariance, ForwardAllocatesNothing) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Model, Invariance,
-                         testing::Values("tiny-llama-f32", "tiny-llama-w4a8", "tiny-llama-gguf"));
+                         testing::Values("tiny-llama-f32", "tiny-llama-w4a8", "tiny-llama-mixed",
+                                         "tiny-llama-gguf"));
 
 TEST(CheckTokens, RejectsIdsOutsideTheVocabulary) {
   ModelConfig config;

@@ -104,7 +104,10 @@ ModelSource ModelSource::Open(const std::filesystem::path& path) {
   source.checkpoint_ = Checkpoint::Open(path);
   const Checkpoint& checkpoint = source.checkpoint();
   source.config_ = IsGguf(checkpoint) ? GgufConfig(checkpoint) : HuggingFaceConfig(checkpoint);
-  source.quantized_ = checkpoint.metadata().contains("quantization_config");
+  if (!IsGguf(checkpoint) && checkpoint.metadata().contains("quantization_config")) {
+    source.quantization_ = CompressedTensorsConfig::Parse(
+        checkpoint.metadata()["quantization_config"], (path / "config.json").string());
+  }
 
   const ModelConfig& config = source.config();
   const ArchSpec& arch = source.arch();
@@ -164,45 +167,58 @@ std::vector<float> ModelSource::ReadVector(const std::string& name) const {
 }
 
 SourceLayer ModelSource::ReadLayer(int64_t layer) const {
-  FPTQ_CHECK(!quantized_);
+  FPTQ_CHECK(!quantized());
   SourceLayer result;
   result.attn_norm = ReadVector(Name(arch().attn_norm, layer));
   result.mlp_norm = ReadVector(Name(arch().mlp_norm, layer));
-  for (const LinearSpec& spec : arch().linears) {
-    SourceLinear linear;
-    linear.name = HfName(spec.module, layer);
-    linear.channels = spec.channels(config_);
-    linear.k = SiteInputs(config_, spec.site);
-    linear.weight.Resize(CheckedMultiply(linear.channels, linear.k, linear.name));
-
-    const std::string module = Name(spec.module, layer);
-    const TensorView& weight = checkpoint_->Get(module + ".weight");
-    std::vector<float> bias;
-    if (checkpoint_->Contains(module + ".bias")) {
-      checkpoint_->Get(module + ".bias", std::array<int64_t, 1>{linear.channels});
-      bias = ReadVector(module + ".bias");
-    }
-    // Row `channel` of the model stands at row `stored` of the file.
-    const bool paired = spec.row_order == RowOrder::kGgufRotaryPairs && IsGguf(*checkpoint_);
-    const int64_t half = config_.head_dim / 2;
-    linear.bias.resize(bias.size());
-    for (int64_t channel = 0; channel < linear.channels; ++channel) {
-      int64_t stored = channel;
-      if (paired) {
-        const int64_t in_head = channel % config_.head_dim;
-        stored = channel - in_head + in_head % half * 2 + in_head / half;
-      }
-      const auto row = linear.weight.span().subspan(static_cast<size_t>(channel * linear.k),
-                                                    static_cast<size_t>(linear.k));
-      DequantizeRange(weight, stored * linear.k, row);
-      if (!bias.empty())
-        linear.bias[static_cast<size_t>(channel)] = bias[static_cast<size_t>(stored)];
-    }
-    CheckFinite(linear.weight.span(),
-                fmt::format("{}: tensor '{}.weight'", checkpoint_->path().string(), module));
-    result.linears[static_cast<int>(spec.site)].push_back(std::move(linear));
+  for (const ActSite site : kAllActSites) {
+    result.linears[static_cast<int>(site)] = ReadSite(layer, site);
   }
   return result;
+}
+
+std::vector<SourceLinear> ModelSource::ReadSite(int64_t layer, ActSite site) const {
+  std::vector<SourceLinear> linears;
+  for (const LinearSpec& spec : arch().linears) {
+    if (spec.site == site) linears.push_back(ReadLinear(spec, layer));
+  }
+  return linears;
+}
+
+SourceLinear ModelSource::ReadLinear(const LinearSpec& spec, int64_t layer) const {
+  SourceLinear linear;
+  linear.name = HfName(spec.module, layer);
+  linear.channels = spec.channels(config_);
+  linear.k = SiteInputs(config_, spec.site);
+  linear.weight.Resize(CheckedMultiply(linear.channels, linear.k, linear.name));
+
+  const std::string module = Name(spec.module, layer);
+  const TensorView& weight =
+      checkpoint_->Get(module + ".weight", std::array{linear.channels, linear.k});
+  std::vector<float> bias;
+  if (checkpoint_->Contains(module + ".bias")) {
+    checkpoint_->Get(module + ".bias", std::array<int64_t, 1>{linear.channels});
+    bias = ReadVector(module + ".bias");
+  }
+  // Row `channel` of the model stands at row `stored` of the file.
+  const bool paired = spec.row_order == RowOrder::kGgufRotaryPairs && IsGguf(*checkpoint_);
+  const int64_t half = config_.head_dim / 2;
+  linear.bias.resize(bias.size());
+  for (int64_t channel = 0; channel < linear.channels; ++channel) {
+    int64_t stored = channel;
+    if (paired) {
+      const int64_t in_head = channel % config_.head_dim;
+      stored = channel - in_head + in_head % half * 2 + in_head / half;
+    }
+    const auto row = linear.weight.span().subspan(static_cast<size_t>(channel * linear.k),
+                                                  static_cast<size_t>(linear.k));
+    DequantizeRange(weight, stored * linear.k, row);
+    if (!bias.empty())
+      linear.bias[static_cast<size_t>(channel)] = bias[static_cast<size_t>(stored)];
+  }
+  CheckFinite(linear.weight.span(),
+              fmt::format("{}: tensor '{}.weight'", checkpoint_->path().string(), module));
+  return linear;
 }
 
 const TensorView& ModelSource::head() const {

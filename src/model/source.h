@@ -3,11 +3,13 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "io/checkpoint.h"
+#include "io/compressed_tensors.h"
 #include "model/arch/arch.h"
 #include "model/config.h"
 #include "text/tokenizer.h"
@@ -43,7 +45,9 @@ class ModelSource {
   const Checkpoint& checkpoint() const { return *checkpoint_; }
   const ModelConfig& config() const { return config_; }
   const ArchSpec& arch() const { return *config_.arch; }
-  bool quantized() const { return quantized_; }  // compressed-tensors: the linears are not float
+  // Compressed-tensors: not all linears are float.
+  bool quantized() const { return quantization_.has_value(); }
+  const std::optional<CompressedTensorsConfig>& quantization() const { return quantization_; }
 
   // config.json of the source, or one made from the metadata of a GGUF file.
   Json HfConfig() const;
@@ -55,15 +59,18 @@ class ModelSource {
 
   // Error if a weight is NaN or infinite, naming the tensor.
   SourceLayer ReadLayer(int64_t layer) const;
+  std::vector<SourceLinear> ReadSite(int64_t layer, ActSite site) const;
   std::vector<float> ReadVector(const std::string& name) const;
   const TensorView& embedding() const { return *embedding_; }  // [vocab, hidden]
   const TensorView& head() const;  // [vocab, hidden]; the embedding if tied
 
  private:
+  SourceLinear ReadLinear(const LinearSpec& spec, int64_t layer) const;
+
   std::shared_ptr<const Checkpoint> checkpoint_;
   ModelConfig config_;
   const TensorView* embedding_ = nullptr;  // of the checkpoint
-  bool quantized_ = false;
+  std::optional<CompressedTensorsConfig> quantization_;
 };
 
 }  // namespace fptq

@@ -10,7 +10,7 @@
 #include <map>
 
 #include "base/test_util.h"
-#include "io/compressed_tensors.h"
+#include "io/packed_linear.h"
 #include "io/safetensors.h"
 #include "model/model.h"
 
@@ -165,9 +165,10 @@ TEST(QuantizeCheckpoint, StoresQuantizedWeights) {
             GetPackedLinear(*output, linear.name, how, linear.channels, linear.k);
         std::vector<int8_t> q(static_cast<size_t>(linear.k));
         std::vector<float> scales(static_cast<size_t>(linear.k / how.group_size));
+        std::vector<int8_t> zeros(scales.size());
         double error = 0, norm = 0;
         for (int64_t n = 0; n < linear.channels; ++n) {
-          packed.ReadRow(n, q, scales);
+          packed.ReadRow(n, q, zeros, scales);
           for (int64_t j = 0; j < linear.k; ++j) {
             const float w = linear.weight[n * linear.k + j];
             const float scale = scales[static_cast<size_t>(j / how.group_size)];

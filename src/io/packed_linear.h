@@ -1,0 +1,44 @@
+// The tensors of a quantized linear.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "io/checkpoint.h"
+#include "io/compressed_tensors.h"
+
+namespace fptq {
+
+// Checked against its shape.
+struct PackedLinear {
+  std::string module;
+  int64_t channels = 0;  // N
+  int64_t k = 0;
+  int64_t group_size = 0;  // k if a row has one scale
+  LinearQuantization quantization;
+  TensorView weights;      // kPacked: [N, K * bits / 32] I32; kInt8: [N, K] I8
+  TensorView scales;       // [N, K / group_size] F32, F16 or BF16; per_tensor: one element
+  TensorView zero_points;  // if not symmetric, kPacked: [N * bits / 32, K / group_size] I32, packed
+                           // along N; kInt8: of the shape of scales, I8
+  float input_scale = 0;   // of kStaticTensor; else 0
+
+  int64_t groups() const { return k / group_size; }
+  // Bits that q - zero point needs: 4, 8, or 9 for asymmetric weights of 8 bits.
+  int integer_bits() const;
+
+  // A row: q [k]; zeros, scales [groups]. Error if a scale is NaN or infinite.
+  void ReadRow(int64_t channel, std::span<int8_t> q, std::span<int8_t> zeros,
+               std::span<float> scales_out) const;
+
+ private:
+  int8_t ReadZeroPoint(int64_t channel, int64_t group) const;
+};
+
+// Error naming the tensor if one is missing, or does not have the shape, type or value that it must
+// have.
+PackedLinear GetPackedLinear(const Checkpoint& checkpoint, std::string_view module,
+                             const LinearQuantization& quantization, int64_t channels, int64_t k);
+
+}  // namespace fptq
