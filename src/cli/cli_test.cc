@@ -136,6 +136,41 @@ TEST(Cli, QuantizesAndShowsAndRuns) {
   EXPECT_NE(Succeed(Greedy({"run", model, "-p", "The river"})).out, "\n");
 }
 
+TEST(Cli, ShowsAndRunsWhatOthersQuantized) {
+  for (const char* name : {"tiny-llama-w8a8", "tiny-llama-mixed"}) {
+    EXPECT_NE(Succeed(Greedy({"run", Tiny(name), "-p", "The river"})).out, "\n") << name;
+  }
+  const Json w8a8 = ParseJson(Succeed({"inspect", Tiny("tiny-llama-w8a8"), "--json"}).out, "w8a8");
+  EXPECT_EQ(w8a8["format"], "compressed-tensors int-quantized");
+  EXPECT_EQ(w8a8["quantization"], ParseJson(R"([{"linears": 14, "weights": "int8 symmetric",
+      "scales": "per channel", "activations": "int8 per token", "runs_as": "W8A8"}])",
+                                            "test"));
+  const std::string mixed = Succeed({"inspect", Tiny("tiny-llama-mixed")}).out;
+  for (const char* part : {"int4 asymmetric  per group of 32  int8 per token  W8A8",
+                           "int4 asymmetric  per group of 32  float           float32",
+                           "int8 symmetric   per tensor       int8 static     W8A8"}) {
+    EXPECT_NE(mixed.find(part), std::string::npos) << part << "\n" << mixed;
+  }
+}
+
+TEST(Cli, InspectNamesWhatIsNotSupported) {
+  const TempFolder folder;
+  std::filesystem::copy(Tiny("tiny-llama-f32"), folder / "model");
+  const std::string path = folder / "model/config.json";
+  const Json config = ReadJsonFile(path);
+  const auto fail = [&](const char* part, const char* field, const Json& value) {
+    Json changed = config;
+    changed[field] = value;
+    folder.Write("model/config.json", changed.dump());
+    Fail(part, {"inspect", folder / "model"});
+  };
+  fail("architecture 'mamba' is not supported; supported: ", "model_type", "mamba");
+  for (const char* method : {"gptq", "awq", "bitsandbytes", "fp8"}) {
+    fail("is not supported; supported: compressed-tensors pack-quantized", "quantization_config",
+         {{"quant_method", method}, {"bits", 4}});
+  }
+}
+
 TEST(Cli, PlanHasARowASite) {
   const TempFolder folder;
   const Result plan = Succeed({"plan", Tiny("tiny-llama-f32"), "--calibration-tokens", "512"});

@@ -1,6 +1,9 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <utility>
+#include <vector>
 
 #include "cli/arguments.h"
 #include "cli/subcommands.h"
@@ -67,10 +70,55 @@ LinearSize SizeOfLinears(const ModelSource& source) {
   return size;
 }
 
-std::string_view FormatName(const ModelSource& source) {
-  if (source.quantized()) return "W4A8, compressed-tensors pack-quantized";
+std::string FormatName(const ModelSource& source) {
+  if (source.quantized()) {
+    const Json& config = source.checkpoint().metadata()["quantization_config"];
+    return "compressed-tensors " + config["format"].get<std::string>();
+  }
   return source.checkpoint().format() == Checkpoint::Format::kGguf ? "GGUF"
                                                                    : "Hugging Face safetensors";
+}
+
+// How linears are stored, and how they run.
+Json DescribeScheme(const std::optional<LinearQuantization>& how) {
+  if (!how) return {{"weights", "float"}, {"activations", "float"}, {"runs_as", "float32"}};
+  const bool whole_row = how->group_size == LinearQuantization::kWholeRow;
+  const std::string scales = how->per_tensor ? "per tensor"
+                             : whole_row     ? "per channel"
+                                             : fmt::format("per group of {}", how->group_size);
+  std::string_view activations = "float", runs_as = "float32";
+  if (how->activations != ActivationQuantization::kNone) {
+    const bool token = how->activations == ActivationQuantization::kDynamicToken;
+    activations = token ? "int8 per token" : "int8 static";
+    // Four bits less a zero point are held in eight.
+    runs_as = how->weight_bits == 4 && how->symmetric ? "W4A8" : "W8A8";
+  }
+  return {{"weights",
+           fmt::format("int{} {}", how->weight_bits, how->symmetric ? "symmetric" : "asymmetric")},
+          {"scales", scales},
+          {"activations", activations},
+          {"runs_as", runs_as}};
+}
+
+// The schemes of a quantized model and how many linears have each.
+Json DescribeQuantization(const ModelSource& source) {
+  std::vector<std::pair<Json, int64_t>> schemes;
+  for (int64_t layer = 0; layer < source.config().layers; ++layer) {
+    for (const LinearSpec& linear : source.arch().linears) {
+      const Json scheme =
+          DescribeScheme(source.quantization()->Find(source.Name(linear.module, layer)));
+      auto found = std::ranges::find(schemes, scheme, &std::pair<Json, int64_t>::first);
+      if (found == schemes.end()) found = schemes.insert(found, {scheme, 0});
+      ++found->second;
+    }
+  }
+  Json result = Json::array();
+  for (const auto& [scheme, linears] : schemes) {
+    Json row = {{"linears", linears}};
+    row.update(scheme);
+    result.push_back(std::move(row));
+  }
+  return result;
 }
 
 Json Describe(const ModelSource& source, const std::string& path) {
@@ -84,6 +132,7 @@ Json Describe(const ModelSource& source, const std::string& path) {
                       {"linear_bytes", linears.bytes},
                       {"bits_per_weight", linears.BitsPerWeight()},
                       {"tensors", DescribeTensors(source.checkpoint())}};
+  if (source.quantized()) description["quantization"] = DescribeQuantization(source);
   const std::filesystem::path report = std::filesystem::path(path) / "fptq.json";
   if (std::filesystem::exists(report)) {
     const Json json = ReadJsonFile(report);
@@ -125,6 +174,11 @@ void PrintDescription(const Json& description) {
       FormatCount(description["linear_weights"].get<int64_t>()),
       description["bits_per_weight"].get<double>()));
   PrintObjects(description["tensors"], {"name", "type", "shape", "bytes"}, "lllr");
+  if (description.contains("quantization")) {
+    Print("\n");
+    PrintObjects(description["quantization"],
+                 {"linears", "weights", "scales", "activations", "runs_as"}, "rllll");
+  }
   if (description.contains("policy")) {
     Print("\n");
     PrintObjects(description["policy"],
