@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <vector>
 
 #include "base/error.h"
 #include "text/bpe.h"
@@ -25,24 +26,33 @@ Json ByteLevel(bool use_regex) {
           {"use_regex", use_regex}};
 }
 
-Json Sequence(Json first) {
-  const bool use_regex = first["type"] != "Split";  // a Split has cut the words already
-  return {{"type", "Sequence"},
-          {"pretokenizers", Json::array({std::move(first), ByteLevel(use_regex)})}};
+Json Sequence(std::vector<Json> steps, bool use_regex) {
+  steps.push_back(ByteLevel(use_regex));
+  return {{"type", "Sequence"}, {"pretokenizers", std::move(steps)}};
 }
 
-Json SplitBefore(const char* pattern) {
-  return Sequence({{"type", "Split"},
-                   {"pattern", {{"Regex", pattern}}},
-                   {"behavior", "Isolated"},
-                   {"invert", false}});
+Json Split(const char* pattern) {
+  return {{"type", "Split"},
+          {"pattern", {{"Regex", pattern}}},
+          {"behavior", "Isolated"},
+          {"invert", false}};
 }
 
+Json DigitsThenGpt2() {
+  return Sequence({{{"type", "Digits"}, {"individual_digits", true}}}, /*use_regex=*/true);
+}
+// What llama.cpp takes for models whose own it did not know.
+Json Default() {
+  return Sequence(
+      {Split(R"([\p{P}\$\+<=>\^~\|]+)"),
+       Split(R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S))"),
+       Split(R"(\p{N}+)"), Split("[0-9][0-9][0-9]")},
+      /*use_regex=*/false);
+}
 Json Gpt2() { return ByteLevel(/*use_regex=*/true); }
-Json DigitsThenGpt2() { return Sequence({{"type", "Digits"}, {"individual_digits", true}}); }
-Json Qwen2() { return SplitBefore(kQwen2Pattern); }
-Json Llama3() { return SplitBefore(kLlama3Pattern); }
-Json Bloom() { return SplitBefore(kBloomPattern); }
+Json Qwen2() { return Sequence({Split(kQwen2Pattern)}, /*use_regex=*/false); }
+Json Llama3() { return Sequence({Split(kLlama3Pattern)}, /*use_regex=*/false); }
+Json Bloom() { return Sequence({Split(kBloomPattern)}, /*use_regex=*/false); }
 
 // What a name of `tokenizer.ggml.pre` stands for.
 struct KnownPreTokenizer {
@@ -58,6 +68,7 @@ constexpr std::array kKnownPreTokenizers = {
     KnownPreTokenizer{"phi-2", Gpt2, false, false, false},
     KnownPreTokenizer{"mpt", Gpt2, true, false, false},
     KnownPreTokenizer{"olmo", Gpt2, true, false, false},
+    KnownPreTokenizer{"default", Default, false, false, false},
     KnownPreTokenizer{"bloom", Bloom, false, false, false},
     KnownPreTokenizer{"gpt3-finnish", Bloom, false, false, false},
     KnownPreTokenizer{"poro-chat", Bloom, false, false, false},

@@ -24,7 +24,7 @@ struct TokenizerFiles {
 };
 
 // From a Hugging Face folder: tokenizer.json or, where there is none, one made from tokenizer.model
-// (SentencePiece). Error if both are missing.
+// (SentencePiece) or from vocab.json and merges.txt (GPT-2). Error if all are missing.
 TokenizerFiles LoadTokenizerFiles(const std::filesystem::path& folder);
 // The same files made from the metadata of a GGUF file (Checkpoint::metadata()):
 // `tokenizer.ggml.model` "gpt2" (byte-level BPE) with the pre-tokenizers we know by their

@@ -1,3 +1,8 @@
+#include <algorithm>
+#include <set>
+#include <string>
+#include <utility>
+
 #include "base/error.h"
 #include "base/mapped_file.h"
 #include "text/sentencepiece.h"
@@ -21,17 +26,31 @@ std::string ChatTemplateText(const Json& json, const std::string& where) {
   return "";
 }
 
-// Tokens that tokenizer_config.json adds to those of tokenizer.model, or marks as special there.
+std::string ReadText(const fs::path& path) {
+  const MappedFile file(path);
+  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
+}
+
+// Tokens that tokenizer_config.json adds to those of the vocabulary, or marks as special there.
 void AddTokens(const Json& config, const std::string& where, Json& added_tokens) {
   const JsonFields fields(config, where);
   if (!fields.Has("added_tokens_decoder")) return;
+  Json all = Json::array();
+  std::set<std::string> ids;
   for (const auto& [id, token] : fields.Object("added_tokens_decoder").items()) {
+    if (!token.is_object()) {
+      throw Error("{}: added_tokens_decoder: '{}': expected an object, found {}", where, id,
+                  token.type_name());
+    }
     Json added = {{"id", ParseJson(id, where + ": added_tokens_decoder")}};
     added.update(token);
-    std::erase_if(added_tokens.get_ref<Json::array_t&>(),
-                  [&](const Json& other) { return other["id"] == added["id"]; });
-    added_tokens.push_back(std::move(added));
+    ids.insert(added["id"].dump());
+    all.push_back(std::move(added));
   }
+  for (Json& token : added_tokens) {
+    if (!ids.contains(token["id"].dump())) all.push_back(std::move(token));
+  }
+  added_tokens = std::move(all);
 }
 
 // tokenizer.json made from tokenizer.model and tokenizer_config.json.
@@ -54,6 +73,82 @@ Json TokenizerFromModel(const fs::path& path, const Json& config) {
   return tokenizer;
 }
 
+// The lines "a b" of merges.txt.
+Json ReadMerges(const fs::path& path) {
+  Json merges = Json::array();
+  const std::string text = ReadText(path);
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    std::string line = text.substr(begin, end - begin);
+    if (line.ends_with('\r')) line.pop_back();
+    if (!line.empty() && !line.starts_with("#version")) merges.push_back(std::move(line));
+    begin = end + 1;
+  }
+  return merges;
+}
+
+// The content of a token that tokenizer_config.json names, as text or as an object; empty: none.
+std::string NamedToken(const JsonFields& config, const char* name, const Json& json) {
+  if (!config.Has(name)) return "";
+  if (json.at(name).is_string()) return config.String(name);
+  return JsonFields(config.Object(name), config.where() + ": " + name).String("content");
+}
+
+// tokenizer.json made from vocab.json and merges.txt, which GPT-2 and OPT have.
+Json TokenizerFromMerges(const fs::path& folder, const Json& config) {
+  const JsonFields fields(config, (folder / "tokenizer_config.json").string());
+  const std::string type = fields.StringOr("tokenizer_class", "GPT2Tokenizer");
+  if (type != "GPT2Tokenizer" && type != "GPT2TokenizerFast") {
+    throw Error("{}: tokenizer_class: vocab.json and merges.txt of '{}' need a tokenizer.json",
+                fields.where(), type);
+  }
+  const Json vocab = ReadJsonFile(folder / "vocab.json");
+  if (!vocab.is_object()) {
+    throw Error("{}: expected an object, found {}", (folder / "vocab.json").string(),
+                vocab.type_name());
+  }
+  Json byte_level = {{"type", "ByteLevel"},
+                     {"add_prefix_space", fields.BoolOr("add_prefix_space", false)},
+                     {"trim_offsets", true},
+                     {"use_regex", true}};
+  Json added = Json::array();
+  std::set<std::string> contents;
+  for (const char* name : {"bos_token", "eos_token", "unk_token", "pad_token"}) {
+    const std::string content = NamedToken(fields, name, config);
+    const auto id = vocab.find(content);
+    if (id == vocab.end() || !contents.insert(content).second) continue;
+    added.push_back({{"id", *id}, {"content", content}, {"special", true}, {"normalized", true}});
+  }
+  AddTokens(config, fields.where(), added);
+  Json post_processor = byte_level;
+  const std::string bos = NamedToken(fields, "bos_token", config);
+  if (fields.BoolOr("add_bos_token", false) && vocab.contains(bos)) {
+    post_processor = {
+        {"type", "TemplateProcessing"},
+        {"single", {{{"SpecialToken", {{"id", bos}}}}, {{"Sequence", {{"id", "A"}}}}}},
+        {"special_tokens", {{bos, {{"id", bos}, {"ids", Json::array({vocab.at(bos)})}}}}}};
+  }
+  return {{"version", "1.0"},
+          {"added_tokens", std::move(added)},
+          {"normalizer", nullptr},
+          {"pre_tokenizer", byte_level},
+          {"post_processor", std::move(post_processor)},
+          {"decoder", byte_level},
+          {"model",
+           {{"type", "BPE"}, {"vocab", vocab}, {"merges", ReadMerges(folder / "merges.txt")}}}};
+}
+
+Json ReadTokenizer(const fs::path& folder, const Json& config) {
+  const auto has = [&](const char* name) { return fs::exists(folder / name); };
+  if (!has("tokenizer.json") && has("tokenizer.model")) {
+    return TokenizerFromModel(folder / "tokenizer.model", config);
+  }
+  if (!has("tokenizer.json") && has("vocab.json") && has("merges.txt")) {
+    return TokenizerFromMerges(folder, config);
+  }
+  return ReadJsonFile(folder / "tokenizer.json");
+}
+
 }  // namespace
 
 TokenizerFiles LoadTokenizerFiles(const fs::path& folder) {
@@ -63,15 +158,9 @@ TokenizerFiles LoadTokenizerFiles(const fs::path& folder) {
   if (const auto path = folder / "tokenizer_config.json"; fs::exists(path)) {
     files.tokenizer_config = ReadJsonFile(path);
   }
-  if (fs::exists(folder / "tokenizer.json") || !fs::exists(folder / "tokenizer.model")) {
-    files.tokenizer = ReadJsonFile(folder / "tokenizer.json");
-  } else {
-    files.tokenizer = TokenizerFromModel(folder / "tokenizer.model", files.tokenizer_config);
-  }
+  files.tokenizer = ReadTokenizer(folder, files.tokenizer_config);
   if (const auto path = folder / "chat_template.jinja"; fs::exists(path)) {
-    const MappedFile file(path);
-    files.chat_template.assign(reinterpret_cast<const char*>(file.bytes().data()),
-                               file.bytes().size());
+    files.chat_template = ReadText(path);
   } else {
     files.chat_template =
         ChatTemplateText(files.tokenizer_config, (folder / "tokenizer_config.json").string());

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/mapped_file.h"
 #include "base/test_util.h"
+#include "text/pre_tokenizer.h"
 #include "text/sentencepiece.h"
 #include "text/tokenizer.h"
 
@@ -43,6 +44,33 @@ TEST(TokenizerFilesTest, FromGguf) {
   EXPECT_EQ(tokenizer.Encode("abb1<tool></s>", {}), (std::vector<int32_t>{5, 4, 6, 2, 1}));
   EXPECT_TRUE(tokenizer.IsSpecial(1));
   EXPECT_FALSE(tokenizer.IsSpecial(2));
+}
+
+// Those whose names are in the goldens' styles: the same words as by the styles' own files.
+TEST(TokenizerFilesTest, PreTokenizersOfGguf) {
+  const std::filesystem::path folder = std::filesystem::path(FPTQ_TESTDATA) / "tokenizer";
+  const std::string text = ReadFile(folder / "stress.txt");
+  const std::pair<const char*, const char*> styles[] = {{"gpt-2", "gpt2"},
+                                                        {"smollm", "smollm"},
+                                                        {"qwen2", "qwen2"},
+                                                        {"llama-bpe", "llama3"},
+                                                        {"bloom", "bloom"}};
+  for (const auto& [pre, style] : styles) {
+    const Json made = TokenizerFilesFromGguf(Metadata(pre), "m.gguf").tokenizer["pre_tokenizer"];
+    const Json expected = ReadJsonFile(folder / style / "tokenizer.json")["pre_tokenizer"];
+    const auto words = [&](const Json& spec) {
+      std::vector<std::string> result;
+      PreTokenizer(spec, style).Split(text, /*at_start=*/true, [&](std::string_view word) {
+        result.emplace_back(word);
+      });
+      return result;
+    };
+    EXPECT_EQ(words(made), words(expected)) << style;
+  }
+  std::vector<std::string> words;
+  PreTokenizer(TokenizerFilesFromGguf(Metadata("default"), "m.gguf").tokenizer["pre_tokenizer"], "")
+      .Split("it's $+ 12345 a", true, [&](std::string_view word) { words.emplace_back(word); });
+  EXPECT_EQ(words, (std::vector<std::string>{"it", "'", "s", " ", "$+", " ", "123", "45", " a"}));
 }
 
 TEST(TokenizerFilesTest, BeginningAndEndOfSequence) {
@@ -133,6 +161,39 @@ TEST(TokenizerFilesTest, SentencePieceFromGguf) {
   const std::vector<int32_t> ids = plain.Encode("a b", {});
   EXPECT_EQ(plain.TokenBytes(ids.front()), "a");
   EXPECT_EQ(plain.Decode(ids, false), "a b");
+}
+
+// OPT's files.
+TEST(TokenizerFilesTest, FromVocabAndMerges) {
+  const std::filesystem::path gpt2 = std::filesystem::path(FPTQ_TESTDATA) / "tokenizer/gpt2";
+  const Json model = ReadJsonFile(gpt2 / "tokenizer.json")["model"];
+  std::string merges = "#version: 0.2\n";
+  for (const Json& merge : model["merges"]) {
+    merges += merge[0].get<std::string>() + " " + merge[1].get<std::string>() + "\n";
+  }
+  const TempFolder folder;
+  folder.Write("vocab.json", model["vocab"].dump());
+  folder.Write("merges.txt", merges);
+  const auto encode = [&](std::string_view text) {
+    return Tokenizer(LoadTokenizerFiles(folder.path())).Encode(text, {});
+  };
+  const std::string text = ReadFile(gpt2.parent_path() / "stress.txt").substr(0, 300);
+  EXPECT_EQ(encode(text),
+            Tokenizer(LoadTokenizerFiles(gpt2)).Encode(text, {.parse_special = false}));
+  // By GPT2Tokenizer of transformers 5.23 with this config.
+  folder.Write("tokenizer_config.json", R"({"tokenizer_class": "GPT2Tokenizer",
+      "bos_token": {"content": "<|endoftext|>"}, "eos_token": "<|endoftext|>",
+      "add_bos_token": true, "add_prefix_space": false})");
+  EXPECT_EQ(encode("hello world <|endoftext|>x"),
+            (std::vector<int32_t>{0, 276, 78, 358, 315, 278, 413, 223, 0, 90}));
+  EXPECT_EQ(encode("hello world"), (std::vector<int32_t>{0, 276, 78, 358, 315, 278, 413}));
+  folder.Write("tokenizer_config.json", R"({"added_tokens_decoder": {"1": 2}})");
+  EXPECT_ERROR("added_tokens_decoder: '1': expected an object", LoadTokenizerFiles(folder.path()));
+  folder.Write("tokenizer_config.json", R"({"tokenizer_class": "Qwen2Tokenizer"})");
+  EXPECT_ERROR("'Qwen2Tokenizer' need a tokenizer.json", LoadTokenizerFiles(folder.path()));
+  folder.Write("tokenizer_config.json", "{}");
+  folder.Write("vocab.json", "[]");
+  EXPECT_ERROR("vocab.json: expected an object", LoadTokenizerFiles(folder.path()));
 }
 
 // Every prefix of a file, and every byte changed: an error or a tokenizer, never a crash.
