@@ -144,16 +144,25 @@ int64_t StoredLayerBytes(const Counts& c, const QuantRecipe& recipe) {
 
 // --- Time ---
 
+// What is not counted beside what is: row operations, copies, layouts.
+constexpr double kUncounted = 1.1;
+
+// Scores and sums of values, each token with half of its sequence, for all that a layer does. They
+// take four times as long as a GEMM of as many operations.
+double AttentionSeconds(const Counts& c, const MachineSpeed& speed) {
+  const auto ops = 2 * static_cast<double>(c.tokens * c.sequence * c.config.query_width());
+  return 4 * ops / speed.float_ops;
+}
+
 double LayerSeconds(const Counts& c, const QuantRecipe& recipe, const MachineSpeed& speed) {
   const auto weights = static_cast<double>(c.LayerWeights());
   const auto tokens = static_cast<double>(c.tokens);
   double float_ops = 2 * weights * tokens;
-  // Scores and sums of values: each token with half of its sequence.
-  float_ops += 2 * tokens * static_cast<double>(c.sequence * c.config.query_width());
-  double gptq_ops = 0, searched = recipe.weight_bits == 4 ? weights : 0;
+  double gptq_ops = 0, searched = recipe.weight_bits == 4 ? weights : 0, observed = 0;
   for (const Site& s : c.sites) {
-    if (!c.gram) break;
     const auto k = static_cast<double>(s.k);
+    observed += tokens * k;
+    if (!c.gram) continue;
     float_ops += tokens * k * k + k * k * k / 3;
     gptq_ops += 2 * GptqGemmPasses(kGptqSweeps) * static_cast<double>(s.weights()) * k;
   }
@@ -164,14 +173,22 @@ double LayerSeconds(const Counts& c, const QuantRecipe& recipe, const MachineSpe
   if (RoundingOf(recipe).equalizes) {
     searched += weights * static_cast<double>(kEqualizationTries) / kEqualizationRowStep;
   }
+  // An activation is looked at about twice as long as a weight is read.
   return float_ops / speed.float_ops + gptq_ops / speed.gptq_ops + searched / speed.group_weights +
-         2 * weights / speed.read_weights;
+         2 * weights / speed.read_weights + 2 * observed / (speed.read_weights * c.threads) +
+         AttentionSeconds(c, speed);
 }
 
 double TextSeconds(const Forecast& forecast, const Counts& c, const MachineSpeed& speed) {
-  return static_cast<double>(forecast.text_bytes) * static_cast<double>(forecast.text_steps) /
-             speed.int8_bytes +
-         static_cast<double>(c.LayerWeights() * c.config.layers) / speed.read_weights;
+  const auto layers = static_cast<double>(c.config.layers);
+  // Beyond the rows that were measured it is arithmetic that takes the time.
+  const double rows = std::max(
+      1.0, static_cast<double>(SelfTextSlots(c.config, c.TextOptions())) / MachineSpeed::kInt8Rows);
+  return static_cast<double>(forecast.text_bytes) * static_cast<double>(forecast.text_steps) *
+             rows / speed.int8_bytes +
+         static_cast<double>(c.tokens * c.config.vocab) / speed.sampled +
+         layers * (AttentionSeconds(c, speed) +
+                   2 * static_cast<double>(c.LayerWeights()) / speed.read_weights);
 }
 
 // Of /proc/meminfo; the most there can be where there is none.
@@ -207,7 +224,7 @@ Forecast ForecastQuantization(const ModelSource& source, const QuantRecipe& reci
   forecast.disk_bytes = layers_disk;
 
   // What any process of this kind holds: code, tokenizer, names of tensors.
-  constexpr int64_t kProcessBytes = 50'000'000;
+  constexpr int64_t kProcessBytes = 150'000'000;
   forecast.memory_bytes = LayerFloats(c) * kFloat;
   if (recipe.calibration == kSelfCalibration) {
     const int64_t slots = SelfTextSlots(config, c.TextOptions());

@@ -12,7 +12,7 @@ namespace fs = std::filesystem;
 const fs::path kModels = fs::path(FPTQ_TESTDATA) / "models";
 
 // A machine that does one of everything in a second.
-constexpr MachineSpeed kUnitSpeed = {1, 1, 1, 1, 1, 1};
+constexpr MachineSpeed kUnitSpeed = {1, 1, 1, 1, 1, 1, 1};
 
 QuantRecipe Recipe() {
   QuantRecipe recipe;
@@ -107,7 +107,7 @@ TEST(Forecast, KnowsThisMachine) {
   ThreadPool pool(2);
   const MachineSpeed speed = MeasureSpeed(pool);
   for (const double rate : {speed.float_ops, speed.gptq_ops, speed.group_weights, speed.int8_bytes,
-                            speed.read_weights, speed.checked_bytes}) {
+                            speed.read_weights, speed.sampled, speed.checked_bytes}) {
     EXPECT_GT(rate, 1e5);
   }
 }

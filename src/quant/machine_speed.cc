@@ -10,8 +10,8 @@
 #include "base/tensor.h"
 #include "io/checkpoint.h"
 #include "model/model.h"
+#include "model/sampler.h"
 #include "quant/gptq.h"
-#include "quant/self_text.h"
 
 namespace fptq {
 namespace {
@@ -39,7 +39,7 @@ SourceLinear SomeLinear(int64_t channels, int64_t k) {
 }
 
 double MeasureFloatOps(ThreadPool& pool) {
-  constexpr int64_t kRows = 512, kK = 1024, kChannels = 2048;
+  constexpr int64_t kRows = 512, kK = 4096, kChannels = 1024;
   const SourceLinear source = SomeLinear(kChannels, kK);
   const Linear linear = FloatLinear({&source, 1}, pool);
   LinearInput input(kRows, kK);
@@ -71,9 +71,9 @@ double MeasureGroupWeights(ThreadPool& pool) {
   return static_cast<double>(linear.weight.size()) / seconds;
 }
 
-// As many rows as SampleSelfText has by default, and weights that no cache holds.
+// As many rows as SampleSelfText has by default for large models, and weights that no cache holds.
 double MeasureInt8Bytes(ThreadPool& pool) {
-  constexpr int64_t kRows = 16, kK = 2048, kChannels = 32768;
+  constexpr int64_t kRows = MachineSpeed::kInt8Rows, kK = 4096, kChannels = 16384;
   Linear linear;
   linear.weights = MakeQuantizedMatrix(/*bits=*/8, kChannels, kK, /*group_size=*/kK);
   LinearInput input(kRows, kK);
@@ -98,6 +98,19 @@ double MeasureReadWeights() {
   return static_cast<double>(stored.size()) / seconds;
 }
 
+double MeasureSampled(ThreadPool& pool) {
+  std::vector<float> logits(1 << 15);
+  for (size_t i = 0; i < logits.size(); ++i) logits[i] = static_cast<float>(i % 1000) * 1e-3f;
+  const SamplerOptions options{.temperature = 1, .top_k = 0, .top_p = 1};
+  std::vector<Sampler> samplers(static_cast<size_t>(pool.threads()),
+                                Sampler(options, std::ssize(logits)));
+  const double seconds = Seconds(3, [&] {
+    pool.ParallelEach(pool.threads(),
+                      [&](int64_t i) { samplers[static_cast<size_t>(i)].Sample(logits, {}); });
+  });
+  return static_cast<double>(logits.size()) * pool.threads() / seconds;
+}
+
 double MeasureCheckedBytes(ThreadPool& pool) {
   const std::vector<std::byte> bytes(size_t{1} << 20);
   const double seconds =
@@ -113,6 +126,7 @@ MachineSpeed MeasureSpeed(ThreadPool& pool) {
           .group_weights = MeasureGroupWeights(pool),
           .int8_bytes = MeasureInt8Bytes(pool),
           .read_weights = MeasureReadWeights(),
+          .sampled = MeasureSampled(pool),
           .checked_bytes = MeasureCheckedBytes(pool)};
 }
 

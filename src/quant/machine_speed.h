@@ -10,8 +10,10 @@ struct MachineSpeed {
   double float_ops = 0;      // multiplications and additions of the float GEMM on many rows
   double gptq_ops = 0;       // of RoundGptq, all its time counted
   double group_weights = 0;  // rounded by QuantizeGroups
-  double int8_bytes = 0;     // of weights in memory, for few rows
-  double read_weights = 0;   // that ModelSource::ReadLayer reads from F16
+  static constexpr int64_t kInt8Rows = 16;
+  double int8_bytes = 0;     // of weights in memory, for so many rows
+  double read_weights = 0;   // that ModelSource::ReadLayer reads from F16, by its one thread
+  double sampled = 0;        // logits that a token is drawn from
   double checked_bytes = 0;  // Checksum
 };
 
