@@ -17,6 +17,7 @@ namespace fptq {
 namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 // A cache with the positions 0..depth-1, and garbage in those that follow.
 struct CacheI8 {
@@ -46,6 +47,8 @@ struct CacheF32 {
 
 struct Case {
   int64_t heads, head_dim, depth, rows;
+  int64_t window = 0;
+  std::vector<float> slopes;  // of ALiBi
   int64_t dim = (head_dim + 15) / 16 * 16;
   int64_t capacity = (depth + kKvBlock - 1) / kKvBlock * kKvBlock;
   std::vector<float> keys, values, queries;
@@ -80,11 +83,23 @@ struct Case {
             .query = queries.data() + begin * stride,
             .query_stride = stride,
             .out = out.data() + begin * stride,
-            .out_stride = stride};
+            .out_stride = stride,
+            .window = window,
+            .alibi_slopes = slopes.empty() ? nullptr : slopes.data()};
+  }
+
+  // The positions that row r of the last `rows` attends to.
+  int64_t Begin(int64_t r) const { return window == 0 ? 0 : std::max<int64_t>(0, End(r) - window); }
+  int64_t End(int64_t r) const { return depth - rows + r + 1; }
+  // What ALiBi adds to the score of query i (row i / heads, head i % heads) with position p.
+  double Alibi(int64_t i, int64_t p) const {
+    if (slopes.empty()) return 0;
+    return double{slopes[Size(i % heads)]} * static_cast<double>(p + 1 - End(i / heads));
   }
 
   std::string Name() const {
-    return fmt::format("heads {} head_dim {} depth {} rows {}", heads, head_dim, depth, rows);
+    return fmt::format("heads {} head_dim {} depth {} rows {} window {}{}", heads, head_dim, depth,
+                       rows, window, slopes.empty() ? "" : " alibi");
   }
 };
 
@@ -101,6 +116,19 @@ std::vector<Case> Cases() {
   cases.emplace_back(rng, 3, 64, kKvSection + 5, 20);
   cases.emplace_back(rng, 17, 20, 3 * kKvSection, 3);
   cases.emplace_back(rng, 4, 128, 2 * kKvSection + 70, 24);
+  const size_t plain = cases.size();
+  for (size_t i = 0; i < plain; i += 3) {
+    cases.push_back(cases[i]);
+    cases.back().slopes = Normal(rng, cases[i].heads, 0.1f);
+  }
+  // Windows that begin in the middle of a block, at its edges, before a section and at it.
+  for (const int64_t window : {1, 2, 63, 64, 65, 100, 1000, 1024, 1025, 5000}) {
+    for (const int64_t depth : {int64_t{90}, int64_t{150}, kKvSection + 66, 2 * kKvSection + 10}) {
+      Case& c = cases.emplace_back(rng, RandomInt(rng, 1, 9), 20, depth, 80);
+      c.window = window;
+      if (window % 2 == 1) c.slopes = Normal(rng, c.heads, 0.1f);
+    }
+  }
   return cases;
 }
 
@@ -148,11 +176,12 @@ TEST(AttentionI8, SectionsMergeToTheWhole) {
       std::vector<float> found(c.queries.size());
       for (int64_t r = 0; r < c.rows; ++r) {
         const AttentionArgs<KvI8> args = c.Args(cache.kv(), found, r, 1);
-        const int64_t sections = args.first_position / kKvSection + 1;
+        const int64_t first = c.Begin(r) / kKvSection;
+        const int64_t sections = args.first_position / kKvSection + 1 - first;
         const int64_t size = c.heads * SectionStateSize(c.head_dim);
         std::vector<float> states(Size(sections * size), kNan);
-        for (int64_t section = 0; section < sections; ++section) {
-          table.attention_section_i8({args, section, states.data() + section * size});
+        for (int64_t i = 0; i < sections; ++i) {
+          table.attention_section_i8({args, first + i, states.data() + i * size});
         }
         table.merge_sections({states.data(), sections, c.heads, c.head_dim, args.out});
       }
@@ -172,6 +201,36 @@ TEST(AttentionF32, AllTablesGiveTheBitsOfScalarInAnyChunking) {
       ExpectSameBits(expected.values.data(), found.values.data(), found.values.size(), table.name);
     }
     ExpectRowsAsScalar(c, expected.kv(), &KernelTable::attention_f32);
+  }
+}
+
+// What lies before the window of all rows may be anything.
+TEST(AttentionI8, ReadsNothingBeforeTheWindow) {
+  for (const Case& c : Cases()) {
+    const int64_t begin = c.Begin(0);
+    if (begin == 0) continue;
+    CacheI8 i8(c.capacity, c.dim);
+    CacheF32 f32(c.capacity, c.dim);
+    c.Fill(i8.kv(), Scalar().append_kv_i8);
+    c.Fill(f32.kv(), Scalar().append_kv_f32);
+    std::vector<float> expected_i8(c.queries.size()), expected_f32(c.queries.size());
+    Scalar().attention_i8(c.Args(i8.kv(), expected_i8, 0, c.rows));
+    Scalar().attention_f32(c.Args(f32.kv(), expected_f32, 0, c.rows));
+
+    const CacheI8 i8_garbage(c.capacity, c.dim);
+    std::copy_n(i8_garbage.key_scales.data(), begin, i8.key_scales.data());
+    std::copy_n(i8_garbage.value_scales.data(), begin, i8.value_scales.data());
+    const std::vector<float> nan(Size(c.head_dim), kNan);
+    for (int64_t p = 0; p < begin; ++p) {
+      Scalar().append_kv_f32({f32.kv(), p, c.head_dim, nan.data(), nan.data()});
+    }
+    for (const KernelTable& table : SupportedKernels()) {
+      std::vector<float> found(c.queries.size());
+      table.attention_i8(c.Args(i8.kv(), found, 0, c.rows));
+      ExpectSameBits(expected_i8, found, fmt::format("{} {}", table.name, c.Name()));
+      table.attention_f32(c.Args(f32.kv(), found, 0, c.rows));
+      ExpectSameBits(expected_f32, found, fmt::format("{} {}", table.name, c.Name()));
+    }
   }
 }
 
@@ -217,10 +276,11 @@ TEST(AttentionI8, ScalarIsTheFormula) {
     }
     for (int64_t i = 0; i < c.rows * c.heads; ++i) {
       const Rounded query(c.queries.data() + i * c.head_dim, c.head_dim);
-      const size_t attended = Size(args.first_position + i / c.heads + 1);
-      std::vector<double> weights(attended);
-      for (size_t p = 0; p < attended; ++p) {
-        weights[p] = Dot(query.q, keys[p].q) * query.scale * keys[p].scale * args.softmax_scale;
+      const size_t attended = Size(c.End(i / c.heads));
+      std::vector<double> weights(attended, -kInfinity);
+      for (size_t p = Size(c.Begin(i / c.heads)); p < attended; ++p) {
+        weights[p] = Dot(query.q, keys[p].q) * query.scale * keys[p].scale * args.softmax_scale +
+                     c.Alibi(i, static_cast<int64_t>(p));
       }
       weights = Softmax(weights);
       for (size_t d = 0; d < Size(c.head_dim); ++d) {
@@ -254,10 +314,11 @@ TEST(AttentionF32, ScalarIsTheFormula) {
       return std::vector<double>(x.begin() + i * c.head_dim, x.begin() + (i + 1) * c.head_dim);
     };
     for (int64_t i = 0; i < c.rows * c.heads; ++i) {
-      const int64_t attended = args.first_position + i / c.heads + 1;
-      std::vector<double> weights(Size(attended)), expected(Size(c.head_dim));
-      for (int64_t p = 0; p < attended; ++p) {
-        weights[Size(p)] = Dot(row(c.queries, i), row(c.keys, p)) * args.softmax_scale;
+      const int64_t attended = c.End(i / c.heads);
+      std::vector<double> weights(Size(attended), -kInfinity), expected(Size(c.head_dim));
+      for (int64_t p = c.Begin(i / c.heads); p < attended; ++p) {
+        weights[Size(p)] =
+            Dot(row(c.queries, i), row(c.keys, p)) * args.softmax_scale + c.Alibi(i, p);
       }
       weights = Softmax(weights);
       for (int64_t p = 0; p < attended; ++p) {

@@ -59,7 +59,11 @@ void InheritAll(KernelTable& table, const KernelTable& next) {
   Inherit(table.gemm_w8, next.gemm_w8);
   Inherit(table.gemm_f32, next.gemm_f32);
   Inherit(table.rms_norm, next.rms_norm);
-  Inherit(table.silu_mul, next.silu_mul);
+  Inherit(table.layer_norm, next.layer_norm);
+  Inherit(table.silu, next.silu);
+  Inherit(table.gelu_tanh, next.gelu_tanh);
+  Inherit(table.gelu, next.gelu);
+  Inherit(table.relu, next.relu);
   Inherit(table.quantize_row, next.quantize_row);
   Inherit(table.fit_int4, next.fit_int4);
   Inherit(table.rope, next.rope);

@@ -94,12 +94,28 @@ struct RmsNormArgs {
   float* out;  // [n], may be x
 };
 
-// out[i] = silu(gate[i]) * up[i], silu(x) = x / (1 + exp(-x)).
-struct SiluMulArgs {
-  const float* gate;  // [n]
-  const float* up;    // [n]
+// out[i] = (x[i] - mean) * (1 / sqrt(sum((x - mean)^2) / n + epsilon)) * weight[i] + bias[i], with
+// mean = sum(x) / n, in this order, the last product and sum by fma.
+struct LayerNormArgs {
+  const float* x;       // [n]
+  const float* weight;  // [n]
+  const float* bias;    // [n]
   int64_t n;
-  float* out;  // [n], may be gate or up
+  float epsilon;
+  float* out;  // [n], may be x
+};
+
+// out[i] = f(x[i]), or f(x[i]) * up[i] where there is an `up` (a gated MLP).
+//  silu       x / (1 + exp(-x))
+//  gelu_tanh  x / (1 + exp(-2u)), u = sqrt(2 / pi) * x * (1 + 0.044715 x^2): this is
+//             x (1 + tanh u) / 2
+//  gelu       x * (1 + erf(x / sqrt(2))) / 2, the normal distribution by a polynomial (row_ops.inc)
+//  relu       max(x, 0)
+struct ActivationArgs {
+  const float* x;   // [n]
+  const float* up;  // [n] or null
+  int64_t n;
+  float* out;  // [n], may be x or up
 };
 
 // q[i] = clamp(round_half_even(x[i] / scale), -128, 127). Dynamic (static_scale == 0): scale =
@@ -170,14 +186,16 @@ struct AppendKvArgs {
 };
 
 // Causal attention of consecutive positions of one sequence, for the query heads that share a KV
-// head: for row r and head h, position p = first_position + r attends to positions 0..p. An online
-// softmax goes over the blocks in order; a block's positions beyond p have weight 0.
+// head: for row r and head h, position p = first_position + r attends to positions 0..p, or, with a
+// window, to the last `window` of them. An online softmax goes over the blocks in order, from the
+// first one that is attended to; a block's other positions have weight 0.
 //  i8:  a query is quantized to int8 with scale max|q| / 127; scores = int32 dot * (softmax_scale *
 //  query_scale * key_scale)
 //       (products rounded left to right); weights exp(score - running max) times value_scale are
 //       rounded to u8 for each row and block, with step max / 255, so that both products are
 //       integer dot products.
 //  f32: scores are fma sums over the dims in order, the output fma sums over positions in order.
+// ALiBi (arXiv 2108.12409): score = fma(slope, j - p, score) for key position j.
 template <typename Kv>
 struct AttentionArgs {
   Kv kv;
@@ -190,11 +208,14 @@ struct AttentionArgs {
   int64_t query_stride;
   float* out;  // row r, head h at out + r * out_stride + h * head_dim
   int64_t out_stride;
+  int64_t window = 0;                   // 0: all positions
+  const float* alibi_slopes = nullptr;  // [heads]; null: none
 };
 inline constexpr int64_t kMaxHeadDim = 256;
 
-// One row (args.rows = 1) and section alone, so that the sections of a long context can go to
-// several threads: the unnormalized output, maximum and sum of each head. `out` is not used.
+// One row (args.rows = 1) and one section of those that it attends to, so that the sections of a
+// long context can go to several threads: the unnormalized output, maximum and sum of each head.
+// `out` is not used.
 struct AttentionSectionArgs {
   AttentionArgs<KvI8> attention;
   int64_t section;
@@ -231,7 +252,11 @@ struct KernelTable {
   void (*gemm_w8)(const QuantizedGemmArgs&);
   void (*gemm_f32)(const FloatGemmArgs&);
   void (*rms_norm)(const RmsNormArgs&);
-  void (*silu_mul)(const SiluMulArgs&);
+  void (*layer_norm)(const LayerNormArgs&);
+  void (*silu)(const ActivationArgs&);
+  void (*gelu_tanh)(const ActivationArgs&);
+  void (*gelu)(const ActivationArgs&);
+  void (*relu)(const ActivationArgs&);
   void (*quantize_row)(const QuantizeRowArgs&);
   void (*fit_int4)(const FitInt4Args&);
   void (*rope)(const RopeArgs&);

@@ -137,7 +137,7 @@ void Rows(benchmark::State& state, const KernelTable& table, int64_t n) {
   float scale;
   for (auto _ : state) {
     table.rms_norm({x.data(), x.data(), n, 1e-5f, out.data()});
-    table.silu_mul({x.data(), out.data(), n, out.data()});
+    table.silu({x.data(), out.data(), n, out.data()});
     table.quantize_row({out.data(), n, 64, 0, q.data(), &scale, sums.data()});
     benchmark::ClobberMemory();
   }

@@ -63,44 +63,127 @@ TEST(RmsNorm, ScalarIsTheFormula) {
   }
 }
 
-TEST(SiluMul, AllTablesGiveTheBitsOfScalar) {
-  std::mt19937 rng(3);
+TEST(LayerNorm, AllTablesGiveTheBitsOfScalar) {
+  std::mt19937 rng(7);
   for (int64_t n : kSizes) {
-    const std::vector<float> gate = WithCorners(rng, n), up = Normal(rng, n);
+    const std::vector<float> x = WithCorners(rng, n), weight = Normal(rng, n),
+                             bias = Normal(rng, n);
     std::vector<float> expected(Size(n) + 1, 7.0f);
-    Scalar().silu_mul({gate.data(), up.data(), n, expected.data()});
+    Scalar().layer_norm({x.data(), weight.data(), bias.data(), n, 1e-5f, expected.data()});
     for (const KernelTable& table : SupportedKernels()) {
       std::vector<float> found(Size(n) + 1, 7.0f);
-      table.silu_mul({gate.data(), up.data(), n, found.data()});
+      table.layer_norm({x.data(), weight.data(), bias.data(), n, 1e-5f, found.data()});
       ExpectSameBits(expected, found, table.name);
+      found.assign(x.begin(), x.end());
+      found.push_back(7.0f);
+      table.layer_norm({found.data(), weight.data(), bias.data(), n, 1e-5f, found.data()});
+      ExpectSameBits(expected, found, std::string(table.name) + " in place");
     }
   }
 }
 
-// Shows the accuracy of exp as well: silu(x) is near x * exp(x) for negative x.
-TEST(SiluMul, ScalarIsTheFormula) {
-  std::vector<float> x;
-  for (float v = -87; v < 100; v += 0.00137f) x.push_back(v);
-  const std::vector<float> one(x.size(), 1.0f);
-  std::vector<float> out(x.size());
-  Scalar().silu_mul({x.data(), one.data(), static_cast<int64_t>(x.size()), out.data()});
-  double worst = 0;
-  for (size_t i = 0; i < x.size(); ++i) {
-    const double expected = x[i] / (1 + std::exp(-double{x[i]}));
-    worst = std::max(worst, std::fabs(out[i] - expected) / std::fabs(expected));
+TEST(LayerNorm, ScalarIsTheFormula) {
+  std::mt19937 rng(8);
+  for (const int64_t n : {33, 100}) {
+    std::vector<float> x = Normal(rng, n);
+    for (float& v : x) v += 3;
+    const std::vector<float> weight = Normal(rng, n), bias = Normal(rng, n);
+    std::vector<float> out(Size(n));
+    Scalar().layer_norm({x.data(), weight.data(), bias.data(), n, 1e-2f, out.data()});
+    double mean = 0, variance = 0;
+    for (float v : x) mean += v / static_cast<double>(n);
+    for (float v : x) variance += (v - mean) * (v - mean) / static_cast<double>(n);
+    for (size_t i = 0; i < Size(n); ++i) {
+      const double expected =
+          (x[i] - mean) / std::sqrt(variance + double{1e-2f}) * weight[i] + bias[i];
+      // The mean of terms below 6 is off by an ulp of 4 or so, as is x - mean; the weights are
+      // below 4. The rest is as in RmsNorm.
+      EXPECT_NEAR(out[i], expected, 4 * 4 * kUlp + 8 * kUlp * std::fabs(expected));
+    }
   }
-  // exp within 1 ulp, and half an ulp for the sum, the quotient and the product.
-  EXPECT_LT(worst, 2.5 * kUlp);
 }
 
-TEST(SiluMul, LimitsAreExact) {
+using ActivationKernel = void (*KernelTable::*)(const ActivationArgs&);
+struct ActivationCase {
+  const char* name;
+  ActivationKernel kernel;
+  double (*formula)(double);
+};
+
+const ActivationCase kActivations[] = {
+    {"silu", &KernelTable::silu, [](double x) { return x / (1 + std::exp(-x)); }},
+    {"gelu_tanh", &KernelTable::gelu_tanh,
+     [](double x) {
+       // 1 + tanh(u) as 2 / (1 + exp(-2u)), which keeps its digits for negative u.
+       return x / (1 + std::exp(-2 * std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+     }},
+    {"gelu", &KernelTable::gelu, [](double x) { return x * std::erfc(-x / std::sqrt(2)) / 2; }},
+    {"relu", &KernelTable::relu, [](double x) { return std::max(x, 0.0); }},
+};
+
+TEST(Activation, AllTablesGiveTheBitsOfScalar) {
+  std::mt19937 rng(3);
+  for (const ActivationCase& activation : kActivations) {
+    for (int64_t n : kSizes) {
+      const std::vector<float> x = WithCorners(rng, n), up = Normal(rng, n);
+      for (const float* factor : {up.data(), static_cast<const float*>(nullptr)}) {
+        std::vector<float> expected(Size(n) + 1, 7.0f);
+        (Scalar().*activation.kernel)({x.data(), factor, n, expected.data()});
+        for (const KernelTable& table : SupportedKernels()) {
+          std::vector<float> found(Size(n) + 1, 7.0f);
+          (table.*activation.kernel)({x.data(), factor, n, found.data()});
+          ExpectSameBits(expected, found, std::string(table.name) + " " + activation.name);
+        }
+      }
+    }
+  }
+}
+
+// The error of one activation over [-range, range]: as a share of the result, or of x, whichever is
+// smaller.
+double WorstError(const ActivationCase& activation, double range) {
+  std::vector<float> x;
+  for (double v = -range; v < range; v += 0.00137) x.push_back(static_cast<float>(v));
+  std::vector<float> out(x.size());
+  (Scalar().*activation.kernel)({x.data(), nullptr, static_cast<int64_t>(x.size()), out.data()});
+  double worst = 0;
+  for (size_t i = 0; i < x.size(); ++i) {
+    const double expected = activation.formula(x[i]);
+    if (expected == 0) {
+      EXPECT_EQ(out[i], 0);
+      continue;
+    }
+    worst = std::max(worst, std::fabs(out[i] - expected) / std::fabs(expected));
+  }
+  return worst;
+}
+
+TEST(Activation, ScalarIsTheFormula) {
+  // exp within 1 ulp, and half an ulp for the sum and the quotient. (This shows the accuracy of exp
+  // as well: silu(x) is near x * exp(x) for negative x.)
+  EXPECT_LT(WorstError(kActivations[0], 87), 2 * kUlp);
+  // Beyond that the relative error of exp(-2u) is the absolute one of 2u, half an ulp of each of
+  // the four factors: |2u| < 9 for |x| < 4, and elsewhere the result is x or nearly 0.
+  EXPECT_LT(WorstError(kActivations[1], 4), (2 + 9 * 2) * kUlp);
+  // The same with |x^2 / 2| < 8 and one factor rounded, a polynomial off by half an ulp, 9 Horner
+  // steps of terms that cancel a little, and 4 products.
+  EXPECT_LT(WorstError(kActivations[2], 4), 16 * kUlp);
+  EXPECT_EQ(WorstError(kActivations[3], 50), 0);
+}
+
+TEST(Activation, LimitsAreExact) {
   const std::vector<float> x = {kInfinity, 1e30f, 100, 30, 0, -89, -200, -1e30f};
-  const std::vector<float> one(x.size(), 1.0f);
-  const std::vector<float> expected = {kInfinity, 1e30f, 100, 30, 0, -0.0f, -0.0f, -0.0f};
-  for (const KernelTable& table : SupportedKernels()) {
-    std::vector<float> out(x.size());
-    table.silu_mul({x.data(), one.data(), static_cast<int64_t>(x.size()), out.data()});
-    ExpectSameBits(expected, out, table.name);
+  for (const ActivationCase& activation : kActivations) {
+    for (const KernelTable& table : SupportedKernels()) {
+      std::vector<float> out(x.size());
+      (table.*activation.kernel)({x.data(), nullptr, static_cast<int64_t>(x.size()), out.data()});
+      for (size_t i = 0; i < 5; ++i) EXPECT_EQ(out[i], x[i]) << table.name << activation.name;
+      for (size_t i = 5; i < x.size(); ++i) {
+        // exp stays at 1.2e-38 in gelu; the others are exactly 0.
+        EXPECT_LE(std::fabs(out[i]), activation.kernel == &KernelTable::gelu ? 1.2e-8f : 0.0f)
+            << table.name << activation.name << x[i];
+      }
+    }
   }
 }
 

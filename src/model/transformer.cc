@@ -180,7 +180,7 @@ void GatedMlpInput(const ModelConfig& config, const Linear& down, int64_t rows, 
   pool.ParallelFor(rows, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       float* gate = act.gate_up.data() + row * 2 * config.mlp;
-      Kernels().silu_mul({.gate = gate, .up = gate + config.mlp, .n = config.mlp, .out = gate});
+      Kernels().silu({.x = gate, .up = gate + config.mlp, .n = config.mlp, .out = gate});
       act.input.Set(down, row, gate);
     }
   });
