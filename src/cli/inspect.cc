@@ -14,6 +14,7 @@ namespace fptq {
 namespace {
 
 Json DescribeConfig(const ModelConfig& config) {
+  const auto windowed = std::ranges::count_if(config.windows, [](int64_t w) { return w > 0; });
   return {{"architecture", config.arch->name},
           {"layers", config.layers},
           {"hidden", config.hidden},
@@ -24,7 +25,10 @@ Json DescribeConfig(const ModelConfig& config) {
           {"vocab", config.vocab},
           {"max_positions", config.max_positions},
           {"norm_epsilon", config.norm_epsilon},
+          {"rotary", config.rotary},
           {"rope_theta", config.rope_theta},
+          {"alibi", config.alibi},
+          {"windowed_layers", windowed},
           {"tied_head", config.tied_head},
           {"bos_token", config.bos_token},
           {"eos_tokens", config.eos_tokens}};

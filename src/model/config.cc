@@ -33,9 +33,10 @@ void Validate(const ModelConfig& config, std::string_view where) {
         "{}: number of attention heads: expected a multiple of the {} key-value heads, found {}",
         where, config.kv_heads, config.heads);
   }
-  if (config.head_dim % 2 != 0) {
-    throw Error("{}: head dimension: expected an even number for rotary embeddings, found {}",
-                where, config.head_dim);
+  if (config.rotary < 0 || config.rotary > config.head_dim || config.rotary % 2 != 0) {
+    throw Error(
+        "{}: rotary dimensions: expected an even number of at most the {} of a head, found {}",
+        where, config.head_dim, config.rotary);
   }
   if (config.query_width() > kMaxWidth) {
     throw Error("{}: attention heads x head dimension: expected at most {}, found {}", where,
@@ -45,9 +46,30 @@ void Validate(const ModelConfig& config, std::string_view where) {
     throw Error("{}: norm epsilon: expected a number between 0 and 1, found {}", where,
                 config.norm_epsilon);
   }
-  if (!(config.rope_theta >= 1 && config.rope_theta < 1e15)) {
+  if (config.rotary > 0 && !(config.rope_theta >= 1 && config.rope_theta < 1e15)) {
     throw Error("{}: rope theta: expected a number of at least 1, found {}", where,
                 config.rope_theta);
+  }
+  const RopeScaling& scaling = config.rope_scaling;
+  if (!(scaling.factor >= 1 && scaling.factor < 1e6)) {
+    throw Error("{}: factor of rope scaling: expected a number of at least 1, found {}", where,
+                scaling.factor);
+  }
+  if (scaling.kind == RopeScaling::Kind::kLlama3 &&
+      !(scaling.low_freq_factor > 0 && scaling.high_freq_factor > scaling.low_freq_factor &&
+        scaling.original_positions > 0)) {
+    throw Error(
+        "{}: rope scaling: expected 0 < low_freq_factor < high_freq_factor and original positions, "
+        "found {}, {} and {}",
+        where, scaling.low_freq_factor, scaling.high_freq_factor, scaling.original_positions);
+  }
+  if (!config.windows.empty() && std::ssize(config.windows) != config.layers) {
+    throw Error("{}: windows of attention: expected one for each of the {} layers, found {}", where,
+                config.layers, config.windows.size());
+  }
+  for (const int64_t window : config.windows) {
+    if (window < 0)
+      throw Error("{}: window of attention: expected at least 1, found {}", where, window);
   }
 }
 

@@ -11,6 +11,20 @@ namespace fptq {
 
 struct ArchSpec;
 
+enum class NormKind { kRms, kLayer };  // kernels.h has the formulas of both enums
+enum class Activation { kSilu, kGeluTanh, kGelu, kRelu };
+
+// Positions beyond those that the model was trained on: its rotary frequencies are lowered.
+struct RopeScaling {
+  enum class Kind { kNone, kLinear, kLlama3 };
+  Kind kind = Kind::kNone;
+  double factor = 1;
+  double low_freq_factor = 0, high_freq_factor = 0;  // of kLlama3, as the next one
+  int64_t original_positions = 0;
+
+  bool operator==(const RopeScaling&) const = default;
+};
+
 struct ModelConfig {
   const ArchSpec* arch = nullptr;  // a row of the registry
   int64_t layers = 0;
@@ -21,8 +35,19 @@ struct ModelConfig {
   int64_t mlp = 0;            // width of the MLP
   int64_t vocab = 0;          // rows of the embedding
   int64_t max_positions = 0;  // the context the model was made for
+  NormKind norm = NormKind::kRms;
   double norm_epsilon = 0;
+  Activation activation = Activation::kSilu;
+  bool gated_mlp = true;           // down(f(gate) * up), else down(f(up))
+  bool parallel_residual = false;  // x + attention(norm(x)) + mlp(norm(x)): of the same x
+  double embedding_scale = 1;      // of the token embeddings
+  int64_t rotary = 0;              // dims of a head that rotate, the first ones; 0: none
   double rope_theta = 0;
+  RopeScaling rope_scaling;
+  bool alibi = false;
+  int64_t position_offset = 0;      // the row of learned positions that position 0 takes
+  std::vector<int64_t> windows;     // by layer: how many positions a token attends to, itself
+                                    // included, 0: all; empty: all in all layers
   bool tied_head = false;           // lm_head is the embedding
   DataType dtype = DataType::kF16;  // the 16-bit (or F32) type of what is not quantized, on disk
   int32_t bos_token = -1;           // -1: none
@@ -30,6 +55,10 @@ struct ModelConfig {
 
   int64_t query_width() const { return heads * head_dim; }
   int64_t kv_width() const { return kv_heads * head_dim; }
+  int64_t mlp_width() const { return gated_mlp ? 2 * mlp : mlp; }  // gate and up, or up
+  int64_t window(int64_t layer) const {
+    return windows.empty() ? 0 : windows[static_cast<size_t>(layer)];
+  }
 };
 
 // Error naming `where` and the field if a dimension is out of bounds or does not divide as it must.

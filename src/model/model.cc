@@ -30,6 +30,16 @@ void ForEachChannel(std::span<const int64_t> linear_channels, ThreadPool& pool, 
   });
 }
 
+// By linear of the site: the head_dim of one that is stored head by head, else 0.
+std::vector<int64_t> QkvHeadDims(const ModelConfig& config, ActSite site) {
+  std::vector<int64_t> dims;
+  for (const LinearSpec& spec : config.arch->linears) {
+    if (spec.site != site) continue;
+    dims.push_back(spec.row_order == RowOrder::kQkvByHead ? config.head_dim : 0);
+  }
+  return dims;
+}
+
 // The linears of a site, quantized alike as they have one input; none if they are float.
 std::vector<PackedLinear> GetPackedSite(const ModelSource& source, int64_t layer, ActSite site) {
   const ModelConfig& config = source.config();
@@ -95,8 +105,12 @@ void PackChannel(FloatMatrix& matrix, int64_t channel, PackedRow& row) {
   PackRow(matrix, channel, values);
 }
 
-Linear PackedSite(const ModelSource& source, std::span<const PackedLinear> linears, Arena& memory,
-                  ThreadPool& pool) {
+Linear PackedSite(const ModelSource& source, std::span<const PackedLinear> linears,
+                  std::span<const int64_t> qkv_head_dims, Arena& memory, ThreadPool& pool) {
+  const auto stored_row = [&](size_t linear, int64_t row) {
+    const int64_t head_dim = qkv_head_dims[linear];
+    return head_dim == 0 ? row : RowByHead(linears[linear].channels, head_dim, row);
+  };
   std::vector<int64_t> channels;
   int64_t all_channels = 0;
   for (const PackedLinear& linear : linears) {
@@ -117,19 +131,23 @@ Linear PackedSite(const ModelSource& source, std::span<const PackedLinear> linea
   std::atomic<bool> full_range = false;
   ForEachChannel(channels, pool, [&](size_t linear, int64_t row, int64_t channel) {
     PackedRow packed(linears[linear]);
-    linears[linear].ReadRow(row, packed.q, packed.zeros, packed.scales);
+    linears[linear].ReadRow(stored_row(linear, row), packed.q, packed.zeros, packed.scales);
     if (std::ranges::find(packed.q, int8_t{-128}) != packed.q.end()) full_range = true;
     std::visit([&](auto& matrix) { PackChannel(matrix, channel, packed); }, result.weights);
   });
   if (auto* matrix = std::get_if<QuantizedMatrix>(&result.weights)) matrix->full_range = full_range;
   int64_t first = 0;
-  for (const PackedLinear& linear : linears) {
-    if (const std::string name = linear.module + ".bias"; source.checkpoint().Contains(name)) {
-      source.checkpoint().Get(name, std::array<int64_t, 1>{linear.channels});
+  for (size_t i = 0; i < linears.size(); ++i) {
+    const int64_t count = linears[i].channels;
+    if (const std::string name = linears[i].module + ".bias"; source.checkpoint().Contains(name)) {
+      source.checkpoint().Get(name, std::array{count});
       if (result.bias.size() == 0) result.bias.Resize(all_channels);
-      std::ranges::copy(source.ReadVector(name), result.bias.data() + first);
+      const std::vector<float> bias = source.ReadVector(name);
+      for (int64_t row = 0; row < count; ++row) {
+        result.bias[first + row] = bias[static_cast<size_t>(stored_row(i, row))];
+      }
     }
-    first += linear.channels;
+    first += count;
   }
   return result;
 }
@@ -137,13 +155,16 @@ Linear PackedSite(const ModelSource& source, std::span<const PackedLinear> linea
 LayerWeights QuantizedLayerWeights(const ModelSource& source, int64_t layer, Arena& memory,
                                    ThreadPool& pool) {
   LayerWeights weights;
-  weights.attn_norm = source.ReadVector(source.Name(source.arch().attn_norm, layer));
-  weights.mlp_norm = source.ReadVector(source.Name(source.arch().mlp_norm, layer));
+  weights.attn_norm = source.ReadNorm(source.arch().attn_norm, layer);
+  weights.mlp_norm = source.ReadNorm(source.arch().mlp_norm, layer);
+  weights.q_norm = source.ReadNorm(source.arch().q_norm, layer);
+  weights.k_norm = source.ReadNorm(source.arch().k_norm, layer);
   for (const ActSite site : kAllActSites) {
     const std::vector<PackedLinear> packed = GetPackedSite(source, layer, site);
-    weights.linears[static_cast<int>(site)] = packed.empty()
-                                                  ? FloatLinear(source.ReadSite(layer, site), pool)
-                                                  : PackedSite(source, packed, memory, pool);
+    weights.linears[static_cast<int>(site)] =
+        packed.empty()
+            ? FloatLinear(source.ReadSite(layer, site), pool)
+            : PackedSite(source, packed, QkvHeadDims(source.config(), site), memory, pool);
   }
   return weights;
 }
@@ -207,9 +228,10 @@ Linear StackLinears(std::span<const SourceLinear> linears, ThreadPool& pool, Mak
   AlignedBuffer<float> bias(has_bias ? all_channels : 0);
   ForEachChannel(channels, pool, [&](size_t linear, int64_t row, int64_t channel) {
     const SourceLinear& from = linears[linear];
+    const int64_t stored = from.Row(row);
     pack_row(matrix, channel,
-             from.weight.span().subspan(static_cast<size_t>(row * k), static_cast<size_t>(k)));
-    if (!from.bias.empty()) bias[channel] = from.bias[static_cast<size_t>(row)];
+             from.weight.span().subspan(static_cast<size_t>(stored * k), static_cast<size_t>(k)));
+    if (!from.bias.empty()) bias[channel] = from.bias[static_cast<size_t>(stored)];
   });
   return {.weights = std::move(matrix), .bias = std::move(bias), .act = {}};
 }
@@ -229,6 +251,8 @@ LayerWeights MakeLayerWeights(Layer& layer, MakeLinear make_linear) {
   LayerWeights weights;
   weights.attn_norm = layer.attn_norm;
   weights.mlp_norm = layer.mlp_norm;
+  weights.q_norm = layer.q_norm;
+  weights.k_norm = layer.k_norm;
   for (int site = 0; site < kActSites; ++site)
     weights.linears[site] = make_linear(layer.linears[site]);
   return weights;
@@ -278,7 +302,7 @@ std::shared_ptr<const Model> LoadModel(const std::filesystem::path& path, Thread
       source.checkpoint().ReleasePages();
     }
   }
-  std::vector<float> final_norm = source.ReadVector(source.Name(source.arch().final_norm));
+  Norm final_norm = source.ReadNorm(source.arch().final_norm);
   Linear head = Head(source, source.quantized() || form == FloatForm::kInt8, memory, pool);
   source.checkpoint().ReleasePages();
   return std::make_shared<const Model>(

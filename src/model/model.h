@@ -17,7 +17,7 @@ struct Model {
   ModelSource source;  // keeps the files mapped: the embedding is read from them
   Arena memory;        // of the quantized weights
   std::vector<LayerWeights> layers;
-  std::vector<float> final_norm;  // [hidden]
+  Norm final_norm;  // [hidden]
   Linear head;
   Tokenizer tokenizer;
   std::string chat_template_jinja;  // empty if the model has none

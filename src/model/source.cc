@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "model/positions.h"
 
 namespace fptq {
 namespace {
@@ -70,13 +71,19 @@ ModelConfig GgufConfig(const Checkpoint& checkpoint) {
   const std::string where = checkpoint.path().string();
   const Json& metadata = checkpoint.metadata();
   const JsonFields fields(metadata, where);
-  const ArchSpec& arch = FindArch(fields.String("general.architecture"), where);
+  const ArchSpec& arch = FindGgufArch(fields.String("general.architecture"), where);
   ModelConfig config = arch.config_from_gguf(fields);
   config.arch = &arch;
+  if (checkpoint.Contains("rope_freqs.weight")) {
+    const TensorView& tensor = checkpoint.Get("rope_freqs.weight", std::array{config.rotary / 2});
+    std::vector<float> factors(static_cast<size_t>(config.rotary / 2));
+    DequantizeRange(tensor, 0, factors);
+    config.rope_scaling = ScalingFromFactors(factors, config, where + ": rope_freqs.weight");
+  }
   config.tied_head = !checkpoint.Contains(std::string(arch.head.gguf) + ".weight");
   const int64_t tokens =
       fields.Has("tokenizer.ggml.tokens") ? std::ssize(fields.Array("tokenizer.ggml.tokens")) : 0;
-  config.vocab = fields.IntOr(fmt::format("{}.vocab_size", arch.name), tokens, 0, INT32_MAX);
+  config.vocab = fields.IntOr(fmt::format("{}.vocab_size", arch.gguf_name), tokens, 0, INT32_MAX);
   for (const char* name : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"}) {
     if (fields.Has(name)) config.eos_tokens.push_back(TokenId(metadata[name], where, name));
   }
@@ -88,13 +95,18 @@ ModelConfig GgufConfig(const Checkpoint& checkpoint) {
   return config;
 }
 
-}  // namespace
-
-std::vector<float>& SourceLayer::norm(ActSite site) {
-  return const_cast<std::vector<float>&>(std::as_const(*this).norm(site));
+// The row of a GGUF file that holds our output channel `channel`.
+int64_t GgufRow(const LinearSpec& spec, const ModelConfig& config, int64_t channel) {
+  if (spec.row_order != RowOrder::kGgufRotaryPairs) return channel;
+  const int64_t in_head = channel % config.head_dim, half = config.head_dim / 2;
+  return channel - in_head + in_head % half * 2 + in_head / half;
 }
 
-const std::vector<float>& SourceLayer::norm(ActSite site) const {
+}  // namespace
+
+Norm& SourceLayer::norm(ActSite site) { return const_cast<Norm&>(std::as_const(*this).norm(site)); }
+
+const Norm& SourceLayer::norm(ActSite site) const {
   FPTQ_CHECK(site == ActSite::kAttnIn || site == ActSite::kMlpIn);
   return site == ActSite::kAttnIn ? attn_norm : mlp_norm;
 }
@@ -109,26 +121,56 @@ ModelSource ModelSource::Open(const std::filesystem::path& path) {
         checkpoint.metadata()["quantization_config"], (path / "config.json").string());
   }
 
-  const ModelConfig& config = source.config();
   const ArchSpec& arch = source.arch();
-  const std::array<int64_t, 2> embedding_shape = {config.vocab, config.hidden};
-  source.embedding_ = &checkpoint.Get(source.Name(arch.embedding), embedding_shape);
-  source.config_.dtype = StorageType(source.embedding().type);
-  if (!config.tied_head) checkpoint.Get(source.Name(arch.head) + ".weight", embedding_shape);
-  const std::array<int64_t, 1> norm_shape = {config.hidden};
-  checkpoint.Get(source.Name(arch.final_norm), norm_shape);
-  for (int64_t layer = 0; layer < config.layers; ++layer) {
-    checkpoint.Get(source.Name(arch.attn_norm, layer), norm_shape);
-    checkpoint.Get(source.Name(arch.mlp_norm, layer), norm_shape);
-    if (source.quantized())
-      continue;  // their tensors have another form, checked as they are loaded
-    for (const LinearSpec& linear : arch.linears) {
-      const std::array<int64_t, 2> shape = {linear.channels(config),
-                                            SiteInputs(config, linear.site)};
-      checkpoint.Get(source.Name(linear.module, layer) + ".weight", shape);
+  const std::string_view name = arch.embedding.hf;
+  const std::string_view prefix = name.substr(0, name.find('.') + 1);
+  const auto has_embedding = [&] {
+    return checkpoint.Contains(source.Name(arch.embedding) + ".weight");
+  };
+  if (!IsGguf(checkpoint) && !has_embedding()) {
+    source.absent_prefix_ = prefix;
+    if (!has_embedding()) source.absent_prefix_ = {};
+  }
+  source.embedding_.tokens = &checkpoint.Get(source.Name(arch.embedding) + ".weight");
+  source.config_.dtype = StorageType(source.embedding_.tokens->type);
+  source.CheckTensors();
+  if (!arch.positions.empty()) {
+    source.embedding_.positions = &checkpoint.Get(source.Name(arch.positions) + ".weight");
+  }
+  source.embedding_.norm = source.ReadNorm(arch.embedding_norm);
+  return source;
+}
+
+void ModelSource::CheckTensors() const {
+  const auto check_matrix = [&](const std::string& module, int64_t rows, int64_t k) {
+    checkpoint_->Get(module + ".weight", std::array{rows, k});
+  };
+  const int64_t hidden = config_.hidden;
+  check_matrix(Name(arch().embedding), config_.vocab, hidden);
+  if (!arch().positions.empty()) {
+    check_matrix(Name(arch().positions), config_.max_positions + config_.position_offset, hidden);
+  }
+  if (!config_.tied_head) check_matrix(Name(arch().head), config_.vocab, hidden);
+  CheckNorm(arch().embedding_norm, 0, hidden);
+  CheckNorm(arch().final_norm, 0, hidden);
+  for (int64_t layer = 0; layer < config_.layers; ++layer) {
+    CheckNorm(arch().attn_norm, layer, hidden);
+    CheckNorm(arch().mlp_norm, layer, hidden);
+    CheckNorm(arch().q_norm, layer, config_.head_dim);
+    CheckNorm(arch().k_norm, layer, config_.head_dim);
+    if (quantized()) continue;  // their tensors have another form, checked as they are loaded
+    for (const LinearSpec& linear : arch().linears) {
+      check_matrix(Name(linear.module, layer), linear.channels(config_),
+                   SiteInputs(config_, linear.site));
     }
   }
-  return source;
+}
+
+void ModelSource::CheckNorm(const TensorNames& module, int64_t layer, int64_t size) const {
+  if (module.empty()) return;
+  const std::string name = Name(module, layer);
+  checkpoint_->Get(name + ".weight", std::array{size});
+  if (config_.norm == NormKind::kLayer) checkpoint_->Get(name + ".bias", std::array{size});
 }
 
 Json ModelSource::HfConfig() const {
@@ -151,7 +193,10 @@ TokenizerFiles ModelSource::LoadTokenizer() const {
 }
 
 std::string ModelSource::Name(const TensorNames& names, int64_t layer) const {
-  return LayerName(IsGguf(*checkpoint_) ? names.gguf : names.hf, layer);
+  if (IsGguf(*checkpoint_)) return LayerName(names.gguf, layer);
+  std::string_view name = names.hf;
+  if (name.starts_with(absent_prefix_)) name.remove_prefix(absent_prefix_.size());
+  return LayerName(name, layer);
 }
 
 std::string ModelSource::HfName(const TensorNames& names, int64_t layer) {
@@ -166,11 +211,22 @@ std::vector<float> ModelSource::ReadVector(const std::string& name) const {
   return values;
 }
 
+Norm ModelSource::ReadNorm(const TensorNames& module, int64_t layer) const {
+  Norm norm;
+  if (module.empty()) return norm;
+  const std::string name = Name(module, layer);
+  norm.weight = ReadVector(name + ".weight");
+  if (config_.norm == NormKind::kLayer) norm.bias = ReadVector(name + ".bias");
+  return norm;
+}
+
 SourceLayer ModelSource::ReadLayer(int64_t layer) const {
   FPTQ_CHECK(!quantized());
   SourceLayer result;
-  result.attn_norm = ReadVector(Name(arch().attn_norm, layer));
-  result.mlp_norm = ReadVector(Name(arch().mlp_norm, layer));
+  result.attn_norm = ReadNorm(arch().attn_norm, layer);
+  result.mlp_norm = ReadNorm(arch().mlp_norm, layer);
+  result.q_norm = ReadNorm(arch().q_norm, layer);
+  result.k_norm = ReadNorm(arch().k_norm, layer);
   for (const ActSite site : kAllActSites) {
     result.linears[static_cast<int>(site)] = ReadSite(layer, site);
   }
@@ -190,6 +246,7 @@ SourceLinear ModelSource::ReadLinear(const LinearSpec& spec, int64_t layer) cons
   linear.name = HfName(spec.module, layer);
   linear.channels = spec.channels(config_);
   linear.k = SiteInputs(config_, spec.site);
+  if (spec.row_order == RowOrder::kQkvByHead) linear.qkv_head_dim = config_.head_dim;
   linear.weight.Resize(CheckedMultiply(linear.channels, linear.k, linear.name));
 
   const std::string module = Name(spec.module, layer);
@@ -200,29 +257,41 @@ SourceLinear ModelSource::ReadLinear(const LinearSpec& spec, int64_t layer) cons
     checkpoint_->Get(module + ".bias", std::array<int64_t, 1>{linear.channels});
     bias = ReadVector(module + ".bias");
   }
-  // Row `channel` of the model stands at row `stored` of the file.
-  const bool paired = spec.row_order == RowOrder::kGgufRotaryPairs && IsGguf(*checkpoint_);
-  const int64_t half = config_.head_dim / 2;
   linear.bias.resize(bias.size());
   for (int64_t channel = 0; channel < linear.channels; ++channel) {
-    int64_t stored = channel;
-    if (paired) {
-      const int64_t in_head = channel % config_.head_dim;
-      stored = channel - in_head + in_head % half * 2 + in_head / half;
-    }
-    const auto row = linear.weight.span().subspan(static_cast<size_t>(channel * linear.k),
-                                                  static_cast<size_t>(linear.k));
-    DequantizeRange(weight, stored * linear.k, row);
-    if (!bias.empty())
-      linear.bias[static_cast<size_t>(channel)] = bias[static_cast<size_t>(stored)];
+    const int64_t row = linear.Row(channel);
+    const int64_t stored = IsGguf(*checkpoint_) ? GgufRow(spec, config_, channel) : row;
+    const auto values = linear.weight.span().subspan(static_cast<size_t>(row * linear.k),
+                                                     static_cast<size_t>(linear.k));
+    DequantizeRange(weight, stored * linear.k, values);
+    if (!bias.empty()) linear.bias[static_cast<size_t>(row)] = bias[static_cast<size_t>(stored)];
   }
   CheckFinite(linear.weight.span(),
               fmt::format("{}: tensor '{}.weight'", checkpoint_->path().string(), module));
   return linear;
 }
 
+std::vector<OuterTensor> ModelSource::OuterTensors() const {
+  std::vector<OuterTensor> tensors;
+  const auto add = [&](const TensorNames& module, std::string_view suffix) {
+    if (module.empty()) return;
+    const std::string name = Name(module) + std::string(suffix);
+    tensors.push_back({HfName(module) + std::string(suffix), &checkpoint_->Get(name)});
+  };
+  const auto add_norm = [&](const TensorNames& module) {
+    add(module, ".weight");
+    if (config_.norm == NormKind::kLayer) add(module, ".bias");
+  };
+  add(arch().embedding, ".weight");
+  add(arch().positions, ".weight");
+  add_norm(arch().embedding_norm);
+  add_norm(arch().final_norm);
+  if (!config_.tied_head) add(arch().head, ".weight");
+  return tensors;
+}
+
 const TensorView& ModelSource::head() const {
-  return config_.tied_head ? embedding() : checkpoint_->Get(Name(arch().head) + ".weight");
+  return config_.tied_head ? *embedding_.tokens : checkpoint_->Get(Name(arch().head) + ".weight");
 }
 
 }  // namespace fptq

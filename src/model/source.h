@@ -12,6 +12,8 @@
 #include "io/compressed_tensors.h"
 #include "model/arch/arch.h"
 #include "model/config.h"
+#include "model/embedding.h"
+#include "model/norm.h"
 #include "text/tokenizer.h"
 
 namespace fptq {
@@ -23,17 +25,31 @@ struct SourceLinear {
   int64_t k = 0;
   AlignedBuffer<float> weight;  // [N, K]
   std::vector<float> bias;      // [N] or empty
+  // Of a RowOrder::kQkvByHead linear its head_dim, else 0. Rows are in Hugging Face's order, in
+  // which they are written again.
+  int64_t qkv_head_dim = 0;
+
+  // The row of our output channel `channel`.
+  int64_t Row(int64_t channel) const {
+    return qkv_head_dim == 0 ? channel : RowByHead(channels, qkv_head_dim, channel);
+  }
 };
 
 // One layer in float: what quantization reads, changes and drops again.
 struct SourceLayer {
-  std::vector<float> attn_norm;                  // [hidden]
-  std::vector<float> mlp_norm;                   // [hidden]
+  Norm attn_norm, mlp_norm;                      // [hidden]
+  Norm q_norm, k_norm;                           // [head_dim] or empty
   std::vector<SourceLinear> linears[kActSites];  // by ActSite
 
   // The norm before kAttnIn or kMlpIn.
-  std::vector<float>& norm(ActSite site);
-  const std::vector<float>& norm(ActSite site) const;
+  Norm& norm(ActSite site);
+  const Norm& norm(ActSite site) const;
+};
+
+// A tensor outside the layers, by the name that Hugging Face gives it.
+struct OuterTensor {
+  std::string name;
+  const TensorView* tensor;  // of the checkpoint
 };
 
 class ModelSource {
@@ -53,7 +69,7 @@ class ModelSource {
   Json HfConfig() const;
   TokenizerFiles LoadTokenizer() const;
 
-  // Name of a tensor in this checkpoint's format.
+  // Name of a module in this checkpoint.
   std::string Name(const TensorNames& names, int64_t layer = 0) const;
   static std::string HfName(const TensorNames& names, int64_t layer = 0);
 
@@ -61,15 +77,24 @@ class ModelSource {
   SourceLayer ReadLayer(int64_t layer) const;
   std::vector<SourceLinear> ReadSite(int64_t layer, ActSite site) const;
   std::vector<float> ReadVector(const std::string& name) const;
-  const TensorView& embedding() const { return *embedding_; }  // [vocab, hidden]
+  // Empty if the architecture has none.
+  Norm ReadNorm(const TensorNames& module, int64_t layer = 0) const;
+  const Embedding& embedding() const { return embedding_; }
   const TensorView& head() const;  // [vocab, hidden]; the embedding if tied
+  // Embeddings, norms and an lm_head of its own.
+  std::vector<OuterTensor> OuterTensors() const;
 
  private:
   SourceLinear ReadLinear(const LinearSpec& spec, int64_t layer) const;
+  void CheckTensors() const;
+  void CheckNorm(const TensorNames& module, int64_t layer, int64_t size) const;
 
   std::shared_ptr<const Checkpoint> checkpoint_;
   ModelConfig config_;
-  const TensorView* embedding_ = nullptr;  // of the checkpoint
+  // What Hugging Face's names begin with and those of this checkpoint do not: "transformer." of one
+  // saved without its head.
+  std::string_view absent_prefix_;
+  Embedding embedding_;
   std::optional<CompressedTensorsConfig> quantization_;
 };
 

@@ -68,13 +68,16 @@ TEST(ModelSource, RejectsBadConfigs) {
   EXPECT_EQ(OpenError([](Json& c) { c["num_hidden_layers"] = 0; }),
             "DIR/config.json: number of layers: expected 1 to 10000, found 0");
   EXPECT_EQ(OpenError([](Json& c) { c["model_type"] = "mamba"; }),
-            "DIR/config.json: architecture 'mamba' is not supported; supported: llama");
+            "DIR/config.json: architecture 'mamba' is not supported; supported: bloom, llama, "
+            "mistral, qwen2, qwen3");
   EXPECT_EQ(OpenError([](Json& c) {
-              c["rope_scaling"] = {{"rope_type", "llama3"}};
+              c["rope_scaling"] = {{"rope_type", "yarn"}, {"factor", 4.0}};
             }),
-            "DIR/config.json: rope scaling: expected type \"default\", found \"llama3\"");
-  EXPECT_EQ(OpenError([](Json& c) { c["hidden_act"] = "gelu"; }),
-            "DIR/config.json: hidden_act: expected \"silu\", found \"gelu\"");
+            "DIR/config.json: rope_scaling: rope scaling: expected type default, linear or llama3, "
+            "found 'yarn'");
+  EXPECT_EQ(OpenError([](Json& c) { c["hidden_act"] = "quick_gelu"; }),
+            "DIR/config.json: hidden_act: expected silu, gelu, gelu_new, gelu_fast, "
+            "gelu_pytorch_tanh or relu, found 'quick_gelu'");
 }
 
 TEST(ModelSource, RejectsConfigsThatDoNotFitTheTensors) {

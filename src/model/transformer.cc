@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "io/checkpoint.h"
 #include "kernels/dispatch.h"
+#include "model/positions.h"
 #include "model/rotation.h"
 
 namespace fptq {
@@ -38,36 +39,42 @@ void ForEachRow(const ForwardBatch& batch, int64_t begin, int64_t end, Body body
   }
 }
 
-// input = norm(hidden) for all rows. The float rows of a thread share one row of `normed`.
-void NormInput(const ModelConfig& config, std::span<const float> norm, const Linear& linear,
+// input = norm(x) for all rows of x. The float rows of a thread share one row of `normed`.
+void NormInput(const ModelConfig& config, const Norm& norm, const float* x, const Linear& linear,
                int64_t rows, ThreadPool& pool, Activations& act) {
   pool.ParallelFor(rows, [&](int64_t begin, int64_t end) {
     float* normed = act.normed.data() + begin * config.hidden;
     for (int64_t row = begin; row < end; ++row) {
-      Kernels().rms_norm({.x = act.hidden.data() + row * config.hidden,
-                          .weight = norm.data(),
-                          .n = config.hidden,
-                          .epsilon = static_cast<float>(config.norm_epsilon),
-                          .out = normed});
+      ApplyNorm(norm, config, x + row * config.hidden, normed);
       act.input.Set(linear, row, normed);
     }
   });
 }
 
-void RotateAndAppend(const ModelConfig& config, const ForwardBatch& batch, KvCache& cache,
-                     int64_t cache_layer, ThreadPool& pool, Activations& act) {
+void NormHeads(const ModelConfig& config, const Norm& norm, int64_t heads, float* x) {
+  if (norm.empty()) return;
+  for (int64_t head = 0; head < heads; ++head) {
+    ApplyNorm(norm, config, x + head * config.head_dim, x + head * config.head_dim);
+  }
+}
+
+void RotateAndAppend(const ModelConfig& config, const LayerWeights& weights,
+                     const ForwardBatch& batch, KvCache& cache, int64_t cache_layer,
+                     ThreadPool& pool, Activations& act) {
   const KernelTable& kernels = Kernels();
   const int64_t width = config.query_width() + 2 * config.kv_width();
   const auto append = [&](const BatchChunk& chunk, int64_t index, int64_t row) {
     float* query = act.qkv.data() + row * width;
     float* key = query + config.query_width();
     const float* value = key + config.kv_width();
+    NormHeads(config, weights.q_norm, config.heads, query);
+    NormHeads(config, weights.k_norm, config.kv_heads, key);
     kernels.rope({.x = query,  // the keys follow the queries
                   .heads = config.heads + config.kv_heads,
                   .head_dim = config.head_dim,
-                  .rotary = config.head_dim,
-                  .cos = act.rope_cos.data() + row * (config.head_dim / 2),
-                  .sin = act.rope_sin.data() + row * (config.head_dim / 2)});
+                  .rotary = config.rotary,
+                  .cos = act.rope_cos.data() + row * (config.rotary / 2),
+                  .sin = act.rope_sin.data() + row * (config.rotary / 2)});
     for (int64_t head = 0; head < config.kv_heads; ++head) {
       const auto append_head = [&](auto kernel, auto kv) {
         kernel({.kv = kv,
@@ -91,37 +98,45 @@ void RotateAndAppend(const ModelConfig& config, const ForwardBatch& batch, KvCac
 }
 
 // The sections of the cache that attention takes one by one for the chunk's row, so that several
-// threads can share a long context; 1: all of them together, as for many rows.
-int64_t SplitSections(const KvCache& cache, const BatchChunk& chunk) {
-  if (cache.type() != KvType::kI8 || chunk.tokens.size() > 1) return 1;
-  return chunk.first_position / kKvSection + 1;
+// threads can share a long context; only one: all of them together, as for many rows.
+struct Sections {
+  int64_t first = 0, count = 1;
+};
+Sections SplitSections(const KvCache& cache, const BatchChunk& chunk, int64_t window) {
+  if (cache.type() != KvType::kI8 || chunk.tokens.size() > 1) return {};
+  const int64_t position = chunk.first_position;
+  const int64_t first = window > 0 ? std::max<int64_t>(0, position + 1 - window) / kKvSection : 0;
+  return {.first = first, .count = position / kKvSection + 1 - first};
 }
 
 // A task is a KV head x up to kAttentionRows rows of a chunk, or a section of its one row.
-int64_t AttentionTasks(const KvCache& cache, const BatchChunk& chunk) {
+int64_t AttentionTasks(const KvCache& cache, const BatchChunk& chunk, int64_t window) {
   const int64_t tiles = (std::ssize(chunk.tokens) + kAttentionRows - 1) / kAttentionRows;
-  return std::max(tiles, SplitSections(cache, chunk));
+  return std::max(tiles, SplitSections(cache, chunk, window).count);
 }
 
 // Split sections remain to be merged: AttentionOutput.
-void Attention(const ModelConfig& config, const ForwardBatch& batch, KvCache& cache,
+void Attention(const ModelConfig& config, int64_t window, const ForwardBatch& batch, KvCache& cache,
                int64_t cache_layer, ThreadPool& pool, Activations& act) {
   const KernelTable& kernels = Kernels();
   const int64_t width = config.query_width() + 2 * config.kv_width();
   const int64_t group = config.heads / config.kv_heads;
   int64_t tasks = 0;
-  for (const BatchChunk& chunk : batch.chunks) tasks += AttentionTasks(cache, chunk);
+  for (const BatchChunk& chunk : batch.chunks) {
+    tasks += AttentionTasks(cache, chunk, window);
+  }
 
   pool.ParallelEach(tasks * config.kv_heads, [&](int64_t task) {
     const int64_t head = task % config.kv_heads;
     int64_t part = task / config.kv_heads;
     int64_t row = 0;
     const BatchChunk* chunk = batch.chunks.data();
-    for (; part >= AttentionTasks(cache, *chunk); ++chunk) {
-      part -= AttentionTasks(cache, *chunk);
+    for (; part >= AttentionTasks(cache, *chunk, window); ++chunk) {
+      part -= AttentionTasks(cache, *chunk, window);
       row += std::ssize(chunk->tokens);
     }
-    const bool split = SplitSections(cache, *chunk) > 1;
+    const Sections sections = SplitSections(cache, *chunk, window);
+    const bool split = sections.count > 1;
     const int64_t first = split ? 0 : part * kAttentionRows;
     row += first;
     const auto args = [&]<typename Kv>(Kv kv) {
@@ -135,14 +150,16 @@ void Attention(const ModelConfig& config, const ForwardBatch& batch, KvCache& ca
           .query = act.qkv.data() + row * width + head * group * config.head_dim,
           .query_stride = width,
           .out = act.attention.data() + row * config.query_width() + head * group * config.head_dim,
-          .out_stride = config.query_width()};
+          .out_stride = config.query_width(),
+          .window = window,
+          .alibi_slopes = config.alibi ? act.alibi_slopes.data() + head * group : nullptr};
     };
     switch (cache.type()) {
       case KvType::kI8:
         if (split) {
           kernels.attention_section_i8(
               {.attention = args(cache.I8(chunk->slot, cache_layer, head)),
-               .section = part,
+               .section = sections.first + part,
                .states = cache.SectionStates(chunk->slot) +
                          (part * config.heads + head * group) * SectionStateSize(config.head_dim)});
         } else {
@@ -157,12 +174,12 @@ void Attention(const ModelConfig& config, const ForwardBatch& batch, KvCache& ca
 }
 
 // input = the output of attention
-void AttentionOutput(const ModelConfig& config, const ForwardBatch& batch, KvCache& cache,
-                     const Linear& o, ThreadPool& pool, Activations& act) {
+void AttentionOutput(const ModelConfig& config, int64_t window, const ForwardBatch& batch,
+                     KvCache& cache, const Linear& o, ThreadPool& pool, Activations& act) {
   pool.ParallelFor(batch.rows(), [&](int64_t begin, int64_t end) {
     ForEachRow(batch, begin, end, [&](const BatchChunk& chunk, int64_t, int64_t row) {
       float* out = act.attention.data() + row * config.query_width();
-      if (const int64_t sections = SplitSections(cache, chunk); sections > 1) {
+      if (const int64_t sections = SplitSections(cache, chunk, window).count; sections > 1) {
         Kernels().merge_sections({.states = cache.SectionStates(chunk.slot),
                                   .sections = sections,
                                   .heads = config.heads,
@@ -174,14 +191,29 @@ void AttentionOutput(const ModelConfig& config, const ForwardBatch& batch, KvCac
   });
 }
 
-// input = silu(gate) * up
-void GatedMlpInput(const ModelConfig& config, const Linear& down, int64_t rows, ThreadPool& pool,
-                   Activations& act) {
+void Activate(Activation activation, const ActivationArgs& args) {
+  switch (activation) {
+    case Activation::kSilu:
+      return Kernels().silu(args);
+    case Activation::kGeluTanh:
+      return Kernels().gelu_tanh(args);
+    case Activation::kGelu:
+      return Kernels().gelu(args);
+    case Activation::kRelu:
+      return Kernels().relu(args);
+  }
+}
+
+// input = f(gate) * up, or f(up)
+void MlpInput(const ModelConfig& config, const Linear& down, int64_t rows, ThreadPool& pool,
+              Activations& act) {
   pool.ParallelFor(rows, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
-      float* gate = act.gate_up.data() + row * 2 * config.mlp;
-      Kernels().silu({.x = gate, .up = gate + config.mlp, .n = config.mlp, .out = gate});
-      act.input.Set(down, row, gate);
+      float* x = act.gate_up.data() + row * config.mlp_width();
+      Activate(
+          config.activation,
+          {.x = x, .up = config.gated_mlp ? x + config.mlp : nullptr, .n = config.mlp, .out = x});
+      act.input.Set(down, row, x);
     }
   });
 }
@@ -208,12 +240,15 @@ Activations::Activations(const ModelConfig& config, int64_t rows, int64_t logits
       input(std::max(rows, logits_rows), MaxInputs(config)),
       qkv(rows * (config.query_width() + 2 * config.kv_width())),
       attention(rows * config.query_width()),
-      gate_up(rows * 2 * config.mlp),
+      gate_up(rows * config.mlp_width()),
+      layer_input(config.parallel_residual ? rows * config.hidden : 0),
       logits(CheckedMultiply(logits_rows, config.vocab, "logits")),
-      rope_cos(rows * (config.head_dim / 2)),
-      rope_sin(rows * (config.head_dim / 2)) {}
+      rope_cos(rows * (config.rotary / 2)),
+      rope_sin(rows * (config.rotary / 2)),
+      rope_frequencies(RopeFrequencies(config)),
+      alibi_slopes(config.alibi ? AlibiSlopes(config.heads) : std::vector<float>()) {}
 
-void EmbedTokens(const ModelConfig& config, const TensorView& embedding, const ForwardBatch& batch,
+void EmbedTokens(const ModelConfig& config, const Embedding& embedding, const ForwardBatch& batch,
                  ThreadPool& pool, Activations& act) {
   FPTQ_CHECK(batch.rows() <= act.max_rows);
   if (act.profile != nullptr) act.profile->Start();
@@ -221,22 +256,36 @@ void EmbedTokens(const ModelConfig& config, const TensorView& embedding, const F
     ForEachRow(batch, begin, end, [&](const BatchChunk& chunk, int64_t index, int64_t row) {
       const auto hidden = act.hidden.span().subspan(static_cast<size_t>(row * config.hidden),
                                                     static_cast<size_t>(config.hidden));
-      DequantizeRange(embedding, chunk.tokens[static_cast<size_t>(index)] * config.hidden, hidden);
+      DequantizeRange(*embedding.tokens, chunk.tokens[static_cast<size_t>(index)] * config.hidden,
+                      hidden);
+      if (config.embedding_scale != 1) {
+        for (float& x : hidden) x *= static_cast<float>(config.embedding_scale);
+      }
+      if (embedding.positions != nullptr) {
+        const int64_t at = chunk.first_position + index + config.position_offset;
+        FPTQ_CHECK(at < embedding.positions->shape[0]);
+        const auto position = act.normed.span().subspan(static_cast<size_t>(row * config.hidden),
+                                                        static_cast<size_t>(config.hidden));
+        DequantizeRange(*embedding.positions, at * config.hidden, position);
+        for (size_t i = 0; i < hidden.size(); ++i) hidden[i] += position[i];
+      }
+      if (!embedding.norm.empty()) {
+        ApplyNorm(embedding.norm, config, hidden.data(), hidden.data());
+      }
     });
   });
   Stamp(act, ForwardPart::kEmbedding);
 }
 
 void PrepareRope(const ModelConfig& config, const ForwardBatch& batch, Activations& act) {
-  const int64_t half = config.head_dim / 2;
+  const int64_t half = config.rotary / 2;
   ForEachRow(batch, 0, batch.rows(), [&](const BatchChunk& chunk, int64_t index, int64_t row) {
     const auto position = static_cast<float>(chunk.first_position + index);
     for (int64_t i = 0; i < half; ++i) {
       // In float32 like transformers, so that angles at far positions agree with it.
-      const double exponent = 2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim);
-      const auto frequency = static_cast<float>(1.0 / std::pow(config.rope_theta, exponent));
-      act.rope_cos[row * half + i] = std::cos(position * frequency);
-      act.rope_sin[row * half + i] = std::sin(position * frequency);
+      const float angle = position * act.rope_frequencies[static_cast<size_t>(i)];
+      act.rope_cos[row * half + i] = std::cos(angle);
+      act.rope_sin[row * half + i] = std::sin(angle);
     }
   });
   Stamp(act, ForwardPart::kRopeAppend);
@@ -257,50 +306,54 @@ void ForwardLayer(const ModelConfig& config, const LayerWeights& weights, int64_
     }
   };
 
+  // What the MLP's norm reads: the residual stream after attention, or before it.
+  const float* mlp_from = act.hidden.data();
+  if (config.parallel_residual) {
+    std::copy_n(act.hidden.data(), rows * config.hidden, act.layer_input.data());
+    mlp_from = act.layer_input.data();
+  }
+  const int64_t window = config.window(layer);
+
   const Linear& qkv = enter(ActSite::kAttnIn);
-  NormInput(config, weights.attn_norm, qkv, rows, pool, act);
+  NormInput(config, weights.attn_norm, act.hidden.data(), qkv, rows, pool, act);
   Stamp(act, ForwardPart::kNormQuantize);
   observe(ActSite::kAttnIn);
   Apply(qkv, act.input, rows, pool, act.qkv.data(), /*accumulate=*/false);
   Stamp(act, ForwardPart::kQkv);
-  RotateAndAppend(config, batch, cache, cache_layer, pool, act);
+  RotateAndAppend(config, weights, batch, cache, cache_layer, pool, act);
   Stamp(act, ForwardPart::kRopeAppend);
-  Attention(config, batch, cache, cache_layer, pool, act);
+  Attention(config, window, batch, cache, cache_layer, pool, act);
   Stamp(act, ForwardPart::kAttention);
 
   const Linear& o = enter(ActSite::kAttnOut);
-  AttentionOutput(config, batch, cache, o, pool, act);
+  AttentionOutput(config, window, batch, cache, o, pool, act);
   Stamp(act, ForwardPart::kNormQuantize);
   observe(ActSite::kAttnOut);
   Apply(o, act.input, rows, pool, act.hidden.data(), /*accumulate=*/true);
   Stamp(act, ForwardPart::kAttnOut);
 
   const Linear& gate_up = enter(ActSite::kMlpIn);
-  NormInput(config, weights.mlp_norm, gate_up, rows, pool, act);
+  NormInput(config, weights.mlp_norm, mlp_from, gate_up, rows, pool, act);
   Stamp(act, ForwardPart::kNormQuantize);
   observe(ActSite::kMlpIn);
   Apply(gate_up, act.input, rows, pool, act.gate_up.data(), /*accumulate=*/false);
   Stamp(act, ForwardPart::kGateUp);
 
   const Linear& down = enter(ActSite::kMlpMid);
-  GatedMlpInput(config, down, rows, pool, act);
+  MlpInput(config, down, rows, pool, act);
   Stamp(act, ForwardPart::kSiluQuantize);
   observe(ActSite::kMlpMid);
   Apply(down, act.input, rows, pool, act.hidden.data(), /*accumulate=*/true);
   Stamp(act, ForwardPart::kDown);
 }
 
-void ComputeLogits(const ModelConfig& config, std::span<const float> final_norm, const Linear& head,
+void ComputeLogits(const ModelConfig& config, const Norm& final_norm, const Linear& head,
                    const ForwardBatch& batch, ThreadPool& pool, Activations& act) {
   FPTQ_CHECK(batch.logits_rows() <= act.max_logits_rows);
   int64_t wanted = 0;
   ForEachRow(batch, 0, batch.rows(), [&](const BatchChunk& chunk, int64_t index, int64_t row) {
     if (index < std::ssize(chunk.tokens) - chunk.logits) return;
-    Kernels().rms_norm({.x = act.hidden.data() + row * config.hidden,
-                        .weight = final_norm.data(),
-                        .n = config.hidden,
-                        .epsilon = static_cast<float>(config.norm_epsilon),
-                        .out = act.normed.data()});
+    ApplyNorm(final_norm, config, act.hidden.data() + row * config.hidden, act.normed.data());
     if (head.quantized()) {
       Rotate(act.normed.span().first(static_cast<size_t>(config.hidden)));
     }

@@ -9,8 +9,10 @@
 #include "base/thread_pool.h"
 #include "model/arch/arch.h"
 #include "model/config.h"
+#include "model/embedding.h"
 #include "model/kv_cache.h"
 #include "model/linear.h"
+#include "model/norm.h"
 #include "model/profile.h"
 
 namespace fptq {
@@ -33,8 +35,9 @@ struct ForwardBatch {
 };
 
 struct LayerWeights {
-  std::vector<float> attn_norm, mlp_norm;  // [hidden]
-  Linear linears[kActSites];               // by ActSite: qkv, o, gate_up, down
+  Norm attn_norm, mlp_norm;   // [hidden]
+  Norm q_norm, k_norm;        // [head_dim], of each head; or empty
+  Linear linears[kActSites];  // by ActSite: qkv, o, gate_up (up alone in an MLP without gate), down
 
   const Linear& at(ActSite site) const { return linears[static_cast<int>(site)]; }
 };
@@ -59,16 +62,19 @@ struct Activations {
   LinearInput input;                        // what enters the next linear
   AlignedBuffer<float> qkv;                 // [rows, query_width + 2 kv_width]
   AlignedBuffer<float> attention;           // [rows, query_width]
-  AlignedBuffer<float> gate_up;             // [rows, 2 mlp]
+  AlignedBuffer<float> gate_up;             // [rows, mlp_width]
+  AlignedBuffer<float> layer_input;         // [rows, hidden], for a parallel residual
   AlignedBuffer<float> logits;              // [logits_rows, vocab]
-  AlignedBuffer<float> rope_cos, rope_sin;  // [rows, head_dim / 2]
+  AlignedBuffer<float> rope_cos, rope_sin;  // [rows, rotary / 2]
+  std::vector<float> rope_frequencies;      // [rotary / 2]
+  std::vector<float> alibi_slopes;          // [heads] or empty
   Profile* profile = nullptr;               // not owned; null: the time of the parts is not taken
   Saturation* saturation = nullptr;  // not owned; null: saturating activations are not counted
 };
 
 // The steps of the forward pass. All of them allocate nothing.
-// hidden[r] = embedding row of token r.
-void EmbedTokens(const ModelConfig& config, const TensorView& embedding, const ForwardBatch& batch,
+// hidden[r] = the embedding of token r at its position.
+void EmbedTokens(const ModelConfig& config, const Embedding& embedding, const ForwardBatch& batch,
                  ThreadPool& pool, Activations& act);
 // cos and sin of the batch's positions; once before the layers.
 void PrepareRope(const ModelConfig& config, const ForwardBatch& batch, Activations& act);
@@ -79,7 +85,7 @@ void ForwardLayer(const ModelConfig& config, const LayerWeights& weights, int64_
                   Activations& act, ActivationObserver* observer = nullptr);
 // logits = head(norm(hidden)) of the rows that want them, in the order of the batch. A quantized
 // head takes rotated inputs (rotation.h): its weights must be rotated too.
-void ComputeLogits(const ModelConfig& config, std::span<const float> final_norm, const Linear& head,
+void ComputeLogits(const ModelConfig& config, const Norm& final_norm, const Linear& head,
                    const ForwardBatch& batch, ThreadPool& pool, Activations& act);
 
 }  // namespace fptq

@@ -43,7 +43,7 @@ void FitToProducer(const EqualizationGroup& group, const ModelConfig& config,
   if (group.kind == Producer::kLinear) {
     TieScales(config, group.site, scales);
   } else {
-    std::vector<float> norm = weights.norm(group.site);
+    Norm norm = weights.norm(group.site);
     FoldIntoNorm(norm, config.dtype, scales);
   }
 }
@@ -84,19 +84,23 @@ std::vector<float> SmoothQuantScales(std::span<const float> absmax,
   return scales;
 }
 
-void FoldIntoNorm(std::span<float> norm, DataType dtype, std::span<float> scales) {
-  FPTQ_CHECK(norm.size() == scales.size());
+void FoldIntoNorm(Norm& norm, DataType dtype, std::span<float> scales) {
+  FPTQ_CHECK(norm.weight.size() == scales.size());
   // Below it a 16-bit type has fewer digits; for BF16 the bound is that of F32.
   const float smallest = dtype == DataType::kF16 ? 0x1p-14f : 0x1p-126f;
-  for (size_t j = 0; j < norm.size(); ++j) {
-    const float folded = RoundToStored(norm[j] / scales[j], dtype);
-    if (std::isfinite(folded) && std::abs(folded) >= smallest) {
-      scales[j] = norm[j] / folded;
-      norm[j] = folded;
+  for (size_t j = 0; j < scales.size(); ++j) {
+    const float weight = norm.weight[j], bias = norm.bias.empty() ? 0 : norm.bias[j];
+    float folded = RoundToStored(weight / scales[j], dtype);
+    float folded_bias = RoundToStored(bias / (weight / folded), dtype);
+    if (std::isfinite(folded) && std::abs(folded) >= smallest && std::isfinite(folded_bias)) {
+      scales[j] = weight / folded;
     } else {
       scales[j] = 1;
-      norm[j] = RoundToStored(norm[j], dtype);
+      folded = RoundToStored(weight, dtype);
+      folded_bias = RoundToStored(bias, dtype);
     }
+    norm.weight[j] = folded;
+    if (!norm.bias.empty()) norm.bias[j] = folded_bias;
   }
 }
 
@@ -168,16 +172,20 @@ void EqualizeSite(const EqualizationGroup& group, const ModelConfig& config, int
                   std::span<const float> scales, SourceLayer& weights, SiteStatistics& inputs,
                   ThreadPool& pool) {
   if (group.kind == Producer::kNorm) {
-    std::vector<float>& norm = weights.norm(group.site);
-    for (size_t j = 0; j < norm.size(); ++j) {
-      norm[j] = RoundToStored(norm[j] / scales[j], config.dtype);
+    Norm& norm = weights.norm(group.site);
+    for (std::vector<float>* values : {&norm.weight, &norm.bias}) {
+      for (size_t j = 0; j < values->size(); ++j) {
+        (*values)[j] = RoundToStored((*values)[j] / scales[j], config.dtype);
+      }
     }
   } else {
     SourceLinear& producer = FindLinear(ModelSource::HfName(group.producer, layer), weights);
-    std::vector<float> divisors(static_cast<size_t>(producer.channels));
+    // In a fused linear v follows q and k.
+    const int64_t first = producer.qkv_head_dim == 0 ? 0 : config.query_width() + config.kv_width();
+    std::vector<float> divisors(static_cast<size_t>(producer.channels), 1.0f);
     for (int64_t j = 0; j < std::ssize(scales); ++j) {
-      divisors[static_cast<size_t>(ProducerChannel(config, group.site, j))] =
-          scales[static_cast<size_t>(j)];
+      const int64_t channel = first + ProducerChannel(config, group.site, j);
+      divisors[static_cast<size_t>(producer.Row(channel))] = scales[static_cast<size_t>(j)];
     }
     for (int64_t n = 0; n < producer.channels; ++n) {
       float* row = producer.weight.data() + n * producer.k;

@@ -22,10 +22,11 @@ std::vector<float> LaeScales(std::span<const float> absmax);
 std::vector<float> SmoothQuantScales(std::span<const float> absmax,
                                      std::span<const SourceLinear> linears);
 
-// norm_j = norm_j / s_j, rounded to `dtype` as it is stored; s_j becomes what the norm was really
-// divided by, so that the weights can make up for the rounding. A channel whose norm would leave
-// the normal numbers of `dtype` keeps s_j = 1.
-void FoldIntoNorm(std::span<float> norm, DataType dtype, std::span<float> scales);
+// Weight and bias of the norm divided by s, rounded to `dtype` as they are stored; s_j becomes what
+// the weight was really divided by, so that the linears can make up for the rounding. A channel
+// whose weight would leave the normal numbers of `dtype`, or whose bias would become infinite,
+// keeps s_j = 1.
+void FoldIntoNorm(Norm& norm, DataType dtype, std::span<float> scales);
 
 // W' = W diag(s): multiplies input channel j of all `linears` by s_j.
 void ScaleInputs(std::span<SourceLinear> linears, std::span<const float> scales, ThreadPool& pool);

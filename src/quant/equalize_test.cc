@@ -39,11 +39,12 @@ TEST(Equalize, KeepsTheProduct) {
   constexpr int64_t kRows = 5, kInputs = 64, kChannels = 9;
   std::mt19937 random(1);
   std::normal_distribution<float> normal;
-  std::vector<float> h(kRows * kInputs), norm(kInputs);
+  std::vector<float> h(kRows * kInputs);
+  Norm norm{.weight = std::vector<float>(kInputs), .bias = {}};
   for (float& value : h) value = normal(random);
-  for (float& value : norm) value = std::exp(2 * normal(random));
-  norm[3] = 0;    // dead
-  norm[7] = -90;  // an outlier
+  for (float& value : norm.weight) value = std::exp(2 * normal(random));
+  norm.weight[3] = 0;    // dead
+  norm.weight[7] = -90;  // an outlier
   for (int64_t r = 0; r < kRows; ++r)
     h[static_cast<size_t>(r * kInputs + 5)] = 2;  // constant channel
   for (int64_t r = 0; r < kRows; ++r) h[static_cast<size_t>(r * kInputs + 6)] = 0;  // dead channel
@@ -56,7 +57,7 @@ TEST(Equalize, KeepsTheProduct) {
     double sum = 0;
     magnitude = 0;
     for (int64_t j = 0; j < kInputs; ++j) {
-      const double term = double{norm[static_cast<size_t>(j)]} *
+      const double term = double{norm.weight[static_cast<size_t>(j)]} *
                           h[static_cast<size_t>(r * kInputs + j)] * linear.weight[n * kInputs + j];
       sum += term;
       magnitude += std::abs(term);
@@ -66,9 +67,9 @@ TEST(Equalize, KeepsTheProduct) {
   std::vector<float> absmax(kInputs);
   for (size_t i = 0; i < h.size(); ++i) {
     const size_t j = i % kInputs;
-    absmax[j] = std::max(absmax[j], std::abs(norm[j] * h[i]));
+    absmax[j] = std::max(absmax[j], std::abs(norm.weight[j] * h[i]));
   }
-  const std::vector<float> original_norm = norm;
+  const Norm original_norm = norm;
   const AlignedBuffer<float> original_weight = [&] {
     AlignedBuffer<float> copy(linear.weight.size());
     std::copy_n(linear.weight.data(), copy.size(), copy.data());
@@ -87,10 +88,10 @@ TEST(Equalize, KeepsTheProduct) {
     FoldIntoNorm(norm, dtype, scales);
     ThreadPool pool(2);
     ScaleInputs({&linear, 1}, scales, pool);
-    EXPECT_EQ(norm[3], 0);
+    EXPECT_EQ(norm.weight[3], 0);
     EXPECT_EQ(scales[3], 1);
-    EXPECT_LT(std::abs(norm[7]), 0.2f * 90);
-    for (const float value : norm) EXPECT_EQ(value, RoundToStored(value, dtype));
+    EXPECT_LT(std::abs(norm.weight[7]), 0.2f * 90);
+    for (const float value : norm.weight) EXPECT_EQ(value, RoundToStored(value, dtype));
     for (int64_t i = 0; i < kRows * kChannels; ++i) {
       double magnitude = 0;
       const double after = product(i / kChannels, i % kChannels, magnitude);
@@ -103,11 +104,11 @@ TEST(Equalize, KeepsTheProduct) {
 }
 
 TEST(FoldIntoNorm, KeepsChannelsThatWouldLeaveTheType) {
-  std::vector<float> norm = {1, 1, 1};
+  Norm norm{.weight = {1, 1, 1}, .bias = {}};
   std::vector<float> scales = {1e6f, 1e-6f, 2};
   FoldIntoNorm(norm, DataType::kF16, scales);  // 1e-6 is denormal, 1e6 is infinite in F16
   EXPECT_EQ(scales, (std::vector<float>{1, 1, 2}));
-  EXPECT_EQ(norm, (std::vector<float>{1, 1, 0.5f}));
+  EXPECT_EQ(norm.weight, (std::vector<float>{1, 1, 0.5f}));
 }
 
 }  // namespace

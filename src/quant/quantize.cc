@@ -117,12 +117,19 @@ LayerResult WriteLayer(const ModelConfig& config, const QuantRecipe& recipe, Equ
   const RoundingMethod& rounding = RoundingOf(recipe);
   const auto bits = static_cast<int>(recipe.weight_bits);
   const DataType dtype = config.dtype;
-  const auto write_norm = [&](const TensorNames& name, std::span<const float> norm) {
-    spool.Add({ModelSource::HfName(name, layer.policy[0].layer), dtype, {std::ssize(norm)}},
-              StoreFloats(norm, dtype));
+  const auto write_norm = [&](const TensorNames& module, const Norm& norm) {
+    const std::string name = ModelSource::HfName(module, layer.policy[0].layer);
+    const auto write = [&](const std::string& tensor, std::span<const float> values) {
+      if (values.empty()) return;
+      spool.Add({tensor, dtype, {std::ssize(values)}}, StoreFloats(values, dtype));
+    };
+    write(name + ".weight", norm.weight);
+    write(name + ".bias", norm.bias);
   };
   write_norm(config.arch->attn_norm, layer.weights.attn_norm);
   write_norm(config.arch->mlp_norm, layer.weights.mlp_norm);
+  write_norm(config.arch->q_norm, layer.weights.q_norm);
+  write_norm(config.arch->k_norm, layer.weights.k_norm);
   for (const SitePolicy& site : layer.policy) {
     const auto index = static_cast<size_t>(site.site);
     const std::vector<SourceLinear> linears = std::move(layer.weights.linears[index]);

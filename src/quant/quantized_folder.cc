@@ -18,43 +18,33 @@ namespace {
 namespace fs = std::filesystem;
 using StoredTensor = SafetensorsWriter::Tensor;
 
-// A matrix that stays float, some rows at a time.
-void WriteFloatMatrix(const TensorView& matrix, const std::string& name, DataType dtype,
-                      ShardedWriter& writer) {
+// A tensor that stays float, some rows at a time.
+void WriteFloats(const OuterTensor& from, DataType dtype, ShardedWriter& writer) {
   constexpr int64_t kRows = 1024;
-  const int64_t rows = matrix.shape[0], k = matrix.shape[1];
+  const TensorView& tensor = *from.tensor;
+  const int64_t rows = tensor.shape[0], k = tensor.ElementCount() / rows;
   std::vector<float> values;
   for (int64_t row = 0; row < rows; row += kRows) {
     values.resize(static_cast<size_t>(std::min(kRows, rows - row) * k));
-    DequantizeRange(matrix, row * k, values);
-    CheckFinite(values, fmt::format("tensor '{}', from row {}", name, row));
-    writer.Write(name, StoreFloats(values, dtype));
+    DequantizeRange(tensor, row * k, values);
+    CheckFinite(values, fmt::format("tensor '{}', from row {}", from.name, row));
+    writer.Write(from.name, StoreFloats(values, dtype));
   }
 }
 
-// All tensors of the folder: those of the layers, and what stays float. Returns their bytes.
+// All tensors of the folder: what stays float, and those of the layers. Returns their bytes.
 int64_t WriteTensors(const ModelSource& source, const TensorSpool& layers, const fs::path& folder) {
-  const ModelConfig& config = source.config();
-  const ArchSpec& arch = source.arch();
-  const std::vector<int64_t> embedding_shape = {config.vocab, config.hidden};
-  const StoredTensor embedding = {ModelSource::HfName(arch.embedding), config.dtype,
-                                  embedding_shape};
-  const StoredTensor norm = {ModelSource::HfName(arch.final_norm), config.dtype, {config.hidden}};
-  const StoredTensor head = {ModelSource::HfName(arch.head) + ".weight", config.dtype,
-                             embedding_shape};
-  std::vector<StoredTensor> tensors = {embedding};
+  const DataType dtype = source.config().dtype;
+  const std::vector<OuterTensor> outer = source.OuterTensors();
+  std::vector<StoredTensor> tensors;
+  for (const OuterTensor& from : outer) tensors.push_back({from.name, dtype, from.tensor->shape});
   for (const TensorSpool::Entry& entry : layers.entries()) tensors.push_back(entry.tensor);
-  tensors.push_back(norm);
-  if (!config.tied_head) tensors.push_back(head);
 
   ShardedWriter writer(folder, tensors);
-  WriteFloatMatrix(source.embedding(), embedding.name, config.dtype, writer);
+  for (const OuterTensor& from : outer) WriteFloats(from, dtype, writer);
   layers.ForEach([&](const StoredTensor& tensor, std::span<const std::byte> bytes) {
     writer.Write(tensor.name, bytes);
   });
-  writer.Write(norm.name,
-               StoreFloats(source.ReadVector(source.Name(arch.final_norm)), config.dtype));
-  if (!config.tied_head) WriteFloatMatrix(source.head(), head.name, config.dtype, writer);
   writer.Close();
   return writer.TensorBytes();
 }

@@ -19,17 +19,22 @@ inline constexpr std::array<ActSite, kActSites> kAllActSites = {ActSite::kAttnIn
                                                                 ActSite::kMlpIn, ActSite::kMlpMid};
 std::string_view ActSiteName(ActSite site);  // "attn_in", "attn_out", "mlp_in", "mlp_mid"
 
-// Names of tensors; "{}" stands for the layer. Norm names are whole tensor names, linears are
-// modules (".weight", ".bias").
+// Names of modules, whose tensors are NAME.weight and NAME.bias; "{}" stands for the layer. A role
+// that an architecture does not have stays empty.
 struct TensorNames {
   std::string_view hf;
   std::string_view gguf;
+
+  bool empty() const { return hf.empty(); }
 };
 
+// How the rows of a linear are stored. Ours: the heads of q, then those of k, then those of v.
 enum class RowOrder {
   kAsIs,
   kGgufRotaryPairs,  // in GGUF files the rows of each head are interleaved: (0, d/2, 1, d/2 + 1,
                      // ...)
+  kQkvByHead,        // one linear for q, k and v, in Hugging Face's files ordered
+                     // [head][q, k, v][head_dim], in GGUF files as ours
 };
 
 // One linear of a layer. The rows of the table stand in the order in which a site's outputs are
@@ -42,31 +47,39 @@ struct LinearSpec {
 };
 
 // LAE and its like: divide the producer's output channels by s, multiply the input channels of the
-// site's linears by it. The attention heads that share a KV head share the channels of v_proj.
+// site's linears by it. The attention heads that share a KV head share the channels of v_proj; of a
+// fused linear those of v are divided. An activation between the two must be homogeneous: f(x / s)
+// = f(x) / s, as ReLU.
 enum class Producer { kNorm, kLinear };
 struct EqualizationGroup {
   ActSite site;
   Producer kind;
-  TensorNames producer;  // a norm's weight, or a linear's module
+  TensorNames producer;
 };
 
 struct ArchSpec {
-  std::string_view name;      // model_type in config.json, general.architecture in GGUF
-  std::string_view hf_class;  // config.json architectures[0]
-  TensorNames embedding, final_norm, attn_norm, mlp_norm;  // whole tensor names
-  TensorNames head;                                        // module
+  std::string_view name;       // model_type in config.json
+  std::string_view gguf_name;  // general.architecture; empty: there are no such GGUF files
+  std::string_view hf_class;   // config.json architectures[0]
+  TensorNames embedding, positions, embedding_norm, final_norm, head;
+  TensorNames attn_norm, mlp_norm, q_norm, k_norm;  // of a layer; the last two of each head
   std::span<const LinearSpec> linears;
   std::span<const EqualizationGroup> equalization_groups;
   // Both fill what the layers need; source.cc sets arch, dtype, the special tokens and, for GGUF,
-  // vocab and tied_head.
+  // vocab, tied_head and what tensors tell of rope_scaling. What they do not know that changes the
+  // result must be an Error. The last two are null without a gguf_name.
   ModelConfig (*config_from_hf)(const JsonFields& config);
   ModelConfig (*config_from_gguf)(const JsonFields& metadata);
   Json (*config_to_hf)(const ModelConfig& config);  // config.json for a source that has none
 };
 
 std::span<const ArchSpec* const> AllArchs();
-// Error naming `where` that lists what is supported.
+// By model_type, or by general.architecture. Error naming `where` that lists what is supported.
 const ArchSpec& FindArch(std::string_view name, std::string_view where);
+const ArchSpec& FindGgufArch(std::string_view name, std::string_view where);
+
+// The row of a kQkvByHead linear of so many channels that holds our output channel `channel`.
+int64_t RowByHead(int64_t channels, int64_t head_dim, int64_t channel);
 
 int64_t SiteInputs(const ModelConfig& config, ActSite site);    // K of the site's linears
 int64_t SiteChannels(const ModelConfig& config, ActSite site);  // sum of their N

@@ -8,26 +8,46 @@
 
 namespace fptq {
 
+extern const ArchSpec kBloomArch;
 extern const ArchSpec kLlamaArch;
+extern const ArchSpec kMistralArch;
+extern const ArchSpec kQwen2Arch;
+extern const ArchSpec kQwen3Arch;
 
 namespace {
 
 const ArchSpec* const kArchs[] = {
-    &kLlamaArch,
+    &kBloomArch, &kLlamaArch, &kMistralArch, &kQwen2Arch, &kQwen3Arch,
 };
+
+const ArchSpec& Find(std::string_view ArchSpec::*field, std::string_view name,
+                     std::string_view where) {
+  std::vector<std::string_view> names;
+  for (const ArchSpec* arch : kArchs) {
+    if ((arch->*field).empty()) continue;
+    if (arch->*field == name) return *arch;
+    names.push_back(arch->*field);
+  }
+  throw Error("{}: architecture '{}' is not supported; supported: {}", where, name,
+              fmt::join(names, ", "));
+}
 
 }  // namespace
 
 std::span<const ArchSpec* const> AllArchs() { return kArchs; }
 
 const ArchSpec& FindArch(std::string_view name, std::string_view where) {
-  const auto found =
-      std::ranges::find_if(kArchs, [&](const ArchSpec* arch) { return arch->name == name; });
-  if (found != std::end(kArchs)) return **found;
-  std::vector<std::string_view> names;
-  for (const ArchSpec* arch : kArchs) names.push_back(arch->name);
-  throw Error("{}: architecture '{}' is not supported; supported: {}", where, name,
-              fmt::join(names, ", "));
+  return Find(&ArchSpec::name, name, where);
+}
+
+const ArchSpec& FindGgufArch(std::string_view name, std::string_view where) {
+  return Find(&ArchSpec::gguf_name, name, where);
+}
+
+int64_t RowByHead(int64_t channels, int64_t head_dim, int64_t channel) {
+  const int64_t width = channels / 3;  // of q, of k and of v
+  const int64_t part = channel / width, head = channel % width / head_dim;
+  return (head * 3 + part) * head_dim + channel % head_dim;
 }
 
 std::string_view ActSiteName(ActSite site) {

@@ -1,0 +1,208 @@
+#!/usr/bin/env python3
+"""Makes testdata/models/tiny-ARCH: a tiny seeded model of each architecture beside LLaMA, and what
+transformers computes with it (golden.json and logits.f32, as scripts/make_golden.py).
+
+  scripts/golden/architectures.py [NAME...]
+
+Weights are stored in bfloat16, the biases and the weights of norms are far from 0 and 1, so that
+one that is left out shows. tiny-bloom-gguf is tiny-bloom as llama.cpp converts it.
+
+Written with torch 2.13, transformers 5.23, tokenizers 0.23, gguf 0.19.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import gguf
+import numpy as np
+import torch
+import transformers
+from safetensors.torch import save_file
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import make_golden as base  # noqa: E402
+
+TOKENS = 24
+COMMON = dict(vocab_size=base.VOCAB, bos_token_id=1, eos_token_id=2)
+LLAMA = dict(
+    COMMON, hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=96,
+    max_position_embeddings=256, tie_word_embeddings=True,
+)
+
+
+def model_of(config, seed):
+    model = transformers.AutoModelForCausalLM.from_config(config).float().eval()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            if "norm" in name or "ln_f" in name:
+                parameter.copy_(0.2 * noise + (0 if name.endswith("bias") else 1))
+            elif name.endswith("bias"):
+                parameter.copy_(0.3 * noise)
+            elif "embed" in name:
+                parameter.copy_(0.3 * noise)
+            else:
+                parameter.copy_(noise * parameter.shape[1] ** -0.5)
+            parameter.copy_(parameter.bfloat16())
+    return model
+
+
+def write(name, config, published, seed):
+    """`published`: config.json's fields as published models have them, where transformers 5 writes
+    others."""
+    model = model_of(config, seed)
+    folder = base.new_folder(name)
+    fields = {
+        "architectures": [type(model).__name__],
+        "model_type": config.model_type,
+        "torch_dtype": "bfloat16",
+        "tie_word_embeddings": config.tie_word_embeddings,
+    }
+    base.write_json(folder / "config.json", {**fields, **COMMON, **published})
+    save_file(base.tensors_of(model, torch.bfloat16), folder / "model.safetensors",
+              metadata={"format": "pt"})
+    tokenizer = base.make_tokenizer()
+    base.write_text_files(folder, tokenizer)
+    write_golden(folder, tokenizer)
+    return model
+
+
+def write_golden(folder, tokenizer):
+    ids = tokenizer.encode(base.PROMPT).ids[:TOKENS]
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    with torch.no_grad():
+        logits = model(torch.tensor([ids])).logits[0].float().numpy()
+    assert logits.shape == (len(ids), base.VOCAB) and np.isfinite(logits).all()
+    logits.astype("<f4").tofile(folder / "logits.f32")
+    base.write_json(folder / "golden.json", {"token_ids": ids})
+    print(f"{folder.name}: {len(ids)} tokens, largest |logit| {np.abs(logits).max():.2f}")
+
+
+def qkv_in_turn(value, heads):
+    """[head][q, k, v][head_dim] to [q, k, v][head][head_dim]."""
+    return np.ascontiguousarray(
+        value.reshape(heads, 3, -1, *value.shape[1:]).swapaxes(0, 1).reshape(value.shape)
+    )
+
+
+def write_gguf(name, model, arch, add_fields):
+    folder = base.new_folder(name + "-gguf")
+    config = model.config
+    writer = gguf.GGUFWriter(folder / "model.gguf", gguf.MODEL_ARCH_NAMES[arch])
+    writer.add_name(name)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_head_count(config.num_attention_heads)
+    add_fields(writer)
+    tokenizer = base.make_tokenizer()
+    bpe = json.loads(tokenizer.to_str())["model"]
+    tokens = sorted(bpe["vocab"], key=bpe["vocab"].get)
+    kinds = [
+        gguf.TokenType.CONTROL if t in base.SPECIAL else gguf.TokenType.NORMAL for t in tokens
+    ]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("smollm")
+    writer.add_token_list(tokens)
+    writer.add_token_types(kinds)
+    writer.add_token_merges([" ".join(pair) for pair in bpe["merges"]])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    names = gguf.get_tensor_name_map(arch, config.num_hidden_layers)
+    for hf_name, tensor in base.tensors_of(model, torch.float32).items():
+        value = tensor.numpy()
+        if "query_key_value" in hf_name:
+            value = qkv_in_turn(value, config.num_attention_heads)
+        # bfloat16 values fit float16 here but for the smallest
+        value = value.astype(np.float32 if value.ndim == 1 else np.float16)
+        found = names.get_name(hf_name.removeprefix("transformer."), (".weight", ".bias"))
+        writer.add_tensor(found, value)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def bloom():
+    fields = dict(hidden_size=64, n_layer=2, n_head=4, layer_norm_epsilon=1e-5)
+    published = {**fields, "seq_length": 256, "apply_residual_connection_post_layernorm": False}
+    model = write("tiny-bloom", transformers.BloomConfig(**COMMON, **fields), published, 11)
+
+    def add_fields(writer):
+        writer.add_context_length(256)
+        writer.add_feed_forward_length(4 * model.config.hidden_size)
+        writer.add_layer_norm_eps(1e-5)
+
+    write_gguf("tiny-bloom", model, gguf.MODEL_ARCH.BLOOM, add_fields)
+
+
+def llama3():
+    scaling = {
+        "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 32,
+    }
+    config = transformers.LlamaConfig(
+        **LLAMA, num_key_value_heads=2, rope_parameters={**scaling, "rope_theta": 10000.0}
+    )
+    published = {**LLAMA, "num_key_value_heads": 2, "rope_theta": 10000.0, "rope_scaling": scaling,
+                 "hidden_act": "silu", "rms_norm_eps": config.rms_norm_eps}
+    write("tiny-llama3", config, published, 12)
+
+
+def linear_rope():
+    scaling = {"rope_type": "linear", "factor": 4.0}
+    config = transformers.LlamaConfig(
+        **LLAMA, num_key_value_heads=2, attention_bias=True, mlp_bias=True,
+        rope_parameters={**scaling, "rope_theta": 10000.0},
+    )
+    published = {**LLAMA, "num_key_value_heads": 2, "rope_theta": 10000.0, "hidden_act": "silu",
+                 "attention_bias": True, "mlp_bias": True,
+                 "rope_scaling": {"type": "linear", "factor": 4.0},
+                 "rms_norm_eps": config.rms_norm_eps}
+    write("tiny-llama-linear-rope", config, published, 13)
+
+
+def mistral():
+    fields = {**LLAMA, "num_key_value_heads": 2, "sliding_window": 12}
+    config = transformers.MistralConfig(
+        **fields, rope_parameters={"rope_type": "default", "rope_theta": 10000.0}
+    )
+    published = {**fields, "rope_theta": 10000.0, "rms_norm_eps": config.rms_norm_eps,
+                 "hidden_act": "silu"}
+    write("tiny-mistral", config, published, 14)
+
+
+def qwen2():
+    fields = {**LLAMA, "num_key_value_heads": 2,
+              "use_sliding_window": True, "sliding_window": 9, "max_window_layers": 1}
+    config = transformers.Qwen2Config(
+        **fields, rope_parameters={"rope_type": "default", "rope_theta": 1e6}
+    )
+    published = {**fields, "rope_theta": 1e6, "rms_norm_eps": config.rms_norm_eps,
+                 "hidden_act": "silu"}
+    write("tiny-qwen2", config, published, 15)
+
+
+def qwen3():
+    fields = {**LLAMA, "num_key_value_heads": 2, "head_dim": 32}
+    config = transformers.Qwen3Config(
+        **fields, rope_parameters={"rope_type": "default", "rope_theta": 1e6}
+    )
+    published = {**fields, "rope_theta": 1e6, "rms_norm_eps": config.rms_norm_eps,
+                 "hidden_act": "silu", "use_sliding_window": False, "attention_bias": False}
+    write("tiny-qwen3", config, published, 16)
+
+
+MAKERS = {"bloom": bloom, "llama3": llama3, "linear_rope": linear_rope, "mistral": mistral,
+          "qwen2": qwen2, "qwen3": qwen3}
+
+
+def main():
+    torch.set_num_threads(1)
+    for name in sys.argv[1:] or MAKERS:
+        MAKERS[name]()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+// BLOOM: ALiBi, a LayerNorm after the embedding, GELU by tanh, one linear for q, k and v.
+#include "base/error.h"
+#include "model/arch/common.h"
+
+namespace fptq {
+namespace {
+
+constexpr TensorNames kAttnNorm = {"transformer.h.{}.input_layernorm", "blk.{}.attn_norm"};
+constexpr TensorNames kMlpNorm = {"transformer.h.{}.post_attention_layernorm", "blk.{}.ffn_norm"};
+constexpr TensorNames kQkv = {"transformer.h.{}.self_attention.query_key_value", "blk.{}.attn_qkv"};
+
+constexpr LinearSpec kLinears[] = {
+    {ActSite::kAttnIn, kQkv, RowOrder::kQkvByHead, QkvChannels},
+    {ActSite::kAttnOut,
+     {"transformer.h.{}.self_attention.dense", "blk.{}.attn_output"},
+     RowOrder::kAsIs,
+     HiddenChannels},
+    {ActSite::kMlpIn,
+     {"transformer.h.{}.mlp.dense_h_to_4h", "blk.{}.ffn_up"},
+     RowOrder::kAsIs,
+     MlpChannels},
+    {ActSite::kMlpMid,
+     {"transformer.h.{}.mlp.dense_4h_to_h", "blk.{}.ffn_down"},
+     RowOrder::kAsIs,
+     HiddenChannels},
+};
+
+constexpr EqualizationGroup kEqualizationGroups[] = {
+    {ActSite::kAttnIn, Producer::kNorm, kAttnNorm},
+    {ActSite::kMlpIn, Producer::kNorm, kMlpNorm},
+    {ActSite::kAttnOut, Producer::kLinear, kQkv},
+};
+
+ModelConfig Plain() {
+  ModelConfig config;
+  config.norm = NormKind::kLayer;
+  config.activation = Activation::kGeluTanh;
+  config.gated_mlp = false;
+  config.alibi = true;
+  return config;
+}
+
+// Some fields have two names, of which transformers reads either.
+int64_t Int(const JsonFields& fields, const char* name, const char* other) {
+  return fields.Int(fields.Has(name) ? name : other, 1, kMaxInt);
+}
+
+ModelConfig ConfigFromHf(const JsonFields& fields) {
+  RequireBool(fields, "apply_residual_connection_post_layernorm", false);
+  ModelConfig config = Plain();
+  config.layers = Int(fields, "n_layer", "num_hidden_layers");
+  config.hidden = Int(fields, "hidden_size", "n_embed");
+  config.heads = Int(fields, "n_head", "num_attention_heads");
+  config.kv_heads = config.heads;
+  config.head_dim = DefaultHeadDim(fields, "hidden_size", config);
+  config.mlp = 4 * config.hidden;
+  config.vocab = fields.Int("vocab_size", 1, kMaxInt);
+  config.max_positions = fields.IntOr("seq_length", 2048, 1, kMaxInt);
+  config.norm_epsilon = fields.DoubleOr("layer_norm_epsilon", 1e-5);
+  config.tied_head = fields.BoolOr("tie_word_embeddings", true);
+  return config;
+}
+
+ModelConfig ConfigFromGguf(const JsonFields& fields) {
+  ModelConfig config = Plain();
+  config.layers = fields.Int("bloom.block_count", 1, kMaxInt);
+  config.hidden = fields.Int("bloom.embedding_length", 1, kMaxInt);
+  config.heads = fields.Int("bloom.attention.head_count", 1, kMaxInt);
+  config.kv_heads = config.heads;
+  config.head_dim = DefaultHeadDim(fields, "bloom.embedding_length", config);
+  config.mlp = fields.Int("bloom.feed_forward_length", 1, kMaxInt);
+  if (config.mlp != 4 * config.hidden) {
+    throw Error("{}: bloom.feed_forward_length: expected 4 x {}, found {}", fields.where(),
+                config.hidden, config.mlp);
+  }
+  config.max_positions = fields.Int("bloom.context_length", 1, kMaxInt);
+  config.norm_epsilon = fields.Double("bloom.attention.layer_norm_epsilon");
+  return config;
+}
+
+Json ConfigToHf(const ModelConfig& config) {
+  return {
+      {"n_layer", config.layers},
+      {"hidden_size", config.hidden},
+      {"n_head", config.heads},
+      {"seq_length", config.max_positions},
+      {"layer_norm_epsilon", config.norm_epsilon},
+      {"apply_residual_connection_post_layernorm", false},
+  };
+}
+
+}  // namespace
+
+extern const ArchSpec kBloomArch;
+const ArchSpec kBloomArch = {
+    .name = "bloom",
+    .gguf_name = "bloom",
+    .hf_class = "BloomForCausalLM",
+    .embedding = {"transformer.word_embeddings", "token_embd"},
+    .positions = {},
+    .embedding_norm = {"transformer.word_embeddings_layernorm", "token_embd_norm"},
+    .final_norm = {"transformer.ln_f", "output_norm"},
+    .head = {"lm_head", "output"},
+    .attn_norm = kAttnNorm,
+    .mlp_norm = kMlpNorm,
+    .q_norm = {},
+    .k_norm = {},
+    .linears = kLinears,
+    .equalization_groups = kEqualizationGroups,
+    .config_from_hf = ConfigFromHf,
+    .config_from_gguf = ConfigFromGguf,
+    .config_to_hf = ConfigToHf,
+};
+
+}  // namespace fptq

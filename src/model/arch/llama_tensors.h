@@ -1,0 +1,59 @@
+// The names that LLaMA's relatives give their tensors.
+#pragma once
+
+#include <array>
+
+#include "model/arch/common.h"
+
+namespace fptq::llama_tensors {
+
+inline constexpr TensorNames kEmbedding = {"model.embed_tokens", "token_embd"};
+inline constexpr TensorNames kFinalNorm = {"model.norm", "output_norm"};
+inline constexpr TensorNames kHead = {"lm_head", "output"};
+inline constexpr TensorNames kAttnNorm = {"model.layers.{}.input_layernorm", "blk.{}.attn_norm"};
+inline constexpr TensorNames kMlpNorm = {"model.layers.{}.post_attention_layernorm",
+                                         "blk.{}.ffn_norm"};
+inline constexpr TensorNames kQNorm = {"model.layers.{}.self_attn.q_norm", "blk.{}.attn_q_norm"};
+inline constexpr TensorNames kKNorm = {"model.layers.{}.self_attn.k_norm", "blk.{}.attn_k_norm"};
+inline constexpr TensorNames kVProj = {"model.layers.{}.self_attn.v_proj", "blk.{}.attn_v"};
+inline constexpr TensorNames kUpProj = {"model.layers.{}.mlp.up_proj", "blk.{}.ffn_up"};
+
+// `rotated`: how the rows of q and k are stored.
+constexpr std::array<LinearSpec, 7> Linears(RowOrder rotated) {
+  return {{
+      {ActSite::kAttnIn,
+       {"model.layers.{}.self_attn.q_proj", "blk.{}.attn_q"},
+       rotated,
+       QueryChannels},
+      {ActSite::kAttnIn,
+       {"model.layers.{}.self_attn.k_proj", "blk.{}.attn_k"},
+       rotated,
+       KvChannels},
+      {ActSite::kAttnIn, kVProj, RowOrder::kAsIs, KvChannels},
+      {ActSite::kAttnOut,
+       {"model.layers.{}.self_attn.o_proj", "blk.{}.attn_output"},
+       RowOrder::kAsIs,
+       HiddenChannels},
+      {ActSite::kMlpIn,
+       {"model.layers.{}.mlp.gate_proj", "blk.{}.ffn_gate"},
+       RowOrder::kAsIs,
+       MlpChannels},
+      {ActSite::kMlpIn, kUpProj, RowOrder::kAsIs, MlpChannels},
+      {ActSite::kMlpMid,
+       {"model.layers.{}.mlp.down_proj", "blk.{}.ffn_down"},
+       RowOrder::kAsIs,
+       HiddenChannels},
+  }};
+}
+// llama.cpp rotates pairs of neighbours in LLaMA itself and halves in most others.
+inline constexpr auto kPairedLinears = Linears(RowOrder::kGgufRotaryPairs);
+inline constexpr auto kLinears = Linears(RowOrder::kAsIs);
+
+inline constexpr EqualizationGroup kEqualizationGroups[] = {
+    {ActSite::kAttnIn, Producer::kNorm, kAttnNorm},
+    {ActSite::kMlpIn, Producer::kNorm, kMlpNorm},
+    {ActSite::kAttnOut, Producer::kLinear, kVProj},
+    {ActSite::kMlpMid, Producer::kLinear, kUpProj},  // silu(gate) * up is linear in up
+};
+
+}  // namespace fptq::llama_tensors
