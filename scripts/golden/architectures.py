@@ -61,8 +61,10 @@ def write(name, config, published, seed):
         "tie_word_embeddings": config.tie_word_embeddings,
     }
     base.write_json(folder / "config.json", {**fields, **COMMON, **published})
-    save_file(base.tensors_of(model, torch.bfloat16), folder / "model.safetensors",
-              metadata={"format": "pt"})
+    tensors = base.tensors_of(model, torch.bfloat16)
+    if config.model_type == "gpt_neox":  # as published; transformers 5 renames it
+        tensors["embed_out.weight"] = tensors.pop("lm_head.weight")
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     tokenizer = base.make_tokenizer()
     base.write_text_files(folder, tokenizer)
     write_golden(folder, tokenizer)
@@ -152,11 +154,12 @@ def llama3():
 
 def linear_rope():
     scaling = {"rope_type": "linear", "factor": 4.0}
+    dims = {**LLAMA, "num_hidden_layers": 1}
     config = transformers.LlamaConfig(
-        **LLAMA, num_key_value_heads=2, attention_bias=True, mlp_bias=True,
+        **dims, num_key_value_heads=2, attention_bias=True, mlp_bias=True,
         rope_parameters={**scaling, "rope_theta": 10000.0},
     )
-    published = {**LLAMA, "num_key_value_heads": 2, "rope_theta": 10000.0, "hidden_act": "silu",
+    published = {**dims, "num_key_value_heads": 2, "rope_theta": 10000.0, "hidden_act": "silu",
                  "attention_bias": True, "mlp_bias": True,
                  "rope_scaling": {"type": "linear", "factor": 4.0},
                  "rms_norm_eps": config.rms_norm_eps}
@@ -194,8 +197,22 @@ def qwen3():
     write("tiny-qwen3", config, published, 16)
 
 
+def gpt_neox():
+    fields = dict(hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=128,
+                  max_position_embeddings=256, layer_norm_eps=1e-5, hidden_act="gelu")
+    config = transformers.GPTNeoXConfig(
+        **COMMON, **fields,
+        rope_parameters={
+            "rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.25
+        },
+    )
+    published = {**fields, "rotary_pct": 0.25, "rotary_emb_base": 10000,
+                 "use_parallel_residual": True}
+    write("tiny-gpt-neox", config, published, 17)
+
+
 MAKERS = {"bloom": bloom, "llama3": llama3, "linear_rope": linear_rope, "mistral": mistral,
-          "qwen2": qwen2, "qwen3": qwen3}
+          "qwen2": qwen2, "qwen3": qwen3, "gpt_neox": gpt_neox}
 
 
 def main():

@@ -9,6 +9,7 @@
 namespace fptq {
 
 extern const ArchSpec kBloomArch;
+extern const ArchSpec kGptNeoxArch;
 extern const ArchSpec kLlamaArch;
 extern const ArchSpec kMistralArch;
 extern const ArchSpec kQwen2Arch;
@@ -17,7 +18,12 @@ extern const ArchSpec kQwen3Arch;
 namespace {
 
 const ArchSpec* const kArchs[] = {
-    &kBloomArch, &kLlamaArch, &kMistralArch, &kQwen2Arch, &kQwen3Arch,
+    &kBloomArch,    // one a line
+    &kGptNeoxArch,  //
+    &kLlamaArch,    //
+    &kMistralArch,  //
+    &kQwen2Arch,    //
+    &kQwen3Arch,
 };
 
 const ArchSpec& Find(std::string_view ArchSpec::*field, std::string_view name,

@@ -1,0 +1,113 @@
+// GPT-NeoX and Pythia: attention and MLP side by side, rotary embeddings of a part of each head,
+// one linear for q, k and v.
+#include "base/error.h"
+#include "model/arch/common.h"
+
+namespace fptq {
+namespace {
+
+constexpr TensorNames kAttnNorm = {"gpt_neox.layers.{}.input_layernorm", "blk.{}.attn_norm"};
+constexpr TensorNames kMlpNorm = {"gpt_neox.layers.{}.post_attention_layernorm", "blk.{}.ffn_norm"};
+constexpr TensorNames kQkv = {"gpt_neox.layers.{}.attention.query_key_value", "blk.{}.attn_qkv"};
+
+constexpr LinearSpec kLinears[] = {
+    {ActSite::kAttnIn, kQkv, RowOrder::kQkvByHead, QkvChannels},
+    {ActSite::kAttnOut,
+     {"gpt_neox.layers.{}.attention.dense", "blk.{}.attn_output"},
+     RowOrder::kAsIs,
+     HiddenChannels},
+    {ActSite::kMlpIn,
+     {"gpt_neox.layers.{}.mlp.dense_h_to_4h", "blk.{}.ffn_up"},
+     RowOrder::kAsIs,
+     MlpChannels},
+    {ActSite::kMlpMid,
+     {"gpt_neox.layers.{}.mlp.dense_4h_to_h", "blk.{}.ffn_down"},
+     RowOrder::kAsIs,
+     HiddenChannels},
+};
+
+constexpr EqualizationGroup kEqualizationGroups[] = {
+    {ActSite::kAttnIn, Producer::kNorm, kAttnNorm},
+    {ActSite::kMlpIn, Producer::kNorm, kMlpNorm},
+    {ActSite::kAttnOut, Producer::kLinear, kQkv},
+};
+
+ModelConfig ConfigFromHf(const JsonFields& fields) {
+  ModelConfig config;
+  config.norm = NormKind::kLayer;
+  config.gated_mlp = false;
+  config.parallel_residual = fields.BoolOr("use_parallel_residual", true);
+  config.layers = fields.Int("num_hidden_layers", 1, kMaxInt);
+  config.hidden = fields.Int("hidden_size", 1, kMaxInt);
+  config.heads = fields.Int("num_attention_heads", 1, kMaxInt);
+  config.kv_heads = config.heads;
+  config.head_dim = DefaultHeadDim(fields, "hidden_size", config);
+  config.mlp = fields.Int("intermediate_size", 1, kMaxInt);
+  config.vocab = fields.Int("vocab_size", 1, kMaxInt);
+  config.max_positions = fields.IntOr("max_position_embeddings", 2048, 1, kMaxInt);
+  config.norm_epsilon = fields.DoubleOr("layer_norm_eps", 1e-5);
+  config.activation = ReadActivation(fields, "hidden_act", "gelu");
+  ReadRope(fields, /*theta=*/fields.DoubleOr("rotary_emb_base", 10000.0),
+           /*share=*/fields.DoubleOr("rotary_pct", 0.25), config);
+  config.tied_head = fields.BoolOr("tie_word_embeddings", false);
+  return config;
+}
+
+ModelConfig ConfigFromGguf(const JsonFields& fields) {
+  ModelConfig config;
+  config.norm = NormKind::kLayer;
+  config.gated_mlp = false;
+  config.activation = Activation::kGelu;
+  config.parallel_residual = fields.BoolOr("gptneox.use_parallel_residual", true);
+  config.layers = fields.Int("gptneox.block_count", 1, kMaxInt);
+  config.hidden = fields.Int("gptneox.embedding_length", 1, kMaxInt);
+  config.heads = fields.Int("gptneox.attention.head_count", 1, kMaxInt);
+  config.kv_heads = config.heads;
+  config.head_dim = DefaultHeadDim(fields, "gptneox.embedding_length", config);
+  config.mlp = fields.Int("gptneox.feed_forward_length", 1, kMaxInt);
+  config.max_positions = fields.Int("gptneox.context_length", 1, kMaxInt);
+  config.norm_epsilon = fields.Double("gptneox.attention.layer_norm_epsilon");
+  config.rotary = fields.Int("gptneox.rope.dimension_count", 0, kMaxInt);
+  config.rope_theta = fields.DoubleOr("gptneox.rope.freq_base", 10000.0);
+  return config;
+}
+
+Json ConfigToHf(const ModelConfig& config) {
+  return {
+      {"num_hidden_layers", config.layers},
+      {"hidden_size", config.hidden},
+      {"num_attention_heads", config.heads},
+      {"intermediate_size", config.mlp},
+      {"max_position_embeddings", config.max_positions},
+      {"layer_norm_eps", config.norm_epsilon},
+      {"hidden_act", "gelu"},
+      {"use_parallel_residual", config.parallel_residual},
+      {"rotary_pct", static_cast<double>(config.rotary) / static_cast<double>(config.head_dim)},
+      {"rotary_emb_base", config.rope_theta},
+  };
+}
+
+}  // namespace
+
+extern const ArchSpec kGptNeoxArch;
+const ArchSpec kGptNeoxArch = {
+    .name = "gpt_neox",
+    .gguf_name = "gptneox",
+    .hf_class = "GPTNeoXForCausalLM",
+    .embedding = {"gpt_neox.embed_in", "token_embd"},
+    .positions = {},
+    .embedding_norm = {},
+    .final_norm = {"gpt_neox.final_layer_norm", "output_norm"},
+    .head = {"embed_out", "output"},
+    .attn_norm = kAttnNorm,
+    .mlp_norm = kMlpNorm,
+    .q_norm = {},
+    .k_norm = {},
+    .linears = kLinears,
+    .equalization_groups = kEqualizationGroups,
+    .config_from_hf = ConfigFromHf,
+    .config_from_gguf = ConfigFromGguf,
+    .config_to_hf = ConfigToHf,
+};
+
+}  // namespace fptq
