@@ -211,8 +211,16 @@ def gpt_neox():
     write("tiny-gpt-neox", config, published, 17)
 
 
+def opt():
+    fields = dict(hidden_size=64, num_hidden_layers=2, num_attention_heads=4, ffn_dim=128,
+                  max_position_embeddings=128, word_embed_proj_dim=64, do_layer_norm_before=True,
+                  activation_function="relu", pad_token_id=0)
+    config = transformers.OPTConfig(**COMMON, **fields)
+    write("tiny-opt", config, fields, 18)
+
+
 MAKERS = {"bloom": bloom, "llama3": llama3, "linear_rope": linear_rope, "mistral": mistral,
-          "qwen2": qwen2, "qwen3": qwen3, "gpt_neox": gpt_neox}
+          "qwen2": qwen2, "qwen3": qwen3, "gpt_neox": gpt_neox, "opt": opt}
 
 
 def main():

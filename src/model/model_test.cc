@@ -112,7 +112,7 @@ INSTANTIATE_TEST_SUITE_P(Model, FloatModel,
                          testing::Values("tiny-llama-f32", "tiny-llama-f16", "tiny-llama-bf16",
                                          "tiny-llama-gguf", "tiny-llama3", "tiny-llama-linear-rope",
                                          "tiny-bloom", "tiny-bloom-gguf", "tiny-mistral",
-                                         "tiny-qwen2", "tiny-qwen3", "tiny-gpt-neox"));
+                                         "tiny-qwen2", "tiny-qwen3", "tiny-gpt-neox", "tiny-opt"));
 
 // Root mean square of the differences, as a share of that of the expected values.
 double RmsError(std::span<const float> found, std::span<const float> expected) {

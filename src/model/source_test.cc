@@ -69,7 +69,7 @@ TEST(ModelSource, RejectsBadConfigs) {
             "DIR/config.json: number of layers: expected 1 to 10000, found 0");
   EXPECT_EQ(OpenError([](Json& c) { c["model_type"] = "mamba"; }),
             "DIR/config.json: architecture 'mamba' is not supported; supported: bloom, "
-            "gpt_neox, llama, mistral, qwen2, qwen3");
+            "gpt_neox, llama, mistral, opt, qwen2, qwen3");
   EXPECT_EQ(OpenError([](Json& c) {
               c["rope_scaling"] = {{"rope_type", "yarn"}, {"factor", 4.0}};
             }),

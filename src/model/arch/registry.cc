@@ -12,6 +12,7 @@ extern const ArchSpec kBloomArch;
 extern const ArchSpec kGptNeoxArch;
 extern const ArchSpec kLlamaArch;
 extern const ArchSpec kMistralArch;
+extern const ArchSpec kOptArch;
 extern const ArchSpec kQwen2Arch;
 extern const ArchSpec kQwen3Arch;
 
@@ -22,6 +23,7 @@ const ArchSpec* const kArchs[] = {
     &kGptNeoxArch,  //
     &kLlamaArch,    //
     &kMistralArch,  //
+    &kOptArch,      //
     &kQwen2Arch,    //
     &kQwen3Arch,
 };
