@@ -40,7 +40,6 @@ struct ModelConfig {
   Activation activation = Activation::kSilu;
   bool gated_mlp = true;           // down(f(gate) * up), else down(f(up))
   bool parallel_residual = false;  // x + attention(norm(x)) + mlp(norm(x)): of the same x
-  double embedding_scale = 1;      // of the token embeddings
   int64_t rotary = 0;              // dims of a head that rotate, the first ones; 0: none
   double rope_theta = 0;
   RopeScaling rope_scaling;

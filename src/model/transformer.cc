@@ -258,9 +258,6 @@ void EmbedTokens(const ModelConfig& config, const Embedding& embedding, const Fo
                                                     static_cast<size_t>(config.hidden));
       DequantizeRange(*embedding.tokens, chunk.tokens[static_cast<size_t>(index)] * config.hidden,
                       hidden);
-      if (config.embedding_scale != 1) {
-        for (float& x : hidden) x *= static_cast<float>(config.embedding_scale);
-      }
       if (embedding.positions != nullptr) {
         const int64_t at = chunk.first_position + index + config.position_offset;
         FPTQ_CHECK(at < embedding.positions->shape[0]);
