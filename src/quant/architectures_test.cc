@@ -12,6 +12,7 @@
 #include "model/model.h"
 #include "quant/named_recipes.h"
 #include "quant/quantize.h"
+#include "quant/testing.h"
 
 namespace fptq {
 namespace {
@@ -31,27 +32,7 @@ void Quantize(const fs::path& source, const fs::path& output, QuantRecipe recipe
 }
 
 std::vector<float> Logits(const fs::path& path) {
-  ThreadPool pool(2);
-  const auto model = LoadModel(path, pool);
-  const auto tokens =
-      ReadJsonFile(kModels / "tiny-bloom/golden.json")["token_ids"].get<std::vector<int32_t>>();
-  const int64_t count = std::ssize(tokens);
-  KvCache cache(model->config(), model->kv_type(), /*slots=*/1, count, model->config().layers);
-  Activations act(model->config(), count, count);
-  const ForwardBatch batch{
-      .chunks = {{.slot = 0, .first_position = 0, .tokens = tokens, .logits = count}}};
-  Forward(*model, batch, cache, pool, act);
-  return {act.logits.data(), act.logits.data() + count * model->config().vocab};
-}
-
-// ||found - expected|| / ||expected||
-double RelativeError(std::span<const float> found, std::span<const float> expected) {
-  double error = 0, norm = 0;
-  for (size_t i = 0; i < expected.size(); ++i) {
-    error += std::pow(double{found[i]} - double{expected[i]}, 2);
-    norm += std::pow(double{expected[i]}, 2);
-  }
-  return std::sqrt(error / norm);
+  return GoldenLogits(path, kModels / "tiny-bloom");
 }
 
 // Names of the tensors, those of a quantized linear as its one ".weight".
@@ -92,35 +73,22 @@ INSTANTIATE_TEST_SUITE_P(Model, Architecture,
 // weights that they meet divided by it: the same function, with BLOOM's outliers in the
 // activations. F32, so that it is the same indeed.
 void PlantOutliers(float factor, const fs::path& to) {
-  const auto checkpoint = Checkpoint::Open(kModels / "tiny-bloom");
-  std::map<std::string, std::vector<float>> tensors;
-  std::vector<SafetensorsWriter::Tensor> layout;
-  for (const auto& [name, view] : checkpoint->tensors()) {
-    tensors[name].resize(static_cast<size_t>(view.ElementCount()));
-    DequantizeRange(view, 0, tensors[name]);
-    layout.push_back({name, DataType::kF32, view.shape});
-  }
-  for (int layer = 0; layer < 2; ++layer) {
-    const std::string prefix = fmt::format("transformer.h.{}.", layer);
-    const auto plant = [&](const std::string& norm, const std::string& linear) {
-      std::vector<float>& matrix = tensors.at(prefix + linear + ".weight");
-      std::vector<float>& weight = tensors.at(prefix + norm + ".weight");
-      for (const size_t channel : {size_t{5}, size_t{40}}) {
-        weight[channel] *= factor;
-        tensors.at(prefix + norm + ".bias")[channel] *= factor;
-        for (size_t i = channel; i < matrix.size(); i += weight.size()) matrix[i] /= factor;
-      }
-    };
-    plant("input_layernorm", "self_attention.query_key_value");
-    plant("post_attention_layernorm", "mlp.dense_h_to_4h");
-  }
-  fs::create_directory(to);
-  for (const char* name : {"config.json", "tokenizer.json", "tokenizer_config.json"}) {
-    fs::copy_file(kModels / "tiny-bloom" / name, to / name);
-  }
-  SafetensorsWriter writer(to / "model.safetensors", layout);
-  for (const auto& [name, values] : tensors) writer.Write(name, std::as_bytes(std::span(values)));
-  writer.Close();
+  CopyModel(kModels / "tiny-bloom", to, [&](Tensors& tensors) {
+    for (int layer = 0; layer < 2; ++layer) {
+      const std::string prefix = fmt::format("transformer.h.{}.", layer);
+      const auto plant = [&](const std::string& norm, const std::string& linear) {
+        std::vector<float>& matrix = tensors.at(prefix + linear + ".weight");
+        std::vector<float>& weight = tensors.at(prefix + norm + ".weight");
+        for (const size_t channel : {size_t{5}, size_t{40}}) {
+          weight[channel] *= factor;
+          tensors.at(prefix + norm + ".bias")[channel] *= factor;
+          for (size_t i = channel; i < matrix.size(); i += weight.size()) matrix[i] /= factor;
+        }
+      };
+      plant("input_layernorm", "self_attention.query_key_value");
+      plant("post_attention_layernorm", "mlp.dense_h_to_4h");
+    }
+  });
 }
 
 TEST(Bloom, KeepsItsLogitsUnderOutliersWhereStaticAndRtnLoseThem) {

@@ -13,6 +13,7 @@
 #include "io/packed_linear.h"
 #include "io/safetensors.h"
 #include "model/model.h"
+#include "quant/testing.h"
 
 namespace fptq {
 namespace {
@@ -39,34 +40,6 @@ QuantizeReport Quantize(const fs::path& source, const fs::path& output, const Qu
                             {});
 }
 
-std::vector<float> ReadFloats(const Checkpoint& checkpoint, const std::string& name) {
-  const TensorView& tensor = checkpoint.Get(name);
-  std::vector<float> values(static_cast<size_t>(tensor.ElementCount()));
-  DequantizeRange(tensor, 0, values);
-  return values;
-}
-
-// Copies a folder, its tensors changed by `change` and stored as F32.
-using Tensors = std::map<std::string, std::vector<float>>;
-void CopyModel(const fs::path& from, const fs::path& to,
-               const std::function<void(Tensors&)>& change) {
-  const auto checkpoint = Checkpoint::Open(from);
-  Tensors tensors;
-  std::vector<SafetensorsWriter::Tensor> layout;
-  for (const auto& [name, view] : checkpoint->tensors()) {
-    tensors[name] = ReadFloats(*checkpoint, name);
-    layout.push_back({name, DataType::kF32, view.shape});
-  }
-  change(tensors);
-  fs::create_directory(to);
-  for (const char* name : {"config.json", "tokenizer.json", "tokenizer_config.json"}) {
-    fs::copy_file(from / name, to / name);
-  }
-  SafetensorsWriter writer(to / "model.safetensors", layout);
-  for (const auto& [name, values] : tensors) writer.Write(name, std::as_bytes(std::span(values)));
-  writer.Close();
-}
-
 // Multiplies two channels of each norm by `factor` and divides the weights that they meet by it:
 // the same function, with outliers in the activations.
 void PlantOutliers(Tensors& tensors, float factor) {
@@ -88,27 +61,7 @@ void PlantOutliers(Tensors& tensors, float factor) {
 }
 
 std::vector<float> Logits(const fs::path& path) {
-  ThreadPool pool(2);
-  const auto model = LoadModel(path, pool);
-  const auto tokens =
-      ReadJsonFile(kModels / "tiny-llama-f32/golden.json")["token_ids"].get<std::vector<int32_t>>();
-  const int64_t count = std::ssize(tokens);
-  KvCache cache(model->config(), model->kv_type(), /*slots=*/1, count, model->config().layers);
-  Activations act(model->config(), count, count);
-  const ForwardBatch batch{
-      .chunks = {{.slot = 0, .first_position = 0, .tokens = tokens, .logits = count}}};
-  Forward(*model, batch, cache, pool, act);
-  return {act.logits.data(), act.logits.data() + count * model->config().vocab};
-}
-
-// ||found - expected|| / ||expected||
-double RelativeError(std::span<const float> found, std::span<const float> expected) {
-  double error = 0, norm = 0;
-  for (size_t i = 0; i < expected.size(); ++i) {
-    error += std::pow(double{found[i]} - double{expected[i]}, 2);
-    norm += std::pow(double{expected[i]}, 2);
-  }
-  return std::sqrt(error / norm);
+  return GoldenLogits(path, kModels / "tiny-llama-f32");
 }
 
 std::map<std::string, std::string> FilesOf(const fs::path& folder) {

@@ -1,0 +1,72 @@
+// What the tests of quantization share.
+#pragma once
+
+#include <cmath>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "io/checkpoint.h"
+#include "io/safetensors.h"
+#include "model/model.h"
+
+namespace fptq {
+
+inline std::vector<float> ReadFloats(const Checkpoint& checkpoint, const std::string& name) {
+  const TensorView& tensor = checkpoint.Get(name);
+  std::vector<float> values(static_cast<size_t>(tensor.ElementCount()));
+  DequantizeRange(tensor, 0, values);
+  return values;
+}
+
+// Copies a folder, its tensors changed by `change` and stored as F32.
+using Tensors = std::map<std::string, std::vector<float>>;
+inline void CopyModel(const std::filesystem::path& from, const std::filesystem::path& to,
+                      const std::function<void(Tensors&)>& change) {
+  const auto checkpoint = Checkpoint::Open(from);
+  Tensors tensors;
+  std::vector<SafetensorsWriter::Tensor> layout;
+  for (const auto& [name, view] : checkpoint->tensors()) {
+    tensors[name] = ReadFloats(*checkpoint, name);
+    layout.push_back({name, DataType::kF32, view.shape});
+  }
+  change(tensors);
+  std::filesystem::create_directory(to);
+  for (const char* name : {"config.json", "tokenizer.json", "tokenizer_config.json"}) {
+    std::filesystem::copy_file(from / name, to / name);
+  }
+  SafetensorsWriter writer(to / "model.safetensors", layout);
+  for (const auto& [name, values] : tensors) writer.Write(name, std::as_bytes(std::span(values)));
+  writer.Close();
+}
+
+// Logits of a model after each token of the prompt of the golden folder `golden`, [tokens, vocab].
+inline std::vector<float> GoldenLogits(const std::filesystem::path& model_path,
+                                       const std::filesystem::path& golden) {
+  ThreadPool pool(2);
+  const auto model = LoadModel(model_path, pool);
+  const auto tokens = ReadJsonFile(golden / "golden.json")["token_ids"].get<std::vector<int32_t>>();
+  const int64_t count = std::ssize(tokens);
+  KvCache cache(model->config(), model->kv_type(), /*slots=*/1, count, model->config().layers);
+  Activations act(model->config(), count, count);
+  const ForwardBatch batch{
+      .chunks = {{.slot = 0, .first_position = 0, .tokens = tokens, .logits = count}}};
+  Forward(*model, batch, cache, pool, act);
+  return {act.logits.data(), act.logits.data() + count * model->config().vocab};
+}
+
+// ||found - expected|| / ||expected||
+inline double RelativeError(std::span<const float> found, std::span<const float> expected) {
+  double error = 0, norm = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    error += std::pow(double{found[i]} - double{expected[i]}, 2);
+    norm += std::pow(double{expected[i]}, 2);
+  }
+  return std::sqrt(error / norm);
+}
+
+}  // namespace fptq
