@@ -198,6 +198,14 @@ ModelConfig LlamaConfigFromGguf(const JsonFields& fields, std::string_view arch)
   return config;
 }
 
+ModelConfig QwenConfigFromHf(const JsonFields& fields) {
+  ModelConfig config = LlamaConfigFromHf(fields);
+  if (fields.BoolOr("use_sliding_window", false)) {
+    ReadWindows(fields, fields.IntOr("max_window_layers", 28, 0, kMaxInt), config);
+  }
+  return config;
+}
+
 Json LlamaConfigToHf(const ModelConfig& config) {
   Json json = {
       {"hidden_act", "silu"},

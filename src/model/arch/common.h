@@ -42,6 +42,8 @@ void RequireBool(const JsonFields& fields, std::string_view field, bool expected
 // `arch` + ".".
 ModelConfig LlamaConfigFromHf(const JsonFields& fields);
 ModelConfig LlamaConfigFromGguf(const JsonFields& fields, std::string_view arch);
+// LlamaConfigFromHf, with the sliding window of Qwen2 and Qwen3.
+ModelConfig QwenConfigFromHf(const JsonFields& fields);
 Json LlamaConfigToHf(const ModelConfig& config);
 
 }  // namespace fptq

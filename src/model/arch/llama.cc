@@ -25,24 +25,12 @@ Json ConfigToHf(const ModelConfig& config) {
 }  // namespace
 
 extern const ArchSpec kLlamaArch;
-const ArchSpec kLlamaArch = {
-    .name = "llama",
-    .gguf_name = "llama",
-    .hf_class = "LlamaForCausalLM",
-    .embedding = llama_tensors::kEmbedding,
-    .positions = {},
-    .embedding_norm = {},
-    .final_norm = llama_tensors::kFinalNorm,
-    .head = llama_tensors::kHead,
-    .attn_norm = llama_tensors::kAttnNorm,
-    .mlp_norm = llama_tensors::kMlpNorm,
-    .q_norm = {},
-    .k_norm = {},
-    .linears = llama_tensors::kPairedLinears,
-    .equalization_groups = llama_tensors::kEqualizationGroups,
-    .config_from_hf = LlamaConfigFromHf,
-    .config_from_gguf = ConfigFromGguf,
-    .config_to_hf = ConfigToHf,
-};
+constinit const ArchSpec kLlamaArch = [] {
+  ArchSpec arch = llama_tensors::Relative("llama", "LlamaForCausalLM");
+  arch.linears = llama_tensors::kPairedLinears;
+  arch.config_from_gguf = ConfigFromGguf;
+  arch.config_to_hf = ConfigToHf;
+  return arch;
+}();
 
 }  // namespace fptq

@@ -1,4 +1,5 @@
-// The names that LLaMA's relatives give their tensors.
+// What LLaMA's relatives have in common: the names of their tensors, and the rest of their
+// ArchSpec.
 #pragma once
 
 #include <array>
@@ -55,5 +56,28 @@ inline constexpr EqualizationGroup kEqualizationGroups[] = {
     {ActSite::kAttnOut, Producer::kLinear, kVProj},
     {ActSite::kMlpMid, Producer::kLinear, kUpProj},  // silu(gate) * up is linear in up
 };
+
+// LLaMA's relatives, each of which replaces what it has otherwise.
+constexpr ArchSpec Relative(std::string_view name, std::string_view hf_class) {
+  return {
+      .name = name,
+      .gguf_name = name,
+      .hf_class = hf_class,
+      .embedding = kEmbedding,
+      .positions = {},
+      .embedding_norm = {},
+      .final_norm = kFinalNorm,
+      .head = kHead,
+      .attn_norm = kAttnNorm,
+      .mlp_norm = kMlpNorm,
+      .q_norm = {},
+      .k_norm = {},
+      .linears = kLinears,
+      .equalization_groups = kEqualizationGroups,
+      .config_from_hf = LlamaConfigFromHf,
+      .config_from_gguf = nullptr,
+      .config_to_hf = LlamaConfigToHf,
+  };
+}
 
 }  // namespace fptq::llama_tensors

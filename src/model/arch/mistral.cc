@@ -13,24 +13,12 @@ ModelConfig ConfigFromHf(const JsonFields& fields) {
 }  // namespace
 
 extern const ArchSpec kMistralArch;
-const ArchSpec kMistralArch = {
-    .name = "mistral",
-    .gguf_name = "",
-    .hf_class = "MistralForCausalLM",
-    .embedding = llama_tensors::kEmbedding,
-    .positions = {},
-    .embedding_norm = {},
-    .final_norm = llama_tensors::kFinalNorm,
-    .head = llama_tensors::kHead,
-    .attn_norm = llama_tensors::kAttnNorm,
-    .mlp_norm = llama_tensors::kMlpNorm,
-    .q_norm = {},
-    .k_norm = {},
-    .linears = llama_tensors::kLinears,
-    .equalization_groups = llama_tensors::kEqualizationGroups,
-    .config_from_hf = ConfigFromHf,
-    .config_from_gguf = nullptr,
-    .config_to_hf = nullptr,
-};
+constinit const ArchSpec kMistralArch = [] {
+  ArchSpec arch = llama_tensors::Relative("mistral", "MistralForCausalLM");
+  arch.gguf_name = "";
+  arch.config_from_hf = ConfigFromHf;
+  arch.config_to_hf = nullptr;
+  return arch;
+}();
 
 }  // namespace fptq
