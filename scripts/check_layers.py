@@ -18,6 +18,7 @@ from pathlib import Path
 LAYERS = [
     ["base"],
     ["kernels", "io", "text"],
+    ["machine"],
     ["model"],
     ["quant", "engine"],
     ["eval", "server"],

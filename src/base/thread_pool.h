@@ -61,7 +61,4 @@ class ThreadPool {
   std::unique_ptr<State> state_;
 };
 
-// The number of physical cores this process may run on (its affinity mask), at least 1.
-int PhysicalCores();
-
 }  // namespace fptq

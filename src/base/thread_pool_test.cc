@@ -114,10 +114,5 @@ TEST_P(ThreadPoolTest, RethrowsAndGoesOn) {
 
 INSTANTIATE_TEST_SUITE_P(Threads, ThreadPoolTest, testing::Values(1, 2, 3, 7));
 
-TEST(PhysicalCoresTest, IsPlausible) {
-  EXPECT_GE(PhysicalCores(), 1);
-  EXPECT_LE(PhysicalCores(), static_cast<int>(std::thread::hardware_concurrency()));
-}
-
 }  // namespace
 }  // namespace fptq

@@ -6,8 +6,8 @@
 #include <map>
 
 #include "base/error.h"
-#include "base/thread_pool.h"
 #include "cli/terminal.h"
+#include "machine/limits.h"
 
 namespace fptq {
 namespace {
@@ -46,7 +46,7 @@ CLI::Validator Between(int64_t min, int64_t max) {
 CLI::Validator Between(double min, double max) { return RangeValidator(min, max, "a number"); }
 
 void AddThreads(CLI::App& app, int& threads) {
-  threads = PhysicalCores();
+  threads = UsableCores();
   app.add_option("--threads", threads,
                  fmt::format("threads to compute with (default {}, the cores)", threads))
       ->check(Between(int64_t{1}, int64_t{1024}));

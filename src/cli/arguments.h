@@ -20,7 +20,7 @@ CLI::Validator Between(int64_t min, int64_t max);
 CLI::Validator Between(double min, double max);
 inline constexpr int64_t kAnyCount = 1'000'000'000'000;
 
-void AddThreads(CLI::App& app, int& threads);  // sets its default, the physical cores
+void AddThreads(CLI::App& app, int& threads);  // sets its default, UsableCores()
 
 // An option that takes int8 or f32; not set: what the model has by default.
 CLI::Option* AddKvType(CLI::App& app, const std::string& name, std::optional<KvType>& type,

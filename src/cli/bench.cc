@@ -12,6 +12,7 @@
 #include "cli/terminal.h"
 #include "engine/benchmark.h"
 #include "kernels/dispatch.h"
+#include "machine/limits.h"
 
 namespace fptq {
 namespace {
@@ -19,7 +20,7 @@ namespace {
 struct Options {
   std::string path;
   std::vector<int64_t> prompts = {512}, generated = {128}, depths = {0}, sequences = {1};
-  std::vector<int> threads = {PhysicalCores()};
+  std::vector<int> threads = {UsableCores()};
   int64_t repetitions = 5;
   bool json = false, csv = false, markdown = false, profile = false;
 };

@@ -4,12 +4,12 @@
 
 #include <algorithm>
 #include <array>
-#include <fstream>
 #include <string>
 
 #include "base/error.h"
 #include "base/output_folder.h"
 #include "kernels/kernels.h"
+#include "machine/limits.h"
 #include "quant/calibration_set.h"
 #include "quant/gptq.h"
 #include "quant/group_quant.h"
@@ -189,17 +189,6 @@ double TextSeconds(const Forecast& forecast, const Counts& c, const MachineSpeed
          static_cast<double>(c.tokens * c.config.vocab) / speed.sampled +
          layers * (AttentionSeconds(c, speed) +
                    2 * static_cast<double>(c.LayerWeights()) / speed.read_weights);
-}
-
-// Of /proc/meminfo; the most there can be where there is none.
-int64_t AvailableMemory() {
-  std::ifstream file("/proc/meminfo");
-  std::string name;
-  int64_t kilobytes = 0;
-  for (std::string unit; file >> name >> kilobytes; std::getline(file, unit)) {
-    if (name == "MemAvailable:") return kilobytes * 1024;
-  }
-  return INT64_MAX;
 }
 
 std::string Gigabytes(int64_t bytes) {
