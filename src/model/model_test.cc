@@ -263,6 +263,38 @@ INSTANTIATE_TEST_SUITE_P(Model, Invariance,
                                          "tiny-llama-gguf", "tiny-bloom", "tiny-mistral",
                                          "tiny-qwen3"));
 
+// What a faulty scheduler would do: it must not end in memory of others, or in a race.
+TEST(ForwardDeathTest, RejectsBatchesThatItsBuffersDoNotHold) {
+  const auto model = Load("tiny-llama-w4a8");
+  ThreadPool pool(1);
+  KvCache cache(model->config(), KvType::kI8, /*slots=*/2, /*capacity=*/8, model->config().layers);
+  Activations act(model->config(), /*max_rows=*/6, /*max_logits_rows=*/2);
+  const std::vector<int32_t> tokens = {1, 2, 3, 4};
+  const auto run = [&](std::vector<BatchChunk> chunks) {
+    Forward(*model, {.chunks = std::move(chunks)}, cache, pool, act);
+  };
+  run({{.slot = 0, .first_position = 4, .tokens = tokens, .logits = 1},
+       {.slot = 1, .first_position = 6, .tokens = std::span(tokens).first(2), .logits = 1}});
+  EXPECT_DEATH(run({{.slot = 0, .first_position = 5, .tokens = tokens}}), "check failed");
+  EXPECT_DEATH(run({{.slot = 0, .first_position = INT64_MAX, .tokens = tokens}}), "check failed");
+  EXPECT_DEATH(run({{.slot = 0, .first_position = -1, .tokens = tokens}}), "check failed");
+  EXPECT_DEATH(run({{.slot = 2, .first_position = 0, .tokens = tokens}}), "check failed");
+  EXPECT_DEATH(run({{.slot = -1, .first_position = 0, .tokens = tokens}}), "check failed");
+  EXPECT_DEATH(run({{.slot = 0, .first_position = 0, .tokens = {}}}), "check failed");
+  EXPECT_DEATH(run({{.slot = 0, .first_position = 0, .tokens = tokens},
+                    {.slot = 1, .first_position = 0, .tokens = tokens}}),
+               "check failed");  // more rows than there are
+  EXPECT_DEATH(run({{.slot = 1, .first_position = 0, .tokens = std::span(tokens).first(1)},
+                    {.slot = 0, .first_position = 0, .tokens = std::span(tokens).first(1)},
+                    {.slot = 1, .first_position = 1, .tokens = std::span(tokens).last(1)}}),
+               "check failed");
+  EXPECT_DEATH(run({{.slot = 0, .first_position = 0, .tokens = tokens, .logits = 3}}),
+               "check failed");
+  EXPECT_DEATH(
+      run({{.slot = 0, .first_position = 0, .tokens = std::span(tokens).first(1), .logits = 2}}),
+      "check failed");
+}
+
 TEST(CheckTokens, RejectsIdsOutsideTheVocabulary) {
   ModelConfig config;
   config.vocab = 10;

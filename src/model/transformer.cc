@@ -218,6 +218,21 @@ void MlpInput(const ModelConfig& config, const Linear& down, int64_t rows, Threa
   });
 }
 
+// What whoever makes a batch promises: whoever breaks it would write beyond a buffer, or two
+// threads the same positions.
+void ValidateBatch(const ForwardBatch& batch, const KvCache& cache, const Activations& act) {
+  FPTQ_CHECK(batch.rows() <= act.max_rows);
+  for (auto chunk = batch.chunks.begin(); chunk != batch.chunks.end(); ++chunk) {
+    const int64_t rows = std::ssize(chunk->tokens);
+    FPTQ_CHECK(rows > 0);
+    FPTQ_CHECK(chunk->logits >= 0 && chunk->logits <= rows);
+    FPTQ_CHECK(chunk->slot >= 0 && chunk->slot < cache.slots());
+    FPTQ_CHECK(chunk->first_position >= 0 && chunk->first_position <= cache.capacity() - rows);
+    const auto same_slot = [&](const BatchChunk& other) { return other.slot == chunk->slot; };
+    FPTQ_CHECK(std::none_of(batch.chunks.begin(), chunk, same_slot));
+  }
+}
+
 }  // namespace
 
 int64_t ForwardBatch::rows() const {
@@ -291,6 +306,7 @@ void PrepareRope(const ModelConfig& config, const ForwardBatch& batch, Activatio
 void ForwardLayer(const ModelConfig& config, const LayerWeights& weights, int64_t layer,
                   const ForwardBatch& batch, KvCache& cache, int64_t cache_layer, ThreadPool& pool,
                   Activations& act, ActivationObserver* observer) {
+  ValidateBatch(batch, cache, act);
   const int64_t rows = batch.rows();
   const auto enter = [&](ActSite site) -> const Linear& {
     act.input.saturation = act.saturation == nullptr ? nullptr : &act.saturation->at(layer, site);

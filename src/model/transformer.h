@@ -17,7 +17,7 @@
 
 namespace fptq {
 
-// Consecutive positions of one sequence: a chunk of a prompt, or one decode step.
+// Consecutive positions of one sequence: a chunk of a prompt, or one decode step. At least one.
 struct BatchChunk {
   int64_t slot = 0;            // of the KV cache
   int64_t first_position = 0;  // all earlier positions are in the cache
