@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "cli/arguments.h"
+#include "cli/load.h"
 #include "cli/progress_bar.h"
 #include "cli/subcommands.h"
 #include "cli/terminal.h"
@@ -126,7 +127,7 @@ Json MeasureCases(const std::vector<BenchmarkCase>& cases, const Options& option
     const MachinePeaks peaks = MeasurePeaks(pool);
     if (model == nullptr) {
       const auto start = std::chrono::steady_clock::now();
-      model = LoadModel(options.path, pool);
+      model = LoadModelAndWarn(options.path, pool);
       load_seconds =
           std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     }

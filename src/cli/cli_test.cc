@@ -171,6 +171,32 @@ TEST(Cli, InspectNamesWhatIsNotSupported) {
   }
 }
 
+// Each subcommand that opens a model says, on a line of its own and once, what is odd about it.
+TEST(Cli, WarnsOnce) {
+  const TempFolder folder;
+  std::filesystem::copy(Tiny("tiny-llama-f32"), folder / "model");
+  Json config = ReadJsonFile(folder / "model/config.json");
+  config["tie_word_embeddings"] = false;
+  folder.Write("model/config.json", config.dump());
+  const std::string model = folder / "model";
+  const auto text = folder.Write("text", "The quick brown fox jumps over the lazy dog.");
+  const std::vector<std::vector<std::string>> commands = {
+      {"inspect", model},
+      {"run", model, "-p", "a", "-n", "1"},
+      {"perplexity", model, "--text", text},
+      {"plan", model, "--calibration", "random", "--calibration-tokens", "64"},
+      {"quantize", model, "-o", folder / "out", "--calibration", "random", "--calibration-tokens",
+       "64", "--rounding", "rtn"}};
+  for (const std::vector<std::string>& command : commands) {
+    const std::string err = Succeed(command).err;
+    const std::string warning =
+        fmt::format("fptq: warning: {}: there is no tensor 'lm_head.weight'", model);
+    const size_t at = err.find(warning);
+    EXPECT_TRUE(at == 0 || (at < err.size() && err[at - 1] == '\n')) << command[0] << ": " << err;
+    EXPECT_EQ(err.find(warning, at + 1), std::string::npos) << command[0] << ": " << err;
+  }
+}
+
 TEST(Cli, PlanHasARowASite) {
   const TempFolder folder;
   const Result plan = Succeed({"plan", Tiny("tiny-llama-f32"), "--calibration-tokens", "512"});

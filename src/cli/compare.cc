@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "cli/arguments.h"
 #include "cli/interrupt.h"
+#include "cli/load.h"
 #include "cli/progress_bar.h"
 #include "cli/subcommands.h"
 #include "cli/terminal.h"
@@ -140,6 +141,7 @@ Row RunRecipe(const Arguments& args, const std::string& recipe, const fs::path& 
   const QuantizeReport report =
       QuantizeCheckpoint(args.source, folder, LoadRecipe(recipe, "--recipes"),
                          {.replace = true, .restart = true}, pool, progress);
+  NoteWarnings(report.warnings);
   Row row;
   row.cells = {{"recipe", recipe},
                {"bits", fmt::format("{:.2f}", report.BitsPerWeight())},
@@ -148,7 +150,7 @@ Row RunRecipe(const Arguments& args, const std::string& recipe, const fs::path& 
               {"settings", RecipeToJson(LoadRecipe(recipe, "--recipes"))},
               {"bits_per_weight", report.BitsPerWeight()},
               {"seconds", report.seconds}};
-  Measure(args, metrics, *LoadModel(folder, pool), &reference, pool, progress, row);
+  Measure(args, metrics, *LoadModelAndWarn(folder.string(), pool), &reference, pool, progress, row);
   return row;
 }
 
@@ -189,7 +191,7 @@ int RunCompare(int argc, char** argv) {
   if (!Parse(argc, argv, args)) return 0;
   for (const std::string& recipe : args.recipes) LoadRecipe(recipe, "--recipes");
   ThreadPool pool(args.threads);
-  const auto reference = LoadModel(args.source, pool);
+  const auto reference = LoadModelAndWarn(args.source, pool);
   const Metrics metrics = ReadMetrics(args, reference->tokenizer);
   const fs::path output = args.output;
   fs::create_directories(output);

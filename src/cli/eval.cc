@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "cli/arguments.h"
+#include "cli/load.h"
 #include "cli/progress_bar.h"
 #include "cli/subcommands.h"
 #include "cli/terminal.h"
@@ -97,7 +98,7 @@ std::vector<TaskRun> ReadTasks(const Arguments& args) {
 // Runs all tasks on a model and tells the speed.
 void Run(const std::string& path, std::optional<KvType> kv, std::vector<TaskRun>& runs,
          std::vector<LogLikelihood> TaskRun::*answers, ThreadPool& pool) {
-  const auto model = LoadModel(path, pool);
+  const auto model = LoadModelAndWarn(path, pool);
   const auto start = std::chrono::steady_clock::now();
   size_t requests = 0;
   {

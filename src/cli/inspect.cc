@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cli/arguments.h"
+#include "cli/load.h"
 #include "cli/subcommands.h"
 #include "cli/terminal.h"
 #include "model/source.h"
@@ -203,7 +204,7 @@ int RunInspect(int argc, char** argv) {
   app.add_flag("--json", json, "print one JSON object");
   if (!ParseArguments(app, argc, argv)) return 0;
 
-  const Json description = Describe(ModelSource::Open(path), path);
+  const Json description = Describe(OpenSourceAndWarn(path), path);
   if (json) {
     Print(description.dump(2) + "\n");
   } else {

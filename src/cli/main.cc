@@ -63,11 +63,8 @@ int Dispatch(int argc, char** argv) {
   throw Error("expected a subcommand ({}), found '{}'; see fptq --help", names, name);
 }
 
-int Fail(std::string message) {
-  for (char& c : message) {
-    if (c == '\n' || c == '\r') c = ' ';  // one line, whatever a file name or a flag has in it
-  }
-  fmt::print(stderr, "fptq: error: {}\n", message);
+int Fail(std::string_view message) {
+  fmt::print(stderr, "fptq: error: {}\n", OneLine(message));
   return 1;
 }
 

@@ -11,6 +11,7 @@
 #include "base/atomic_write.h"
 #include "base/error.h"
 #include "cli/arguments.h"
+#include "cli/load.h"
 #include "cli/progress_bar.h"
 #include "cli/subcommands.h"
 #include "cli/terminal.h"
@@ -88,7 +89,8 @@ Divergence MeasureAgainst(const Arguments& args, const Model& model,
                           std::span<const int32_t> tokens, int64_t context, Saturation* saturation,
                           ThreadPool& pool) {
   std::shared_ptr<const Model> other;  // unless it is the same one, for --against-kv
-  if (!std::filesystem::equivalent(args.path, args.against)) other = LoadModel(args.against, pool);
+  if (!std::filesystem::equivalent(args.path, args.against))
+    other = LoadModelAndWarn(args.against, pool);
   const Model& reference = other ? *other : model;
   const auto prefix = TextPrefix(model.tokenizer);
   if (TextPrefix(reference.tokenizer) != prefix ||
@@ -231,7 +233,7 @@ int RunPerplexity(int argc, char** argv) {
   Arguments args;
   if (!Parse(argc, argv, args)) return 0;
   ThreadPool pool(args.threads);
-  const auto model = LoadModel(args.path, pool);
+  const auto model = LoadModelAndWarn(args.path, pool);
   const auto tokens = ReadTokens(model->tokenizer, args.text, args.limit);
   const int64_t context = ChooseContext(args.context, kDefaultContext, model->config());
   std::optional<Saturation> counts;

@@ -50,12 +50,13 @@ int RunPlan(int argc, char** argv) {
 
   const QuantRecipe recipe = recipe_options.Recipe();
   ThreadPool pool(threads);
-  std::vector<SitePolicy> sites;
+  QuantizationPlan plan;
   {
     ProgressBar bar;
-    sites = PlanCheckpoint(source, recipe, pool, bar.AsProgress());
+    plan = PlanCheckpoint(source, recipe, pool, bar.AsProgress());
   }
-  PrintTable(PolicyRows(sites), "rlrlrrl");
+  NoteWarnings(plan.warnings);
+  PrintTable(PolicyRows(plan.sites), "rlrlrrl");
   return 0;
 }
 

@@ -19,8 +19,10 @@ namespace {
 // What this will take; Error if the machine does not have it, unless `ignore_limits`.
 void PrintForecast(const std::string& source, const std::string& output, const QuantRecipe& recipe,
                    bool ignore_limits, ThreadPool& pool) {
-  const Forecast forecast = ForecastQuantization(OpenFloatSource(source, recipe), recipe,
-                                                 pool.threads(), MeasureSpeed(pool));
+  const ModelSource opened = OpenFloatSource(source, recipe);
+  NoteWarnings(opened.warnings());
+  const Forecast forecast =
+      ForecastQuantization(opened, recipe, pool.threads(), MeasureSpeed(pool));
   Print(fmt::format("forecast {}, {} of memory, {} of disk of which {} stay\n",
                     FormatSeconds(forecast.seconds), FormatBytes(forecast.memory_bytes),
                     FormatBytes(forecast.disk_bytes), FormatBytes(forecast.output_bytes)));
@@ -28,6 +30,7 @@ void PrintForecast(const std::string& source, const std::string& output, const Q
 }
 
 void PrintSummary(const QuantizeReport& report, const std::string& output) {
+  NoteWarnings(report.warnings);
   if (report.resumed_layers > 0) {
     Print(fmt::format("resumed  after {} layers\n", report.resumed_layers));
   }

@@ -6,6 +6,7 @@
 #include "base/atomic_write.h"
 #include "base/error.h"
 #include "cli/arguments.h"
+#include "cli/load.h"
 #include "cli/progress_bar.h"
 #include "cli/report_page.h"
 #include "cli/subcommands.h"
@@ -71,7 +72,8 @@ Json DescribeQuality(const Divergence& found, int64_t tokens, const std::string&
 
 void Measure(const Arguments& args, ThreadPool& pool, Json& report) {
   constexpr int64_t kSensitivityContext = 256;
-  const auto model = LoadModel(args.model, pool), source = LoadModel(args.source, pool);
+  const auto model = LoadModelAndWarn(args.model, pool),
+             source = LoadModelAndWarn(args.source, pool);
   const std::vector<int32_t> tokens = ReadTokens(model->tokenizer, args.text);
   const std::vector<int32_t> prefix = TextPrefix(model->tokenizer);
   ProgressBar bar;

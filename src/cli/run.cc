@@ -11,6 +11,7 @@
 #include "cli/chat.h"
 #include "cli/generate.h"
 #include "cli/interrupt.h"
+#include "cli/load.h"
 #include "cli/subcommands.h"
 
 namespace fptq {
@@ -92,7 +93,7 @@ int RunRun(int argc, char** argv) {
   options.generate.sampling.seed = options.seed ? *options.seed : std::random_device()();
 
   ThreadPool pool(options.threads);
-  const auto model = LoadModel(options.path, pool);
+  const auto model = LoadModelAndWarn(options.path, pool);
   Engine engine(model, pool, ChooseContext(options.context, kDefaultContext, model->config()));
   if (!options.chat) return Complete(engine, options);
   const ChatTemplate chat_template =

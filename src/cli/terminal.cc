@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <set>
 
 #include "base/error.h"
 
@@ -34,6 +35,20 @@ void Print(std::string_view text) {
 }
 
 void Note(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stderr); }
+
+void NoteWarnings(const std::vector<std::string>& warnings) {
+  static std::set<std::string> noted;
+  for (const std::string& warning : warnings) {
+    if (noted.insert(warning).second) Note(fmt::format("fptq: warning: {}\n", OneLine(warning)));
+  }
+}
+
+std::string OneLine(std::string_view text) {
+  std::string line(text);
+  std::ranges::replace_if(
+      line, [](char c) { return c == '\n' || c == '\r'; }, ' ');
+  return line;
+}
 
 void PrintTable(const std::vector<std::vector<std::string>>& rows, std::string_view alignment) {
   std::vector<int64_t> widths(alignment.size());

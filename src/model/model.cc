@@ -305,14 +305,15 @@ std::shared_ptr<const Model> LoadModel(const std::filesystem::path& path, Thread
   Norm final_norm = source.ReadNorm(source.arch().final_norm);
   Linear head = Head(source, source.quantized() || form == FloatForm::kInt8, memory, pool);
   source.checkpoint().ReleasePages();
-  return std::make_shared<const Model>(
-      Model{.source = std::move(source),
-            .memory = std::move(memory),
-            .layers = std::move(layers),
-            .final_norm = std::move(final_norm),
-            .head = std::move(head),
-            .tokenizer = Tokenizer(files),
-            .chat_template_jinja = std::move(files.chat_template)});
+  std::vector<std::string> warnings = WarningsOf(source, files);
+  return std::make_shared<const Model>(Model{.source = std::move(source),
+                                             .memory = std::move(memory),
+                                             .layers = std::move(layers),
+                                             .final_norm = std::move(final_norm),
+                                             .head = std::move(head),
+                                             .tokenizer = Tokenizer(files),
+                                             .chat_template_jinja = std::move(files.chat_template),
+                                             .warnings = std::move(warnings)});
 }
 
 void Forward(const Model& model, const ForwardBatch& batch, KvCache& cache, ThreadPool& pool,

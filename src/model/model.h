@@ -21,6 +21,8 @@ struct Model {
   Linear head;
   Tokenizer tokenizer;
   std::string chat_template_jinja;  // empty if the model has none
+  // WarningsOf the source and its tokenizer, and what loading adds.
+  std::vector<std::string> warnings;
 
   const ModelConfig& config() const { return source.config(); }
   bool quantized() const { return source.quantized(); }

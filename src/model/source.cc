@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -95,6 +96,10 @@ ModelConfig GgufConfig(const Checkpoint& checkpoint) {
   return config;
 }
 
+bool SameContent(const TensorView& a, const TensorView& b) {
+  return a.type == b.type && a.shape == b.shape && std::ranges::equal(a.bytes, b.bytes);
+}
+
 // The row of a GGUF file that holds our output channel `channel`.
 int64_t GgufRow(const LinearSpec& spec, const ModelConfig& config, int64_t channel) {
   if (spec.row_order != RowOrder::kGgufRotaryPairs) return channel;
@@ -133,12 +138,35 @@ ModelSource ModelSource::Open(const std::filesystem::path& path) {
   }
   source.embedding_.tokens = &checkpoint.Get(source.Name(arch.embedding) + ".weight");
   source.config_.dtype = StorageType(source.embedding_.tokens->type);
+  source.DecideHead();
   source.CheckTensors();
   if (!arch.positions.empty()) {
     source.embedding_.positions = &checkpoint.Get(source.Name(arch.positions) + ".weight");
   }
   source.embedding_.norm = source.ReadNorm(arch.embedding_norm);
   return source;
+}
+
+// The tensors say whether the head is the embedding; where tie_word_embeddings says otherwise, as
+// it does in many a folder, a warning.
+void ModelSource::DecideHead() {
+  const std::string name = Name(arch().head) + ".weight";
+  const std::string folder = checkpoint_->path().string();
+  if (!checkpoint_->Contains(name)) {
+    if (!config_.tied_head) {
+      warnings_.push_back(
+          fmt::format("{}: there is no tensor '{}' though config.json does not tie it to the "
+                      "embedding; the embedding takes its place",
+                      folder, name));
+    }
+    config_.tied_head = true;
+  } else if (config_.tied_head && !SameContent(checkpoint_->Get(name), *embedding_.tokens)) {
+    warnings_.push_back(
+        fmt::format("{}: tensor '{}' is not the embedding though config.json says that they are "
+                    "tied; it is used as it is",
+                    folder, name));
+    config_.tied_head = false;
+  }
 }
 
 void ModelSource::CheckTensors() const {
@@ -174,7 +202,11 @@ void ModelSource::CheckNorm(const TensorNames& module, int64_t layer, int64_t si
 }
 
 Json ModelSource::HfConfig() const {
-  if (!IsGguf(*checkpoint_)) return checkpoint_->metadata();
+  if (!IsGguf(*checkpoint_)) {
+    Json json = checkpoint_->metadata();
+    json["tie_word_embeddings"] = config_.tied_head;
+    return json;
+  }
   Json json = {
       {"architectures", {arch().hf_class}},       {"model_type", arch().name},
       {"torch_dtype", TorchName(config_.dtype)},  {"vocab_size", config_.vocab},
@@ -292,6 +324,12 @@ std::vector<OuterTensor> ModelSource::OuterTensors() const {
 
 const TensorView& ModelSource::head() const {
   return config_.tied_head ? *embedding_.tokens : checkpoint_->Get(Name(arch().head) + ".weight");
+}
+
+std::vector<std::string> WarningsOf(const ModelSource& source, const TokenizerFiles& tokenizer) {
+  std::vector<std::string> warnings = source.warnings();
+  warnings.insert(warnings.end(), tokenizer.warnings.begin(), tokenizer.warnings.end());
+  return warnings;
 }
 
 }  // namespace fptq

@@ -61,6 +61,9 @@ class ModelSource {
   const Checkpoint& checkpoint() const { return *checkpoint_; }
   const ModelConfig& config() const { return config_; }
   const ArchSpec& arch() const { return *config_.arch; }
+  // What a user should know of the files though they can be used: a sentence each, which names the
+  // file. The caller shows them; what LoadTokenizer finds is in its result.
+  const std::vector<std::string>& warnings() const { return warnings_; }
   // Compressed-tensors: not all linears are float.
   bool quantized() const { return quantization_.has_value(); }
   const std::optional<CompressedTensorsConfig>& quantization() const { return quantization_; }
@@ -87,6 +90,7 @@ class ModelSource {
  private:
   SourceLinear ReadLinear(const LinearSpec& spec, int64_t layer) const;
   void CheckTensors() const;
+  void DecideHead();
   void CheckNorm(const TensorNames& module, int64_t layer, int64_t size) const;
 
   std::shared_ptr<const Checkpoint> checkpoint_;
@@ -96,6 +100,10 @@ class ModelSource {
   std::string_view absent_prefix_;
   Embedding embedding_;
   std::optional<CompressedTensorsConfig> quantization_;
+  std::vector<std::string> warnings_;
 };
+
+// Those of both.
+std::vector<std::string> WarningsOf(const ModelSource& source, const TokenizerFiles& tokenizer);
 
 }  // namespace fptq

@@ -2,10 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <functional>
 
 #include "base/json.h"
 #include "base/test_util.h"
+#include "model/testing.h"
 
 namespace fptq {
 namespace {
@@ -91,10 +93,46 @@ TEST(ModelSource, RejectsConfigsThatDoNotFitTheTensors) {
             std::string::npos);
   EXPECT_NE(OpenError([](Json& c) { c["hidden_size"] = -64; }).find("hidden_size"),
             std::string::npos);
-  EXPECT_NE(OpenError([](Json& c) { c["tie_word_embeddings"] = false; }).find("lm_head.weight"),
-            std::string::npos);
   EXPECT_NE(OpenError([](Json& c) { c.erase("hidden_size"); }).find("hidden_size"),
             std::string::npos);
+}
+
+// The tensors count, not what config.json says of them; what is written says what is.
+TEST(ModelSource, TensorsSayWhetherTheHeadIsTied) {
+  const auto open = [](bool tied, float factor) {  // factor 0: no lm_head
+    const TempFolder folder;
+    EditModel(kTiny, folder.path(), [&](EditableModel& model) {
+      model.config["tie_word_embeddings"] = tied;
+      if (factor == 0) return;
+      EditableModel::Tensor head = model.tensors["model.embed_tokens.weight"];
+      std::vector<float> values(head.bytes.size() / 4);
+      std::memcpy(values.data(), head.bytes.data(), head.bytes.size());
+      for (float& value : values) value *= factor;
+      model.Set("lm_head.weight", DataType::kF32, head.shape, std::as_bytes(std::span(values)));
+    });
+    return ModelSource::Open(folder.path());
+  };
+  const auto warning = [](const ModelSource& source) {
+    EXPECT_LE(source.warnings().size(), 1u);
+    return source.warnings().empty() ? "" : source.warnings()[0];
+  };
+  struct Case {
+    bool says_tied;
+    float factor;
+    bool tied;
+    std::string_view warning;
+  };
+  for (const Case& c :
+       {Case{true, 0, true, ""}, Case{true, 1, true, ""},
+        Case{true, -1, false, "'lm_head.weight' is not the embedding"}, Case{false, -1, false, ""},
+        Case{false, 1, false, ""}, Case{false, 0, true, "there is no tensor 'lm_head.weight'"}}) {
+    SCOPED_TRACE(fmt::format("says {}, lm_head {}", c.says_tied, c.factor));
+    const ModelSource source = open(c.says_tied, c.factor);
+    EXPECT_EQ(source.config().tied_head, c.tied);
+    EXPECT_EQ(source.HfConfig()["tie_word_embeddings"], c.tied);
+    EXPECT_EQ(warning(source).empty(), c.warning.empty());
+    EXPECT_NE(warning(source).find(c.warning), std::string::npos) << warning(source);
+  }
 }
 
 TEST(ModelSource, NamesTheTensorWithNan) {

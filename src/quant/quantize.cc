@@ -202,6 +202,7 @@ QuantizeReport QuantizeCheckpoint(const fs::path& source_path, const fs::path& o
   folder.Keep();
 
   QuantizeReport report;
+  report.warnings = WarningsOf(source, tokenizer);
   report.source_bytes = source.checkpoint().TensorBytes();
   report.resumed_layers = std::ssize(state.layers());
   {
@@ -223,17 +224,19 @@ QuantizeReport QuantizeCheckpoint(const fs::path& source_path, const fs::path& o
   return report;
 }
 
-std::vector<SitePolicy> PlanCheckpoint(const fs::path& source_path, const QuantRecipe& recipe,
-                                       ThreadPool& pool, const Progress& progress) {
+QuantizationPlan PlanCheckpoint(const fs::path& source_path, const QuantRecipe& recipe,
+                                ThreadPool& pool, const Progress& progress) {
   const ModelSource source = OpenFloatSource(source_path, recipe);
-  const CalibrationSet calibration = MakeCalibrationSet(
-      recipe, source, Tokenizer(source.LoadTokenizer()), /*scratch=*/{}, pool, progress);
+  const TokenizerFiles tokenizer = source.LoadTokenizer();
+  const CalibrationSet calibration = MakeCalibrationSet(recipe, source, Tokenizer(tokenizer),
+                                                        /*scratch=*/{}, pool, progress);
   HiddenStates hidden(source, calibration, /*memory=*/{}, pool);
-  std::vector<SitePolicy> sites;
-  ForEachLayer(
-      source, calibration, recipe, /*first_layer=*/0, hidden, pool, progress,
-      [&](EqualizedLayer& layer) { std::ranges::copy(layer.policy, std::back_inserter(sites)); });
-  return sites;
+  QuantizationPlan plan = {.sites = {}, .warnings = WarningsOf(source, tokenizer)};
+  ForEachLayer(source, calibration, recipe, /*first_layer=*/0, hidden, pool, progress,
+               [&](EqualizedLayer& layer) {
+                 std::ranges::copy(layer.policy, std::back_inserter(plan.sites));
+               });
+  return plan;
 }
 
 }  // namespace fptq

@@ -31,9 +31,13 @@ QuantizeReport QuantizeCheckpoint(const std::filesystem::path& source,
                                   const QuantizeOptions& options, ThreadPool& pool,
                                   const Progress& progress);
 
-// The decisions that QuantizeCheckpoint would take, by layer and site; writes nothing.
-std::vector<SitePolicy> PlanCheckpoint(const std::filesystem::path& source,
-                                       const QuantRecipe& recipe, ThreadPool& pool,
-                                       const Progress& progress);
+struct QuantizationPlan {
+  std::vector<SitePolicy> sites;      // by layer and site
+  std::vector<std::string> warnings;  // as in QuantizeReport
+};
+
+// What QuantizeCheckpoint would decide; writes nothing.
+QuantizationPlan PlanCheckpoint(const std::filesystem::path& source, const QuantRecipe& recipe,
+                                ThreadPool& pool, const Progress& progress);
 
 }  // namespace fptq

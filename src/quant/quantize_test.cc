@@ -177,7 +177,7 @@ TEST(PlanCheckpoint, IsWhatQuantizingDecides) {
   QuantRecipe recipe = Recipe();
   recipe.v0 = 3;  // so that all schemes occur
   recipe.v1 = 8;
-  const std::vector<SitePolicy> plan = PlanCheckpoint(source, recipe, pool, {});
+  const std::vector<SitePolicy> plan = PlanCheckpoint(source, recipe, pool, {}).sites;
   const QuantizeReport report = Quantize(source, folder / "out", recipe);
   ASSERT_EQ(plan.size(), report.sites.size());
   ASSERT_EQ(plan.size(), 2u * kActSites);

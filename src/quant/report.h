@@ -28,6 +28,7 @@ struct QuantizeReport {
   int64_t linear_bytes = 0;    // their bytes, scales included
   std::vector<SitePolicy> sites;
   std::vector<LinearReport> linears;
+  std::vector<std::string> warnings;  // as Model::warnings; those of the run, too
 
   double BitsPerWeight() const;                         // of the quantized linears, scales included
   std::map<std::string, int64_t> CountChoices() const;  // sites by ActChoiceName

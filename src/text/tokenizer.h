@@ -21,6 +21,7 @@ struct TokenizerFiles {
   Json tokenizer_config;      // tokenizer_config.json, an empty object if there is none
   std::string chat_template;  // Jinja text from chat_template.jinja or tokenizer_config.json; empty
                               // if there is none
+  std::vector<std::string> warnings;  // as Model::warnings
 };
 
 // From a Hugging Face folder: tokenizer.json or, where there is none, one made from tokenizer.model
