@@ -328,6 +328,7 @@ const KernelTable kAvx2Kernels = {
     .quantize_row = QuantizeRow,
     .fit_int4 = FitInt4,
     .rope = Rope,
+    .rotate = Rotate,
     .append_kv_i8 = AppendKvI8,
     .append_kv_f32 = AppendKvF32,
     .attention_i8 = AttentionI8,

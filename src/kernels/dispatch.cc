@@ -67,6 +67,7 @@ void InheritAll(KernelTable& table, const KernelTable& next) {
   Inherit(table.quantize_row, next.quantize_row);
   Inherit(table.fit_int4, next.fit_int4);
   Inherit(table.rope, next.rope);
+  Inherit(table.rotate, next.rotate);
   Inherit(table.append_kv_i8, next.append_kv_i8);
   Inherit(table.append_kv_f32, next.append_kv_f32);
   Inherit(table.attention_i8, next.attention_i8);

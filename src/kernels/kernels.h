@@ -156,6 +156,16 @@ struct RopeArgs {
   const float* sin;  // [rotary / 2]
 };
 
+// x H in place, row by row: H is block-diagonal of normalized Walsh-Hadamard matrices, as large as
+// the largest power of two that divides n. It spreads outlying channels, so that 8 bits serve a row
+// better. H is symmetric and its own inverse: (x H) . (w H) = x . w. First x[i] * (1 /
+// sqrt(block)), then sums and differences of elements that lie 1, 2, 4, ... apart.
+struct RotateArgs {
+  float* x;  // [rows, n]
+  int64_t rows;
+  int64_t n;
+};
+
 // --- KV cache and attention --------------------------------------------------------------------
 // The cache of one sequence, layer and KV head; block b holds positions b * kKvBlock ... + kKvBlock
 // - 1. `dim` is the head_dim rounded up to a multiple of 16 (the rest is zero).
@@ -260,6 +270,7 @@ struct KernelTable {
   void (*quantize_row)(const QuantizeRowArgs&);
   void (*fit_int4)(const FitInt4Args&);
   void (*rope)(const RopeArgs&);
+  void (*rotate)(const RotateArgs&);
   void (*append_kv_i8)(const AppendKvArgs<KvI8>&);
   void (*append_kv_f32)(const AppendKvArgs<KvF32>&);
   void (*attention_i8)(const AttentionArgs<KvI8>&);

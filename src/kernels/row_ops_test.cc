@@ -63,6 +63,53 @@ TEST(RmsNorm, ScalarIsTheFormula) {
   }
 }
 
+TEST(Rotate, AllTablesGiveTheBitsOfScalar) {
+  std::mt19937 rng(11);
+  for (const int64_t n : {1, 2, 6, 8, 12, 15, 16, 32, 48, 64, 80, 96, 128, 576, 1001, 2048}) {
+    const int64_t rows = 3;
+    std::vector<float> expected = WithCorners(rng, rows * n);
+    expected.push_back(7.0f);  // one more, to see writes beyond the end
+    const std::vector<float> x = expected;
+    Scalar().rotate({expected.data(), rows, n});
+    EXPECT_EQ(expected.back(), 7.0f);
+    for (const KernelTable& table : SupportedKernels()) {
+      std::vector<float> found = x;
+      table.rotate({found.data(), rows, n});
+      ExpectSameBits(expected, found, table.name);
+    }
+  }
+}
+
+TEST(Rotate, ScalarKeepsProductsAndIsItsOwnInverse) {
+  std::mt19937 rng(12);
+  for (const int64_t n : {1, 2, 48, 64, 576}) {
+    std::vector<float> x = Normal(rng, n), w = Normal(rng, n);
+    const auto dot = [](const std::vector<float>& a, const std::vector<float>& b) {
+      double sum = 0;
+      for (size_t i = 0; i < a.size(); ++i) sum += double{a[i]} * double{b[i]};
+      return sum;
+    };
+    const std::vector<float> before = x;
+    const double product = dot(x, w), length = dot(x, x);
+    Scalar().rotate({x.data(), 1, n});
+    Scalar().rotate({w.data(), 1, n});
+    // log2(n) + 2 roundings of each element.
+    const double tolerance = 20 * 0x1p-24 * std::sqrt(length * dot(w, w));
+    EXPECT_NEAR(dot(x, w), product, tolerance);
+    Scalar().rotate({x.data(), 1, n});
+    for (size_t i = 0; i < Size(n); ++i) {
+      EXPECT_NEAR(x[i], before[i], 20 * 0x1p-24 * std::sqrt(length));
+    }
+  }
+}
+
+TEST(Rotate, SpreadsAnOutlierOverItsBlock) {
+  std::vector<float> x(192);
+  x[70] = 16;
+  Scalar().rotate({x.data(), 1, 192});
+  for (size_t i = 0; i < x.size(); ++i) EXPECT_EQ(std::fabs(x[i]), i >= 64 && i < 128 ? 2 : 0);
+}
+
 TEST(LayerNorm, AllTablesGiveTheBitsOfScalar) {
   std::mt19937 rng(7);
   for (int64_t n : kSizes) {

@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "io/checkpoint.h"
 #include "io/packed_linear.h"
-#include "model/rotation.h"
+#include "kernels/dispatch.h"
 
 namespace fptq {
 namespace {
@@ -193,7 +193,7 @@ Linear Head(const ModelSource& source, bool integer, Arena& memory, ThreadPool& 
   }
   return pack(MakeQuantizedMatrix(/*bits=*/8, channels, k, /*group_size=*/k, &memory),
               [](QuantizedMatrix& matrix, int64_t channel, std::span<float> row) {
-                Rotate(row);
+                Kernels().rotate({.x = row.data(), .rows = 1, .n = std::ssize(row)});
                 PackRowInt8(matrix, channel, row);
               });
 }

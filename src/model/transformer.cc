@@ -7,7 +7,6 @@
 #include "io/checkpoint.h"
 #include "kernels/dispatch.h"
 #include "model/positions.h"
-#include "model/rotation.h"
 
 namespace fptq {
 namespace {
@@ -75,6 +74,11 @@ void RotateAndAppend(const ModelConfig& config, const LayerWeights& weights,
                   .rotary = config.rotary,
                   .cos = act.rope_cos.data() + row * (config.rotary / 2),
                   .sin = act.rope_sin.data() + row * (config.rotary / 2)});
+    if (cache.type() == KvType::kI8) {
+      // Queries and keys alike, so that their products stay: what a few channels of a key have in
+      // common at all positions, as a bias, would else take its 8 bits.
+      kernels.rotate({.x = query, .rows = config.heads + config.kv_heads, .n = config.head_dim});
+    }
     for (int64_t head = 0; head < config.kv_heads; ++head) {
       const auto append_head = [&](auto kernel, auto kv) {
         kernel({.kv = kv,
@@ -368,7 +372,7 @@ void ComputeLogits(const ModelConfig& config, const Norm& final_norm, const Line
     if (index < std::ssize(chunk.tokens) - chunk.logits) return;
     ApplyNorm(final_norm, config, act.hidden.data() + row * config.hidden, act.normed.data());
     if (head.quantized()) {
-      Rotate(act.normed.span().first(static_cast<size_t>(config.hidden)));
+      Kernels().rotate({.x = act.normed.data(), .rows = 1, .n = config.hidden});
     }
     act.input.Set(head, wanted++, act.normed.data());
   });
