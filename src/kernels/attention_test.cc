@@ -48,7 +48,8 @@ struct CacheF32 {
 struct Case {
   int64_t heads, head_dim, depth, rows;
   int64_t window = 0;
-  std::vector<float> slopes;  // of ALiBi
+  std::vector<float> slopes;   // of ALiBi
+  std::vector<float> offsets;  // of the keys, [sections, head_dim]; an int8 cache alone has them
   int64_t dim = (head_dim + 15) / 16 * 16;
   int64_t capacity = (depth + kKvBlock - 1) / kKvBlock * kKvBlock;
   std::vector<float> keys, values, queries;
@@ -66,7 +67,8 @@ struct Case {
   template <typename Kv>
   void Fill(Kv kv, void (*append)(const AppendKvArgs<Kv>&)) const {
     for (int64_t p = 0; p < depth; ++p) {
-      append({kv, p, head_dim, keys.data() + p * head_dim, values.data() + p * head_dim});
+      append({kv, p, head_dim, keys.data() + p * head_dim, values.data() + p * head_dim,
+              key_offsets()});
     }
   }
 
@@ -85,7 +87,16 @@ struct Case {
             .out = out.data() + begin * stride,
             .out_stride = stride,
             .window = window,
-            .alibi_slopes = slopes.empty() ? nullptr : slopes.data()};
+            .alibi_slopes = slopes.empty() ? nullptr : slopes.data(),
+            .key_offsets = key_offsets()};
+  }
+  KeyOffsets key_offsets() const {
+    return {offsets.data(), std::ssize(offsets) / head_dim, head_dim};
+  }
+  // Element d of the offset at position p; 0 if there is none.
+  float Offset(int64_t p, int64_t d) const {
+    const float* offset = key_offsets().At(p / kKvSection);
+    return offset == nullptr ? 0.0f : offset[d];
   }
 
   // The positions that row r of the last `rows` attends to.
@@ -98,8 +109,9 @@ struct Case {
   }
 
   std::string Name() const {
-    return fmt::format("heads {} head_dim {} depth {} rows {} window {}{}", heads, head_dim, depth,
-                       rows, window, slopes.empty() ? "" : " alibi");
+    return fmt::format("heads {} head_dim {} depth {} rows {} window {}{}{}", heads, head_dim,
+                       depth, rows, window, slopes.empty() ? "" : " alibi",
+                       offsets.empty() ? "" : " offsets");
   }
 };
 
@@ -128,6 +140,13 @@ std::vector<Case> Cases() {
       c.window = window;
       if (window % 2 == 1) c.slopes = Normal(rng, c.heads, 0.1f);
     }
+  }
+  const size_t without_offsets = cases.size();
+  for (size_t i = 0; i < without_offsets; i += 2) {
+    Case& c = cases.emplace_back(cases[i]);
+    // The last section of a long context has none.
+    const int64_t sections = std::max<int64_t>(1, c.depth / kKvSection);
+    c.offsets = Normal(rng, sections * c.head_dim);
   }
   return cases;
 }
@@ -271,7 +290,9 @@ TEST(AttentionI8, ScalarIsTheFormula) {
     Scalar().attention_i8(args);
     std::vector<Rounded> keys, values;
     for (int64_t p = 0; p < c.depth; ++p) {
-      keys.emplace_back(c.keys.data() + p * c.head_dim, c.head_dim);
+      std::vector<float> key(c.keys.data() + p * c.head_dim, c.keys.data() + (p + 1) * c.head_dim);
+      for (int64_t d = 0; d < c.head_dim; ++d) key[Size(d)] -= c.Offset(p, d);
+      keys.emplace_back(key.data(), c.head_dim);
       values.emplace_back(c.values.data() + p * c.head_dim, c.head_dim);
     }
     for (int64_t i = 0; i < c.rows * c.heads; ++i) {
@@ -281,6 +302,10 @@ TEST(AttentionI8, ScalarIsTheFormula) {
       for (size_t p = Size(c.Begin(i / c.heads)); p < attended; ++p) {
         weights[p] = Dot(query.q, keys[p].q) * query.scale * keys[p].scale * args.softmax_scale +
                      c.Alibi(i, static_cast<int64_t>(p));
+        for (int64_t d = 0; d < c.head_dim; ++d) {
+          weights[p] += double{c.queries[Size(i * c.head_dim + d)]} *
+                        c.Offset(static_cast<int64_t>(p), d) * args.softmax_scale;
+        }
       }
       weights = Softmax(weights);
       for (size_t d = 0; d < Size(c.head_dim); ++d) {

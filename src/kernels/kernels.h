@@ -169,7 +169,7 @@ struct RotateArgs {
 // --- KV cache and attention --------------------------------------------------------------------
 // The cache of one sequence, layer and KV head; block b holds positions b * kKvBlock ... + kKvBlock
 // - 1. `dim` is the head_dim rounded up to a multiple of 16 (the rest is zero).
-//  i8:  keys   [block][kKvBlock/16][dim/4][16 positions][4], as k + 128
+//  i8:  keys   [block][kKvBlock/16][dim/4][16 positions][4], less their KeyOffsets, as k + 128
 //       values [block][dim/16][kKvBlock/4][16 dims][4 positions], as v
 //       scales [block][kKvBlock], f32: x = q * scale, with scale = max|x| / 127 (1 for zeros), q
 //       clamped to -127..127
@@ -186,13 +186,27 @@ struct KvF32 {
   float* values;
 };
 
+// What the keys of a section have in common, one vector a section of the cache; null: nothing. An
+// int8 cache holds keys less it, and attention adds its product with a query to all scores of the
+// section: softmax(q . k) does not change, and the 8 bits are left for what differs.
+struct KeyOffsets {
+  const float* data = nullptr;  // [sections, stride], of each the first head_dim
+  int64_t sections = 0;         // those beyond have none
+  int64_t stride = 0;
+
+  const float* At(int64_t section) const {
+    return section < sections ? data + section * stride : nullptr;
+  }
+};
+
 template <typename Kv>
 struct AppendKvArgs {
   Kv kv;
   int64_t position;
   int64_t head_dim;
-  const float* key;    // [head_dim]
-  const float* value;  // [head_dim]
+  const float* key;             // [head_dim]
+  const float* value;           // [head_dim]
+  KeyOffsets key_offsets = {};  // i8 alone
 };
 
 // Causal attention of consecutive positions of one sequence, for the query heads that share a KV
@@ -220,6 +234,7 @@ struct AttentionArgs {
   int64_t out_stride;
   int64_t window = 0;                   // 0: all positions
   const float* alibi_slopes = nullptr;  // [heads]; null: none
+  KeyOffsets key_offsets = {};          // i8 alone
 };
 inline constexpr int64_t kMaxHeadDim = 256;
 

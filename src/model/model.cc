@@ -7,6 +7,7 @@
 #include "io/checkpoint.h"
 #include "io/packed_linear.h"
 #include "kernels/dispatch.h"
+#include "model/key_offsets.h"
 
 namespace fptq {
 namespace {
@@ -150,6 +151,16 @@ Linear PackedSite(const ModelSource& source, std::span<const PackedLinear> linea
     first += count;
   }
   return result;
+}
+
+// For an int8 cache; float ones do without.
+void SetKeyOffsets(const ModelConfig& config, LayerWeights& weights) {
+  const std::span<const float> bias = weights.at(ActSite::kAttnIn).bias.span();
+  // A norm after the bias leaves nothing in common.
+  if (bias.empty() || !weights.k_norm.empty()) return;
+  weights.key_offsets =
+      MakeKeyOffsets(config, bias.subspan(static_cast<size_t>(config.query_width()),
+                                          static_cast<size_t>(config.kv_width())));
 }
 
 LayerWeights QuantizedLayerWeights(const ModelSource& source, int64_t layer, Arena& memory,
@@ -302,6 +313,7 @@ std::shared_ptr<const Model> LoadModel(const std::filesystem::path& path, Thread
       source.checkpoint().ReleasePages();
     }
   }
+  for (LayerWeights& layer : layers) SetKeyOffsets(source.config(), layer);
   Norm final_norm = source.ReadNorm(source.arch().final_norm);
   Linear head = Head(source, source.quantized() || form == FloatForm::kInt8, memory, pool);
   source.checkpoint().ReleasePages();

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "io/checkpoint.h"
 #include "kernels/dispatch.h"
+#include "model/key_offsets.h"
 #include "model/positions.h"
 
 namespace fptq {
@@ -85,7 +86,8 @@ void RotateAndAppend(const ModelConfig& config, const LayerWeights& weights,
                 .position = chunk.first_position + index,
                 .head_dim = config.head_dim,
                 .key = key + head * config.head_dim,
-                .value = value + head * config.head_dim});
+                .value = value + head * config.head_dim,
+                .key_offsets = KeyOffsetsOf(config, weights.key_offsets, head)});
       };
       switch (cache.type()) {
         case KvType::kI8:
@@ -120,8 +122,9 @@ int64_t AttentionTasks(const KvCache& cache, const BatchChunk& chunk, int64_t wi
 }
 
 // Split sections remain to be merged: AttentionOutput.
-void Attention(const ModelConfig& config, int64_t window, const ForwardBatch& batch, KvCache& cache,
-               int64_t cache_layer, ThreadPool& pool, Activations& act) {
+void Attention(const ModelConfig& config, const AlignedBuffer<float>& key_offsets, int64_t window,
+               const ForwardBatch& batch, KvCache& cache, int64_t cache_layer, ThreadPool& pool,
+               Activations& act) {
   const KernelTable& kernels = Kernels();
   const int64_t width = config.query_width() + 2 * config.kv_width();
   const int64_t group = config.heads / config.kv_heads;
@@ -156,7 +159,8 @@ void Attention(const ModelConfig& config, int64_t window, const ForwardBatch& ba
           .out = act.attention.data() + row * config.query_width() + head * group * config.head_dim,
           .out_stride = config.query_width(),
           .window = window,
-          .alibi_slopes = config.alibi ? act.alibi_slopes.data() + head * group : nullptr};
+          .alibi_slopes = config.alibi ? act.alibi_slopes.data() + head * group : nullptr,
+          .key_offsets = KeyOffsetsOf(config, key_offsets, head)};
     };
     switch (cache.type()) {
       case KvType::kI8:
@@ -339,7 +343,7 @@ void ForwardLayer(const ModelConfig& config, const LayerWeights& weights, int64_
   Stamp(act, ForwardPart::kQkv);
   RotateAndAppend(config, weights, batch, cache, cache_layer, pool, act);
   Stamp(act, ForwardPart::kRopeAppend);
-  Attention(config, window, batch, cache, cache_layer, pool, act);
+  Attention(config, weights.key_offsets, window, batch, cache, cache_layer, pool, act);
   Stamp(act, ForwardPart::kAttention);
 
   const Linear& o = enter(ActSite::kAttnOut);

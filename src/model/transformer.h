@@ -38,6 +38,7 @@ struct LayerWeights {
   Norm attn_norm, mlp_norm;   // [hidden]
   Norm q_norm, k_norm;        // [head_dim], of each head; or empty
   Linear linears[kActSites];  // by ActSite: qkv, o, gate_up (up alone in an MLP without gate), down
+  AlignedBuffer<float> key_offsets;  // key_offsets.h; or empty
 
   const Linear& at(ActSite site) const { return linears[static_cast<int>(site)]; }
 };

@@ -1,0 +1,60 @@
+#include "model/key_offsets.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/dispatch.h"
+#include "model/positions.h"
+
+namespace fptq {
+namespace {
+
+// The mean of exp(i p frequency) over the positions p of a section.
+struct MeanRotation {
+  double cos, sin;
+};
+MeanRotation RotationOf(int64_t section, double frequency) {
+  // A sum of n turns by f: sin(n f / 2) / sin(f / 2), at their middle.
+  constexpr auto n = static_cast<double>(kKvSection);
+  const double half = std::sin(frequency / 2);
+  const double length = half == 0 ? 1 : std::sin(n * frequency / 2) / (n * half);
+  const double middle = (static_cast<double>(section * kKvSection) + (n - 1) / 2) * frequency;
+  return {length * std::cos(middle), length * std::sin(middle)};
+}
+
+}  // namespace
+
+AlignedBuffer<float> MakeKeyOffsets(const ModelConfig& config, std::span<const float> key_bias) {
+  constexpr int64_t kMaxSections = 1024;
+  const int64_t sections =
+      std::min((config.max_positions + kKvSection - 1) / kKvSection, kMaxSections);
+  const std::vector<float> frequencies = RopeFrequencies(config);
+  const int64_t half = config.rotary / 2;
+  AlignedBuffer<float> offsets(CheckedMultiply(sections, config.kv_width(), "offsets of the keys"));
+  for (int64_t section = 0; section < sections; ++section) {
+    float* out = offsets.data() + section * config.kv_width();
+    std::ranges::copy(key_bias, out);
+    for (int64_t i = 0; i < half; ++i) {
+      const MeanRotation mean = RotationOf(section, frequencies[static_cast<size_t>(i)]);
+      for (int64_t head = 0; head < config.kv_heads; ++head) {
+        float& low = out[head * config.head_dim + i];
+        float& high = out[head * config.head_dim + i + half];
+        const double a = low, b = high;
+        low = static_cast<float>(a * mean.cos - b * mean.sin);
+        high = static_cast<float>(b * mean.cos + a * mean.sin);
+      }
+    }
+    Kernels().rotate({.x = out, .rows = config.kv_heads, .n = config.head_dim});
+  }
+  return offsets;
+}
+
+KeyOffsets KeyOffsetsOf(const ModelConfig& config, const AlignedBuffer<float>& offsets,
+                        int64_t kv_head) {
+  if (offsets.size() == 0) return {};
+  return {.data = offsets.data() + kv_head * config.head_dim,
+          .sections = offsets.size() / config.kv_width(),
+          .stride = config.kv_width()};
+}
+
+}  // namespace fptq
