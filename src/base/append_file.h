@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <span>
 
+#include "base/file_descriptor.h"
+
 namespace fptq {
 
 // Errors (disk full, ...) name the path.
@@ -13,9 +15,6 @@ class AppendFile {
  public:
   // Opens the file, or creates it.
   explicit AppendFile(const std::filesystem::path& path);
-  ~AppendFile();
-  AppendFile(const AppendFile&) = delete;
-  AppendFile& operator=(const AppendFile&) = delete;
 
   const std::filesystem::path& path() const { return path_; }
   int64_t size() const { return size_; }
@@ -27,7 +26,7 @@ class AppendFile {
 
  private:
   std::filesystem::path path_;
-  int fd_ = -1;
+  FileDescriptor file_;
   int64_t size_ = 0;
 };
 

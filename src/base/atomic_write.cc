@@ -1,98 +1,96 @@
 #include "base/atomic_write.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
-#include <string>
 
 #include "base/error.h"
+#include "base/paths.h"
 
 namespace fptq {
 namespace {
 
 namespace fs = std::filesystem;
 
-// A path beside `path` that nobody else uses at this time: hidden, with the process and a number in
-// its name.
-fs::path TemporaryBeside(const fs::path& path) {
-  static std::atomic<int> counter = 0;
-  return path.parent_path() /
-         fmt::format(".{}.{}-{}.partial", path.filename().string(), getpid(), counter.fetch_add(1));
+// Where a link leads to, as that is what a file is to be written over.
+fs::path Target(const fs::path& path) {
+  std::error_code error;
+  const fs::path real = fs::canonical(path, error);
+  return error ? OutputPath(path) : real;
 }
 
-[[noreturn]] void ThrowErrno(const fs::path& path, std::string_view what) {
-  throw Error("{}: {}: {}", path.string(), what, std::strerror(errno));
+void CheckTarget(const fs::path& path, IfExists if_exists) {
+  std::error_code error;
+  const fs::file_status status = fs::symlink_status(path, error);
+  if (!fs::exists(status)) return;
+  if (if_exists == IfExists::kError) throw Error("{}: cannot create: it exists", path.string());
+  if (!fs::is_regular_file(status)) {
+    throw Error("{}: expected a file to replace, found {}", path.string(),
+                fs::is_directory(status) ? "a folder" : "something else");
+  }
 }
 
-void Rename(const fs::path& from, const fs::path& to) {
-  if (std::rename(from.c_str(), to.c_str()) != 0) ThrowErrno(to, "cannot move the output here");
+// Gives the file its name; Error if there is one of that name and it is not to be replaced.
+void Publish(const fs::path& temporary, const fs::path& path, IfExists if_exists) {
+  constexpr const char* kWhat = "cannot move the output here";
+  if (if_exists == IfExists::kError) {
+    if (renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE) == 0) {
+      return;
+    }
+    if (errno != EINVAL && errno != ENOSYS) ThrowErrno(path, kWhat);
+    CheckTarget(path, if_exists);  // as well as this file system can
+  }
+  if (std::rename(temporary.c_str(), path.c_str()) != 0) ThrowErrno(path, kWhat);
 }
 
 }  // namespace
 
-OutputFile::OutputFile(const fs::path& path) : path_(path) {
-  fd_ = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  if (fd_ < 0) ThrowErrno(path_, "cannot create");
+OutputFile::OutputFile(const fs::path& path, IfExists if_exists)
+    : path_(Target(path)), if_exists_(if_exists) {
+  CheckTarget(path_, if_exists_);
+  static std::atomic<int> counter = 0;
+  do {  // another process of this number may have left such a file
+    temporary_ = path_.parent_path() /
+                 fmt::format("{}{}-{}", kTemporaryPrefix, getpid(), counter.fetch_add(1));
+    file_ = FileDescriptor(open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+  } while (file_.get() < 0 && errno == EEXIST);
+  if (file_.get() < 0) ThrowErrno(path_, "cannot create");
 }
 
 OutputFile::~OutputFile() {
-  if (fd_ < 0) return;
-  close(fd_);
-  unlink(path_.c_str());
+  if (!temporary_.empty()) unlink(temporary_.c_str());
 }
 
-void OutputFile::Write(std::span<const std::byte> bytes) {
-  FPTQ_CHECK(fd_ >= 0);
-  while (!bytes.empty()) {
-    const ssize_t written = write(fd_, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) ThrowErrno(path_, "cannot write");
-    bytes = bytes.subspan(static_cast<size_t>(written));
-  }
-}
+void OutputFile::Write(std::span<const std::byte> bytes) { WriteAll(file_, path_, bytes); }
 
 void OutputFile::Write(std::string_view text) {
   Write(std::as_bytes(std::span(text.data(), text.size())));
 }
 
 void OutputFile::Close() {
-  FPTQ_CHECK(fd_ >= 0);
-  if (fsync(fd_) != 0) ThrowErrno(path_, "cannot write");
-  const int fd = fd_;
-  fd_ = -1;
-  if (close(fd) != 0) {
-    const int error = errno;
-    unlink(path_.c_str());
-    errno = error;
-    ThrowErrno(path_, "cannot write");
-  }
+  Sync(file_, path_);
+  if (!file_.Close()) ThrowErrno(path_, "cannot write");
+  Publish(temporary_, path_, if_exists_);
+  temporary_.clear();
+  SyncFolder(path_.parent_path());
+}
+
+void CheckOutputFile(const fs::path& path, IfExists if_exists) {
+  const OutputFile file(path, if_exists);
 }
 
 void SyncFolder(const fs::path& folder) {
-  const int fd = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return;
-  fsync(fd);
-  close(fd);
+  const FileDescriptor file(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (file.get() >= 0) fsync(file.get());
 }
 
 void WriteFileAtomically(const fs::path& path, std::string_view text) {
-  const fs::path target = fs::absolute(path).lexically_normal();
-  const fs::path temporary = TemporaryBeside(target);
-  OutputFile file(temporary);
+  OutputFile file(path, IfExists::kReplace);
   file.Write(text);
   file.Close();
-  try {
-    Rename(temporary, target);
-  } catch (...) {
-    unlink(temporary.c_str());
-    throw;
-  }
-  SyncFolder(target.parent_path());
 }
 
 }  // namespace fptq

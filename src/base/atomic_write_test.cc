@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <csignal>
 
@@ -28,7 +30,7 @@ TEST(OutputFileTest, WritesAndRemovesWhatIsNotClosed) {
   }
   EXPECT_EQ(ReadFile(folder / "kept"), "abc");
   EXPECT_FALSE(fs::exists(folder / "dropped"));
-  EXPECT_ERROR("kept: cannot create: File exists", OutputFile(folder / "kept"));
+  EXPECT_ERROR("kept: cannot create: it exists", OutputFile(folder / "kept"));
   EXPECT_ERROR("no/file: cannot create", OutputFile(folder / "no/file"));
 }
 
@@ -59,8 +61,41 @@ TEST(WriteFileAtomicallyTest, ReplacesAFile) {
   EXPECT_EQ(ReadFile(folder / "f"), "2");
   EXPECT_EQ(EntriesIn(folder.path()), 1);
   fs::create_directory(folder / "d");
-  EXPECT_ERROR("d: cannot move", WriteFileAtomically(folder / "d", "1"));
-  EXPECT_EQ(EntriesIn(folder.path()), 2);
+  EXPECT_ERROR("d: expected a file to replace, found a folder",
+               WriteFileAtomically(folder / "d", "1"));
+  // By that, root would lose /dev/null.
+  ASSERT_EQ(mkfifo((folder / "pipe").c_str(), 0600), 0);
+  EXPECT_ERROR("pipe: expected a file to replace", WriteFileAtomically(folder / "pipe", "1"));
+  EXPECT_EQ(EntriesIn(folder.path()), 3);
+}
+
+TEST(WriteFileAtomicallyTest, FollowsALink) {
+  const TempFolder folder;
+  folder.Write("f", "1");
+  fs::create_symlink("f", folder / "link");
+  WriteFileAtomically(folder / "link", "2");
+  EXPECT_EQ(ReadFile(folder / "f"), "2");
+  EXPECT_TRUE(fs::is_symlink(folder / "link"));
+  EXPECT_ERROR("link: cannot create: it exists", OutputFile(folder / "link"));
+}
+
+TEST(OutputFileTest, DoesNotReplaceWhatCameMeanwhile) {
+  const TempFolder folder;
+  OutputFile file(folder / "f");
+  file.Write("1");
+  folder.Write("f", "precious");
+  EXPECT_ERROR("f: cannot move the output here: File exists", file.Close());
+  EXPECT_EQ(ReadFile(folder / "f"), "precious");
+}
+
+// In a container all processes may have the same number.
+TEST(OutputFileTest, IsNotHinderedByWhatAKilledProcessLeft) {
+  const TempFolder folder;
+  for (int i = 0; i < 20; ++i) {
+    folder.Write(fmt::format("{}{}-{}", kTemporaryPrefix, getpid(), i), "torn");
+  }
+  WriteFileAtomically(folder / "f", "1");
+  EXPECT_EQ(ReadFile(folder / "f"), "1");
 }
 
 }  // namespace

@@ -5,7 +5,9 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/json_file.h"
 #include "base/mapped_file.h"
+#include "base/rethrow.h"
 
 namespace fptq {
 namespace {
@@ -16,7 +18,7 @@ constexpr size_t kMaxDepth = 128;
 std::string Excerpt(const Json& value) {
   constexpr size_t kMaxLength = 60;
   if (value.is_structured()) return value.type_name();
-  std::string text = value.dump(-1, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace);
+  const std::string text = DumpJson(value);
   return text.size() <= kMaxLength ? text : text.substr(0, kMaxLength) + "...";
 }
 
@@ -117,7 +119,7 @@ Json ParseJson(std::string_view text, std::string_view where, DuplicateKeys dupl
   return builder.TakeResult();
 }
 
-Json ReadJsonFile(const std::filesystem::path& path) {
+Json ReadJsonFile(const std::filesystem::path& path) try {
   constexpr size_t kMaxBytes = size_t{1} << 30;
   const MappedFile file(path);
   if (file.bytes().size() > kMaxBytes) {
@@ -126,6 +128,8 @@ Json ReadJsonFile(const std::filesystem::path& path) {
   }
   return ParseJson({reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()},
                    path.string());
+} catch (...) {
+  RethrowNaming(path.string());
 }
 
 JsonFields::JsonFields(const Json& object, std::string where)

@@ -3,20 +3,20 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
 #include "base/error.h"
+#include "base/file_descriptor.h"
 
 namespace fptq {
 namespace {
 
 std::span<const std::byte> Map(int fd, const std::filesystem::path& path) {
   struct stat status;
-  if (fstat(fd, &status) != 0) throw Error("{}: {}", path.string(), std::strerror(errno));
+  if (fstat(fd, &status) != 0) ThrowErrno(path, "cannot look at it");
   if (!S_ISREG(status.st_mode)) {
     throw Error("{}: expected a file, found {}", path.string(),
                 S_ISDIR(status.st_mode) ? "a folder" : "something else");
@@ -34,15 +34,9 @@ std::span<const std::byte> Map(int fd, const std::filesystem::path& path) {
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   // Non-blocking, so that opening a pipe returns and can be refused.
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) throw Error("{}: cannot open: {}", path.string(), std::strerror(errno));
-  try {
-    bytes_ = Map(fd, path);
-  } catch (...) {
-    close(fd);
-    throw;
-  }
-  close(fd);
+  const FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (file.get() < 0) ThrowErrno(path, "cannot open");
+  bytes_ = Map(file.get(), path);
 }
 
 void MappedFile::ReleasePages() const {

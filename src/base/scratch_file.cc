@@ -6,43 +6,39 @@
 
 #include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <string>
 #include <utility>
 
+#include "base/atomic_write.h"
 #include "base/error.h"
 
 namespace fptq {
 namespace {
 
-// A file that has lost its name; -1 and errno if there can be none.
-int OpenUnnamed(const std::filesystem::path& folder) {
+// A file that has lost its name.
+FileDescriptor OpenUnnamed(const std::filesystem::path& folder) {
   // Not O_TMPFILE, which not every file system has.
-  std::string name = (folder / ".scratch-XXXXXX").string();
-  const int fd = mkostemp(name.data(), O_CLOEXEC);
-  if (fd >= 0) unlink(name.c_str());
-  return fd;
+  std::string name = (folder / fmt::format("{}XXXXXX", kTemporaryPrefix)).string();
+  FileDescriptor file(mkostemp(name.data(), O_CLOEXEC));
+  if (file.get() < 0) ThrowErrno(folder, "cannot create a temporary file");
+  unlink(name.c_str());
+  return file;
 }
 
 }  // namespace
 
 ScratchFile::ScratchFile(const std::filesystem::path& folder, int64_t size) {
   FPTQ_CHECK(size > 0);
-  const int fd = OpenUnnamed(folder);
-  if (fd < 0) {
-    throw Error("{}: cannot create a temporary file: {}", folder.string(), std::strerror(errno));
-  }
+  const FileDescriptor file = OpenUnnamed(folder);
   // Blocks are taken now: a mapped page without one is a signal, not an error.
-  int error = posix_fallocate(fd, 0, size);
+  errno = posix_fallocate(file.get(), 0, size);
   void* data = MAP_FAILED;
-  if (error == 0) {
-    data = mmap(nullptr, static_cast<size_t>(size), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (data == MAP_FAILED) error = errno;
+  if (errno == 0) {
+    data =
+        mmap(nullptr, static_cast<size_t>(size), PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
   }
-  close(fd);
   if (data == MAP_FAILED) {
-    throw Error("{}: cannot make a temporary file of {} bytes: {}", folder.string(), size,
-                std::strerror(error));
+    ThrowErrno(folder, fmt::format("cannot make a temporary file of {} bytes", size));
   }
   bytes_ = {static_cast<std::byte*>(data), static_cast<size_t>(size)};
 }

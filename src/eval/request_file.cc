@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/rethrow.h"
 #include "eval/text_lines.h"
 
 namespace fptq {
@@ -55,7 +56,7 @@ std::vector<EvalDoc> EvenlySpread(std::vector<EvalDoc> docs, int64_t limit) {
 
 }  // namespace
 
-std::vector<EvalDoc> ReadRequestFile(const std::filesystem::path& path, int64_t limit) {
+std::vector<EvalDoc> ReadRequestFile(const std::filesystem::path& path, int64_t limit) try {
   std::vector<EvalDoc> docs;
   TextLines lines(path);
   std::string text;
@@ -79,6 +80,8 @@ std::vector<EvalDoc> ReadRequestFile(const std::filesystem::path& path, int64_t 
   if (docs.empty()) throw Error("{}: expected at least one request", path.string());
   Finish(docs.back(), path.string());
   return limit > 0 && limit < std::ssize(docs) ? EvenlySpread(std::move(docs), limit) : docs;
+} catch (...) {
+  RethrowNaming(path.string());
 }
 
 }  // namespace fptq

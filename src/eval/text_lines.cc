@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/paths.h"
 
 namespace fptq {
 namespace {
@@ -19,7 +20,7 @@ gzFile AsGzip(void* file) { return static_cast<gzFile>(file); }
 }  // namespace
 
 TextLines::TextLines(const std::filesystem::path& path) : path_(path) {
-  if (std::filesystem::is_directory(path)) throw Error("{}: expected a file", path.string());
+  if (IsFolder(path)) throw Error("{}: expected a file", path.string());
   file_ = gzopen(path.c_str(), "rb");
   if (file_ == nullptr) {
     throw Error("{}: {}", path.string(), errno == 0 ? "out of memory" : std::strerror(errno));

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/mapped_file.h"
+#include "base/paths.h"
 #include "io/dequantize.h"
 #include "io/gguf.h"
 #include "io/safetensors.h"
@@ -40,9 +41,9 @@ class HuggingFaceCheckpoint : public Checkpoint {
   explicit HuggingFaceCheckpoint(const fs::path& folder)
       : Checkpoint(Format::kHuggingFace, folder) {
     ReadConfig();
-    if (fs::exists(folder / kSingleFile)) {
+    if (Exists(folder / kSingleFile)) {
       tensors_ = OpenShard(folder / kSingleFile);
-    } else if (fs::exists(folder / kIndex)) {
+    } else if (Exists(folder / kIndex)) {
       ReadShards();
     } else if (const fs::path bin = FindByExtension(folder, ".bin"); !bin.empty()) {
       throw Error("{}: is a PyTorch checkpoint; only safetensors and GGUF are read", bin.string());
@@ -53,7 +54,7 @@ class HuggingFaceCheckpoint : public Checkpoint {
 
  private:
   void ReadConfig() {
-    if (!fs::exists(path_ / kConfig)) {
+    if (!Exists(path_ / kConfig)) {
       const fs::path gguf = FindByExtension(path_, ".gguf");
       if (gguf.empty()) throw Error("{}: there is no {}", path_.string(), kConfig);
       throw Error("{}: there is no {}; for a GGUF model name the file itself: {}", path_.string(),
@@ -141,7 +142,7 @@ class GgufCheckpoint : public Checkpoint {
     }
     for (int64_t part = 1; part < first.count; ++part) {
       const fs::path path = SplitPath(path_, 0, part, first.count);
-      if (!fs::exists(path)) {
+      if (!Exists(path)) {
         throw Error("{}: part {} of {} of the model is missing: {}", path_.string(), part + 1,
                     first.count, path.string());
       }

@@ -4,6 +4,7 @@
 #include <atomic>
 
 #include "base/error.h"
+#include "base/rethrow.h"
 #include "io/checkpoint.h"
 #include "io/packed_linear.h"
 #include "kernels/dispatch.h"
@@ -292,7 +293,7 @@ LayerWeights ReadFloatLayer(const ModelSource& source, int64_t layer, ThreadPool
 }
 
 std::shared_ptr<const Model> LoadModel(const std::filesystem::path& path, ThreadPool& pool,
-                                       FloatForm form, Arena memory) {
+                                       FloatForm form, Arena memory) try {
   ModelSource source = ModelSource::Open(path);
   TokenizerFiles files = source.LoadTokenizer();
   std::vector<LayerWeights> layers;
@@ -326,6 +327,8 @@ std::shared_ptr<const Model> LoadModel(const std::filesystem::path& path, Thread
                                              .tokenizer = Tokenizer(files),
                                              .chat_template_jinja = std::move(files.chat_template),
                                              .warnings = std::move(warnings)});
+} catch (...) {
+  RethrowNaming(path.string());
 }
 
 void Forward(const Model& model, const ForwardBatch& batch, KvCache& cache, ThreadPool& pool,

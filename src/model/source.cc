@@ -8,6 +8,8 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/paths.h"
+#include "base/rethrow.h"
 #include "model/positions.h"
 
 namespace fptq {
@@ -61,7 +63,7 @@ ModelConfig HuggingFaceConfig(const Checkpoint& checkpoint) {
   if (!bos.is_null()) config.bos_token = TokenId(bos, where, "bos_token_id");
   AddEosTokens(checkpoint.metadata(), where, config.eos_tokens);
   const std::filesystem::path generation = checkpoint.path() / "generation_config.json";
-  if (std::filesystem::exists(generation)) {
+  if (Exists(generation)) {
     AddEosTokens(ReadJsonFile(generation), generation.string(), config.eos_tokens);
   }
   Validate(config, where);
@@ -116,7 +118,7 @@ const Norm& SourceLayer::norm(ActSite site) const {
   return site == ActSite::kAttnIn ? attn_norm : mlp_norm;
 }
 
-ModelSource ModelSource::Open(const std::filesystem::path& path) {
+ModelSource ModelSource::Open(const std::filesystem::path& path) try {
   ModelSource source;
   source.checkpoint_ = Checkpoint::Open(path);
   const Checkpoint& checkpoint = source.checkpoint();
@@ -145,6 +147,8 @@ ModelSource ModelSource::Open(const std::filesystem::path& path) {
   }
   source.embedding_.norm = source.ReadNorm(arch.embedding_norm);
   return source;
+} catch (...) {
+  RethrowNaming(path.string());
 }
 
 // The tensors say whether the head is the embedding; where tie_word_embeddings says otherwise, as

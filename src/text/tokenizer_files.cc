@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/mapped_file.h"
+#include "base/paths.h"
 #include "text/sentencepiece.h"
 #include "text/tokenizer.h"
 
@@ -139,7 +140,7 @@ Json TokenizerFromMerges(const fs::path& folder, const Json& config) {
 }
 
 Json ReadTokenizer(const fs::path& folder, const Json& config) {
-  const auto has = [&](const char* name) { return fs::exists(folder / name); };
+  const auto has = [&](const char* name) { return Exists(folder / name); };
   if (!has("tokenizer.json") && has("tokenizer.model")) {
     return TokenizerFromModel(folder / "tokenizer.model", config);
   }
@@ -155,11 +156,11 @@ TokenizerFiles LoadTokenizerFiles(const fs::path& folder) {
   TokenizerFiles files;
   files.where = folder.string();
   files.tokenizer_config = Json::object();
-  if (const auto path = folder / "tokenizer_config.json"; fs::exists(path)) {
+  if (const auto path = folder / "tokenizer_config.json"; Exists(path)) {
     files.tokenizer_config = ReadJsonFile(path);
   }
   files.tokenizer = ReadTokenizer(folder, files.tokenizer_config);
-  if (const auto path = folder / "chat_template.jinja"; fs::exists(path)) {
+  if (const auto path = folder / "chat_template.jinja"; Exists(path)) {
     files.chat_template = ReadText(path);
   } else {
     files.chat_template =
