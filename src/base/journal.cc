@@ -7,6 +7,7 @@
 
 #include "base/checksum.h"
 #include "base/error.h"
+#include "base/json_file.h"
 #include "base/mapped_file.h"
 
 namespace fptq {
@@ -15,7 +16,7 @@ namespace {
 constexpr size_t kChecksumDigits = 8;
 
 std::string Line(const Json& record) {
-  const std::string text = record.dump();
+  const std::string text = DumpJson(record);
   return fmt::format("{:08x} {}\n", Checksum(text), text);
 }
 
@@ -37,14 +38,23 @@ Journal::Journal(const std::filesystem::path& path) : file_(path) {
     int64_t end = 0;
     for (size_t length = rest.find('\n'); length != rest.npos; length = rest.find('\n')) {
       const std::string_view text = TextOf(rest.substr(0, length));
-      if (text.empty()) break;
-      records_.push_back(ParseJson(text, path.string()));
+      if (text.empty() || !AddRecord(text)) break;
       end += static_cast<int64_t>(length) + 1;
       ends_.push_back(end);
       rest.remove_prefix(length + 1);
     }
   }
   Truncate(records_.size());
+}
+
+// False if the text, whose checksum is right, is no JSON: damage, too, though not by accident.
+bool Journal::AddRecord(std::string_view text) {
+  try {
+    records_.push_back(ParseJson(text, file_.path().string()));
+  } catch (const Error&) {
+    return false;
+  }
+  return true;
 }
 
 void Journal::Append(Json record) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string_view>
 #include <vector>
 
 #include "base/append_file.h"
@@ -23,6 +24,8 @@ class Journal {
   void Truncate(size_t count);
 
  private:
+  bool AddRecord(std::string_view text);
+
   AppendFile file_;
   std::vector<Json> records_;
   std::vector<int64_t> ends_;  // of the records, in the file

@@ -4,8 +4,9 @@
 #include <chrono>
 #include <fstream>
 
+#include "base/build.h"
 #include "base/error.h"
-#include "base/json.h"
+#include "base/json_file.h"
 #include "cli/arguments.h"
 #include "cli/load.h"
 #include "cli/progress_bar.h"
@@ -137,7 +138,7 @@ Json MeasureCases(const std::vector<BenchmarkCase>& cases, const Options& option
       row.update({{"int8_peak_gops", 1e-9 * peaks.int8_ops},
                   {"read_peak_gb_per_second", 1e-9 * peaks.read_bytes},
                   {"isa", Kernels().name},
-                  {"commit", FPTQ_COMMIT},
+                  {"commit", kCommit},
                   {"model", options.path},
                   {"quantized", model->quantized()},
                   {"weight_bytes", model->WeightBytes()},
@@ -200,7 +201,7 @@ void PrintCsv(const Json& results) {
   line(results[0], [](const std::string& name, const Json&) { return name; });
   // Names and text are quoted as JSON does, which CSV readers take as long as there is no quote.
   for (const Json& row : results)
-    line(row, [](const std::string&, const Json& value) { return value.dump(); });
+    line(row, [](const std::string&, const Json& value) { return DumpJson(value); });
 }
 
 void PrintProfile(const Json& row) {
@@ -219,7 +220,7 @@ void PrintProfile(const Json& row) {
 }
 
 void PrintResults(const Json& results, const Options& options) {
-  if (options.json) return Print(results.dump(2) + "\n");
+  if (options.json) return Print(DumpJson(results, 2) + "\n");
   if (options.csv) return PrintCsv(results);
   PrintHeadline(results[0]);
   if (options.markdown) {

@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <csignal>
+#include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -429,6 +431,228 @@ TEST(Cli, ComparesRecipes) {
   // The models are not kept.
   EXPECT_FALSE(std::filesystem::exists(folder / "out/rtn"));
   EXPECT_TRUE(std::filesystem::exists(folder / "out/compare.md"));
+}
+
+// Text for the tests that compare.
+std::string TownsText(const TempFolder& folder) {
+  std::string text;
+  for (int i = 0; i < 20; ++i) text += "The river runs through three towns to the sea. ";
+  return folder.Write("text.txt", text).string();
+}
+
+std::map<std::string, std::string> FilesBelow(const std::filesystem::path& folder) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+    files[entry.path().string()] = entry.is_regular_file() ? ReadFile(entry.path()) : "";
+  }
+  return files;
+}
+
+// As Fail, and nothing in `folder` has changed.
+void FailAndTouchNothing(const TempFolder& folder, std::string_view part,
+                         const std::vector<std::string>& args) {
+  const auto before = FilesBelow(folder.path());
+  Fail(part, args);
+  EXPECT_EQ(FilesBelow(folder.path()), before) << part;
+}
+
+TEST(Cli, CompareRefusesFoldersThatItDidNotWrite) {
+  const TempFolder folder;
+  const std::string text = TownsText(folder), output = folder / "out";
+  std::filesystem::create_directories(folder / "out/rtn");
+  folder.Write("out/rtn/mine", "precious");
+  const auto refused = [&](const char* part, const std::string& recipes,
+                           const std::vector<std::string>& more = {}) {
+    std::vector<std::string> args = {"compare",   Tiny("tiny-llama-f32"),
+                                     "-o",        output,
+                                     "--text",    text,
+                                     "--recipes", recipes,
+                                     "--tokens",  "64",
+                                     "--context", "32"};
+    args.insert(args.end(), more.begin(), more.end());
+    FailAndTouchNothing(folder, part, args);
+  };
+  refused("out/rtn: expected a folder that fptq wrote", "rtn");
+  refused("out/rtn: expected a folder that fptq wrote", "w8a8,rtn");
+  refused("out/rtn: already exists", "w8a8,rtn", {"--keep"});
+  refused("out/rtn: expected a folder that fptq wrote", "w8a8,rtn", {"--keep", "--force"});
+  refused("no-such", "w8a8,no-such");
+
+  // Recipes that would be kept as one folder, or as something that is no folder of their own.
+  for (const char* name : {"a", "b"}) {
+    std::filesystem::create_directory(folder / name);
+    folder.Write(std::string(name) + "/x.json", R"({"rounding": "rtn"})");
+  }
+  const std::string a = folder / "a/x.json", b = folder / "b/x.json";
+  refused("cannot be kept as", a + "," + b, {"--keep"});
+  for (const char* name : {"x.partial.json", "compare.md.json", "compare.json.json"}) {
+    const std::string other = folder.Write(name, "{}");
+    refused("cannot be kept as", other + "," + a, {"--keep"});
+  }
+  for (const char* name : {"..json", "...json"}) {  // "." and ".." are their stems
+    refused("whose name can be that of a folder", folder.Write(name, "{}"));
+  }
+
+  // Results of somebody else, and an input as the result.
+  folder.Write("out/compare.json", "{}");
+  refused("is not of an earlier run", "w8a8");
+  std::filesystem::remove(folder / "out/compare.json");
+  folder.Write("out/compare.md", "mine");
+  refused("is not of an earlier run", "w8a8");
+  FailAndTouchNothing(
+      folder, "other than what is read",
+      {"compare", Tiny("tiny-llama-f32"), "-o", output, "--text", folder / "out/compare.md"});
+}
+
+TEST(Cli, CompareKeepsAndReplacesItsModels) {
+  const TempFolder folder;
+  const std::string text = TownsText(folder), output = folder / "out";
+  for (const char* name : {"a", "b"}) {
+    std::filesystem::create_directory(folder / name);
+    folder.Write(std::string(name) + "/x.json", R"({"rounding": "rtn"})");
+  }
+  const auto args = [&](const std::string& recipes, const std::vector<std::string>& more) {
+    std::vector<std::string> all = {"compare",   Tiny("tiny-llama-f32"),
+                                    "-o",        output,
+                                    "--text",    text,
+                                    "--recipes", recipes,
+                                    "--tokens",  "64",
+                                    "--context", "32"};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  };
+  const std::string a = folder / "a/x.json", b = folder / "b/x.json";
+  Succeed(args(a + "," + b, {}));  // one after the other
+  EXPECT_EQ(ReadJsonFile(folder / "out/compare.json")["rows"].size(), 3u);
+  EXPECT_FALSE(std::filesystem::exists(folder / "out/x"));
+  Succeed(args(a, {"--keep"}));
+  Succeed({"inspect", folder / "out/x"});
+  const auto kept = FilesBelow(folder / "out/x");
+  FailAndTouchNothing(folder, "x: already exists", args(a, {"--keep"}));
+  Succeed(args(b, {}));  // leaves the one that was kept alone
+  EXPECT_EQ(FilesBelow(folder / "out/x"), kept);
+  folder.Write("a/x.json", R"({"rounding": "weighted"})");
+  Succeed(args(a, {"--keep", "--force"}));
+  EXPECT_EQ(ReadJsonFile(folder / "out/x/fptq.json")["recipe"]["rounding"], "weighted");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder / "out"), {}), 3);
+}
+
+TEST(Cli, InterruptedCompareKeepsItsRows) {
+  const TempFolder folder;
+  const std::string text = TownsText(folder);
+  // So many tokens of calibration take many seconds.
+  const std::string slow = folder.Write("slow.json", R"({"calibration_tokens": 1000000})");
+  const int in = open("/dev/null", O_RDONLY);
+  const pid_t child = Start({"compare", Tiny("tiny-llama-f32"), "-o", folder / "out", "--text",
+                             text, "--recipes", "rtn," + slow},
+                            in, folder / "stdout", folder / "stderr");
+  close(in);
+  const auto rows = [&] {
+    const std::filesystem::path path = folder / "out/compare.json";
+    return std::filesystem::exists(path) ? ReadJsonFile(path)["rows"].size() : 0;
+  };
+  while (rows() < 2) usleep(1000);
+  kill(child, SIGINT);
+  EXPECT_EQ(Wait(child), kInterruptedStatus);
+  EXPECT_EQ(rows(), 2u);
+  EXPECT_EQ(ReadJsonFile(folder / "out/compare.json")["complete"], false);
+  EXPECT_NE(ReadFile(folder / "out/compare.md").find("Incomplete: 2 of 3 rows"), std::string::npos);
+  EXPECT_NE(ReadFile(folder / "stderr").find("what was measured is in"), std::string::npos);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder / "out"), {}), 2);
+
+  // A recipe that fails, too.
+  const std::string bad = folder.Write("bad.json", R"({"calibration": "no-such-file"})");
+  Fail("no-such-file", {"compare", Tiny("tiny-llama-f32"), "-o", folder / "out", "--text", text,
+                        "--recipes", "w8a8," + bad});
+  EXPECT_EQ(rows(), 2u);
+  EXPECT_EQ(ReadJsonFile(folder / "out/compare.json")["rows"][1]["recipe"], "w8a8");
+  Succeed({"compare", Tiny("tiny-llama-f32"), "-o", folder / "out", "--text", text, "--recipes",
+           "w8a8"});
+  EXPECT_EQ(ReadJsonFile(folder / "out/compare.json")["complete"], true);
+}
+
+TEST(Cli, QuantizeReplacesOnlyWhatItWrote) {
+  const TempFolder folder;
+  std::filesystem::create_directory(folder / "models");
+  std::filesystem::copy(Tiny("tiny-llama-gguf/model.gguf"), folder / "models/src.gguf");
+  folder.Write("models/mine", "precious");
+  const auto args = [&](const std::string& source, const std::string& output) {
+    return std::vector<std::string>{"quantize", source,          "-o",     output,
+                                    "--force",  "--calibration", "random", "--calibration-tokens",
+                                    "64",       "--rounding",    "rtn",    "--policy",
+                                    "dynamic"};
+  };
+  FailAndTouchNothing(folder, "other than the source",
+                      args(folder / "models/src.gguf", folder / "models"));
+  FailAndTouchNothing(folder, "found 'mine' in it",
+                      args(Tiny("tiny-llama-f32"), folder / "models"));
+  // From within, where the source and the output have short names.
+  const std::filesystem::path here = std::filesystem::current_path();
+  std::filesystem::current_path(folder / "models");
+  for (const char* output : {".", "../models", "../models/", "../models/."}) {
+    FailAndTouchNothing(folder, "other than the source", args("src.gguf", output));
+  }
+  std::filesystem::current_path(here);
+}
+
+TEST(Cli, OutputFilesAreCheckedFirst) {
+  const TempFolder folder;
+  const std::string text = TownsText(folder), model = Tiny("tiny-llama-w4a8");
+  folder.Write(
+      "piqa.0shot.jsonl.gz",
+      R"({"doc_id": 0, "idx": 0, "label": 0, "request": {"context": "The", "continuation": " river"}}
+{"doc_id": 0, "idx": 1, "label": 0, "request": {"context": "The", "continuation": " towns"}}
+)");
+  folder.Write("old", "precious");
+  // There is no such model: what is wrong with the output is said before that is looked at.
+  for (const std::string& output : {(folder / "old").string(), std::string("/dev/null")}) {
+    FailAndTouchNothing(folder, "cannot create: it exists",
+                        {"eval", "no-such", "--data", folder.path(), "--details", output});
+    FailAndTouchNothing(folder, "cannot create: it exists",
+                        {"perplexity", "no-such", "--text", text, "--logits", output});
+  }
+  FailAndTouchNothing(
+      folder, "no/details: cannot create",
+      {"eval", "no-such", "--data", folder.path(), "--details", folder / "no/details"});
+  FailAndTouchNothing(folder, "cannot create",
+                      {"report", "no-such", "-o", folder / "no/page.html"});
+
+  // The page of a report, and the JSON beside it.
+  const std::string page = folder / "page.html";
+  Succeed({"report", model, "-o", page});
+  Succeed({"report", model, "-o", page});
+  for (const char* name : {"package.json", "index.html"}) {
+    folder.Write(name, "{}");
+    const std::string output = (folder / name).replace_extension(".html");
+    FailAndTouchNothing(folder, "is not of an earlier run", {"report", model, "-o", output});
+  }
+  std::filesystem::copy(model, folder / "model");
+  for (const char* output : {"model/fptq.html", "model/config.html", "model/model.safetensors"}) {
+    FailAndTouchNothing(folder, "is not of an earlier run",
+                        {"report", folder / "model", "-o", folder / output});
+  }
+  Succeed({"report", folder / "model", "-o", folder / "model/page.html"});
+  Succeed({"report", folder / "model", "-o", folder / "model/page.html"});
+  FailAndTouchNothing(folder, "other than what is read",
+                      {"report", folder / "model", "-o", page, "--against", Tiny("tiny-llama-f32"),
+                       "--text", page});
+}
+
+TEST(Cli, InterruptedPerplexityLeavesNoLogits) {
+  const TempFolder folder;
+  std::string text;
+  for (int i = 0; i < 20000; ++i) text += "The river runs through three towns to the sea. ";
+  folder.Write("text", text);
+  std::filesystem::create_directory(folder / "out");
+  const int in = open("/dev/null", O_RDONLY);
+  const pid_t child = Start({"perplexity", Tiny("tiny-llama-w4a8"), "--text", folder / "text",
+                             "--logits", folder / "out/logits"},
+                            in, folder / "stdout", folder / "stderr");
+  close(in);
+  while (std::filesystem::is_empty(folder / "out")) usleep(1000);
+  kill(child, SIGINT);
+  EXPECT_EQ(Wait(child), kInterruptedStatus);
+  EXPECT_TRUE(std::filesystem::is_empty(folder / "out"));
 }
 
 TEST(Cli, InterruptedQuantizeLeavesNothing) {

@@ -3,13 +3,15 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <set>
 
-#include "base/atomic_write.h"
 #include "base/error.h"
+#include "base/output_folder.h"
 #include "cli/arguments.h"
 #include "cli/interrupt.h"
 #include "cli/load.h"
 #include "cli/progress_bar.h"
+#include "cli/result_files.h"
 #include "cli/subcommands.h"
 #include "cli/terminal.h"
 #include "cli/text_tokens.h"
@@ -29,7 +31,7 @@ struct Arguments {
                                       "rtn",  "per-token",  "static"};
   std::vector<std::string> metrics = {"perplexity", "kld"};
   int64_t context = 0, tokens = 16384, limit = 0;
-  bool keep = false;
+  bool keep = false, force = false;
   int threads = 1;
 };
 
@@ -54,7 +56,9 @@ bool Parse(int argc, char** argv, Arguments& args) {
   app.add_option("--data", args.data, "folder with the tasks' request files (default data/tasks)");
   app.add_option("--limit", args.limit, "use only N documents of each task")
       ->check(Between(int64_t{1}, kAnyCount));
-  app.add_flag("--keep", args.keep, "keep the quantized models, as OUTPUT/RECIPE");
+  auto* keep = app.add_flag("--keep", args.keep, "keep the quantized models, as OUTPUT/RECIPE");
+  app.add_flag("--force", args.force, "replace kept models that exist, if fptq wrote them")
+      ->needs(keep);
   AddThreads(app, args.threads);
   return ParseArguments(app, argc, argv);
 }
@@ -86,6 +90,59 @@ Metrics ReadMetrics(const Arguments& args, const Tokenizer& tokenizer) {
     metrics.tokens = ReadTokens(tokenizer, args.text, args.tokens);
   }
   return metrics;
+}
+
+// The model of a recipe: its folder, if it is kept.
+fs::path ModelFolder(const Arguments& args, const std::string& recipe) {
+  return fs::path(args.output) / fs::path(recipe).stem();
+}
+
+ResultFiles Results(const Arguments& args) {
+  const fs::path output = args.output;
+  return {.text = output / "compare.md", .json = output / "compare.json"};
+}
+
+InputFiles Inputs(const Arguments& args) {
+  std::vector<fs::path> paths = {args.source, args.text, args.data};
+  for (const std::string& recipe : args.recipes) {
+    paths.emplace_back(recipe);
+    paths.emplace_back(LoadRecipe(recipe, "--recipes").calibration);
+  }
+  return InputFiles(paths);
+}
+
+// No two recipes may have one folder, nor one the name of something else that is written.
+void CheckNames(const Arguments& args) {
+  std::set<fs::path> names = {Results(args).text, Results(args).json};
+  for (const std::string& recipe : args.recipes) {
+    const fs::path folder = ModelFolder(args, recipe);
+    const std::string name = folder.filename().string();
+    if (name.empty() || name == "." || name == "..") {
+      throw Error("--recipes: expected a file whose name can be that of a folder, found '{}'",
+                  recipe);
+    }
+    if (!args.keep) continue;
+    for (const char* suffix : {"", ".partial"}) {
+      if (names.insert(folder.string() + suffix).second) continue;
+      throw Error("--recipes: '{}' cannot be kept as {}, as something else is to have that name",
+                  recipe, folder.string());
+    }
+  }
+}
+
+// Makes the folder of the output, and complains before anything is computed.
+void CheckOutputs(const Arguments& args, const InputFiles& inputs) {
+  CheckNames(args);
+  std::error_code error;
+  fs::create_directories(args.output, error);
+  if (error) throw Error("{}: cannot create the folder: {}", args.output, error.message());
+  CheckResultFiles(Results(args), {{"source", "rows"}}, inputs);
+  for (const std::string& recipe : args.recipes) {
+    // Models that are not kept lie elsewhere. But a folder of that name that is not a model says
+    // that OUTPUT is not what the user takes it for.
+    OutputFolder::Check(ModelFolder(args, recipe), args.force || !args.keep, kQuantizedFolder,
+                        inputs);
+  }
 }
 
 // A row of the table: column -> text for people, with the numbers in `json`.
@@ -135,22 +192,29 @@ void Measure(const Arguments& args, const Metrics& metrics, const Model& model,
   }
 }
 
-Row RunRecipe(const Arguments& args, const std::string& recipe, const fs::path& folder,
+Row RunRecipe(const Arguments& args, const std::string& recipe, const InputFiles& inputs,
               const Metrics& metrics, const Model& reference, ThreadPool& pool,
               const Progress& progress) {
+  OutputFolder folder(
+      args.keep ? ModelFolder(args, recipe) : fs::path(args.output) / ".fptq-compare", args.force,
+      kQuantizedFolder, inputs);
+  const QuantRecipe settings = LoadRecipe(recipe, "--recipes");
   const QuantizeReport report =
-      QuantizeCheckpoint(args.source, folder, LoadRecipe(recipe, "--recipes"),
-                         {.replace = true, .restart = true}, pool, progress);
+      QuantizeInto(folder, args.source, settings,
+                   {.replace = args.force, .restart = true, .keep = false}, pool, progress);
+  if (args.keep) folder.Commit();
   NoteWarnings(report.warnings);
   Row row;
   row.cells = {{"recipe", recipe},
                {"bits", fmt::format("{:.2f}", report.BitsPerWeight())},
                {"time", FormatSeconds(report.seconds)}};
   row.json = {{"recipe", recipe},
-              {"settings", RecipeToJson(LoadRecipe(recipe, "--recipes"))},
+              {"settings", RecipeToJson(settings)},
               {"bits_per_weight", report.BitsPerWeight()},
               {"seconds", report.seconds}};
-  Measure(args, metrics, *LoadModelAndWarn(folder.string(), pool), &reference, pool, progress, row);
+  const auto model =
+      LoadModelAndWarn((args.keep ? folder.path() : folder.staging()).string(), pool);
+  Measure(args, metrics, *model, &reference, pool, progress, row);
   return row;
 }
 
@@ -184,36 +248,50 @@ std::string Markdown(const std::vector<std::vector<std::string>>& table) {
   return text;
 }
 
+// After each row, so that an interruption or an error loses none.
+void WriteRows(const Arguments& args, const std::vector<Row>& rows) {
+  const size_t all = 1 + args.recipes.size();
+  Json json = {{"source", args.source},
+               {"text", args.text},
+               {"complete", rows.size() == all},
+               {"rows", Json::array()}};
+  for (const Row& row : rows) json["rows"].push_back(row.json);
+  std::string text = Markdown(Table(rows));
+  if (rows.size() < all) {
+    text += fmt::format("\nIncomplete: {} of {} rows are measured.\n", rows.size(), all);
+  }
+  WriteResultFiles(Results(args), text, json);
+}
+
 }  // namespace
 
 int RunCompare(int argc, char** argv) {
   Arguments args;
   if (!Parse(argc, argv, args)) return 0;
-  for (const std::string& recipe : args.recipes) LoadRecipe(recipe, "--recipes");
+  const InputFiles inputs = Inputs(args);
+  CheckOutputs(args, inputs);
   ThreadPool pool(args.threads);
   const auto reference = LoadModelAndWarn(args.source, pool);
   const Metrics metrics = ReadMetrics(args, reference->tokenizer);
-  const fs::path output = args.output;
-  fs::create_directories(output);
 
   std::vector<Row> rows(1);
   rows[0].cells = {{"recipe", "source"}};
   rows[0].json = {{"recipe", "source"}};
-  {
+  try {
     const InterruptScope interrupt(/*second_press_exits=*/false);
     ProgressBar bar(&interrupt.pressed());
     Measure(args, metrics, *reference, nullptr, pool, bar.AsProgress(), rows[0]);
+    WriteRows(args, rows);
     for (const std::string& recipe : args.recipes) {
-      const fs::path folder = output / fs::path(recipe).stem();
-      rows.push_back(RunRecipe(args, recipe, folder, metrics, *reference, pool, bar.AsProgress()));
-      if (!args.keep) fs::remove_all(folder);
+      rows.push_back(RunRecipe(args, recipe, inputs, metrics, *reference, pool, bar.AsProgress()));
+      WriteRows(args, rows);
     }
+  } catch (const Interrupted&) {
+    Note(fmt::format("fptq: interrupted; what was measured is in {}\n",
+                     Results(args).text.string()));
+    throw;
   }
   const auto table = Table(rows);
-  Json json = {{"source", args.source}, {"text", args.text}, {"rows", Json::array()}};
-  for (const Row& row : rows) json["rows"].push_back(row.json);
-  WriteFileAtomically(output / "compare.md", Markdown(table));
-  WriteFileAtomically(output / "compare.json", json.dump(2) + "\n");
   PrintTable(table, "l" + std::string(table[0].size() - 1, 'r'));
   return 0;
 }

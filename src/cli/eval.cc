@@ -5,7 +5,8 @@
 
 #include "base/atomic_write.h"
 #include "base/error.h"
-#include "base/json.h"
+#include "base/json_file.h"
+#include "base/paths.h"
 #include "cli/arguments.h"
 #include "cli/load.h"
 #include "cli/progress_bar.h"
@@ -83,7 +84,7 @@ std::vector<TaskRun> ReadTasks(const Arguments& args) {
   if (!args.tasks.empty()) return runs;
   for (const EvalTask& task : EvalTasks()) {
     const auto path = RequestFile(args, task.name);
-    if (std::filesystem::exists(path)) {
+    if (Exists(path)) {
       runs.push_back({&task, ReadRequestFile(path, args.limit), {}, {}});
     }
   }
@@ -119,7 +120,7 @@ void WriteDetails(const Arguments& args, const std::vector<TaskRun>& runs) {
   OutputFile file(args.details);
   for (const TaskRun& run : runs) {
     const std::string lines = AnswerLines(run.task->name, args.shots, run.docs, run.answers);
-    file.Write(std::as_bytes(std::span(lines)));
+    file.Write(lines);
   }
   file.Close();
 }
@@ -210,24 +211,12 @@ std::vector<std::string> Row(const std::string& name, const Json& json) {
   return row;
 }
 
-}  // namespace
-
-int RunEval(int argc, char** argv) {
-  Arguments args;
-  if (!Parse(argc, argv, args)) return 0;
-  std::vector<TaskRun> runs = ReadTasks(args);
-  ThreadPool pool(args.threads);
-  if (!args.against_details.empty()) ReadDetails(args, runs);
-  Run(args.path, args.kv, runs, &TaskRun::answers, pool);
-  if (!args.against.empty()) Run(args.against, {}, runs, &TaskRun::reference_answers, pool);
-  if (!args.details.empty()) WriteDetails(args, runs);
-
+void PrintResults(const Arguments& args, const std::vector<TaskRun>& runs) {
   Json tasks = Json::object();
   for (const TaskRun& run : runs) tasks[std::string(run.task->name)] = Describe(run, args.shots);
   const Json average = DescribeAverage(runs);
   if (args.json) {
-    Print(Json{{"tasks", tasks}, {"average", average}}.dump() + "\n");
-    return 0;
+    return Print(DumpJson({{"tasks", tasks}, {"average", average}}) + "\n");
   }
   std::vector<std::vector<std::string>> rows = {
       {"task", "docs", "metric", "score %", "accuracy %", "normalized %", "perplexity"}};
@@ -238,6 +227,21 @@ int RunEval(int argc, char** argv) {
   for (const auto& [name, json] : tasks.items()) rows.push_back(Row(name, json));
   rows.push_back(Row("average", average));
   PrintTable(rows, paired ? "lrlrrrrrrr" : "lrlrrrr");
+}
+
+}  // namespace
+
+int RunEval(int argc, char** argv) {
+  Arguments args;
+  if (!Parse(argc, argv, args)) return 0;
+  if (!args.details.empty()) CheckOutputFile(args.details, IfExists::kError);
+  std::vector<TaskRun> runs = ReadTasks(args);
+  ThreadPool pool(args.threads);
+  if (!args.against_details.empty()) ReadDetails(args, runs);
+  Run(args.path, args.kv, runs, &TaskRun::answers, pool);
+  if (!args.against.empty()) Run(args.against, {}, runs, &TaskRun::reference_answers, pool);
+  PrintResults(args, runs);
+  if (!args.details.empty()) WriteDetails(args, runs);
   return 0;
 }
 

@@ -5,6 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/json_file.h"
+#include "base/paths.h"
 #include "cli/arguments.h"
 #include "cli/load.h"
 #include "cli/subcommands.h"
@@ -139,7 +141,7 @@ Json Describe(const ModelSource& source, const std::string& path) {
                       {"tensors", DescribeTensors(source.checkpoint())}};
   if (source.quantized()) description["quantization"] = DescribeQuantization(source);
   const std::filesystem::path report = std::filesystem::path(path) / "fptq.json";
-  if (std::filesystem::exists(report)) {
+  if (Exists(report)) {
     const Json json = ReadJsonFile(report);
     description["policy"] = JsonFields(json, report.string()).Array("sites");
   }
@@ -149,7 +151,7 @@ Json Describe(const ModelSource& source, const std::string& path) {
 std::string CellText(const Json& value) {
   if (value.is_string()) return value.get<std::string>();
   if (value.is_number_float()) return fmt::format("{:.6g}", value.get<double>());
-  return value.dump();
+  return DumpJson(value);
 }
 
 // One row an object, one column a field; a field that an object does not have is left blank.
@@ -206,7 +208,7 @@ int RunInspect(int argc, char** argv) {
 
   const Json description = Describe(OpenSourceAndWarn(path), path);
   if (json) {
-    Print(description.dump(2) + "\n");
+    Print(DumpJson(description, 2) + "\n");
   } else {
     PrintDescription(description);
   }

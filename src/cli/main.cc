@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/build.h"
 #include "base/error.h"
 #include "cli/interrupt.h"
 #include "cli/subcommands.h"
@@ -47,7 +48,7 @@ std::string Help() {
 int Dispatch(int argc, char** argv) {
   const std::string_view name = argc < 2 ? "" : argv[1];
   if (name == "--version") {
-    Print(fmt::format("fptq {} ({})\n", FPTQ_VERSION, Kernels().name));
+    Print(fmt::format("fptq {} ({})\n", kVersion, Kernels().name));
     return 0;
   }
   if (name == "--help" || name == "-h") {

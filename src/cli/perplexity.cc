@@ -10,7 +10,9 @@
 
 #include "base/atomic_write.h"
 #include "base/error.h"
+#include "base/json_file.h"
 #include "cli/arguments.h"
+#include "cli/interrupt.h"
 #include "cli/load.h"
 #include "cli/progress_bar.h"
 #include "cli/subcommands.h"
@@ -64,33 +66,28 @@ bool Parse(int argc, char** argv, Arguments& args) {
   return ParseArguments(app, argc, argv);
 }
 
+// `logits` may be null.
 PerplexityResult Measure(const Arguments& args, const Model& model, std::span<const int32_t> tokens,
-                         int64_t context, Saturation* saturation, ThreadPool& pool) {
+                         int64_t context, Saturation* saturation, OutputFile* logits,
+                         const std::atomic<bool>& cancel, ThreadPool& pool) {
   PerplexityOptions options{
       .context = context, .kv_type = args.kv, .guard = args.guard, .saturation = saturation};
-  std::optional<OutputFile> logits_file;
-  if (!args.logits.empty()) {
-    logits_file.emplace(args.logits);
-    options.on_logits = [&](std::span<const float> logits) {
-      logits_file->Write(std::as_bytes(logits));
-    };
+  if (logits != nullptr) {
+    options.on_logits = [&](std::span<const float> row) { logits->Write(std::as_bytes(row)); };
   }
-  PerplexityResult result;
-  {
-    ProgressBar bar;
-    result = MeasurePerplexity(model, tokens, TextPrefix(model.tokenizer), options, pool,
-                               bar.AsProgress());
-  }
-  if (logits_file) logits_file->Close();
-  return result;
+  ProgressBar bar(&cancel);
+  return MeasurePerplexity(model, tokens, TextPrefix(model.tokenizer), options, pool,
+                           bar.AsProgress());
 }
 
 Divergence MeasureAgainst(const Arguments& args, const Model& model,
                           std::span<const int32_t> tokens, int64_t context, Saturation* saturation,
-                          ThreadPool& pool) {
+                          const std::atomic<bool>& cancel, ThreadPool& pool) {
   std::shared_ptr<const Model> other;  // unless it is the same one, for --against-kv
-  if (!std::filesystem::equivalent(args.path, args.against))
+  std::error_code missing;             // of which opening it tells
+  if (!std::filesystem::equivalent(args.path, args.against, missing)) {
     other = LoadModelAndWarn(args.against, pool);
+  }
   const Model& reference = other ? *other : model;
   const auto prefix = TextPrefix(model.tokenizer);
   if (TextPrefix(reference.tokenizer) != prefix ||
@@ -99,7 +96,7 @@ Divergence MeasureAgainst(const Arguments& args, const Model& model,
                 args.against);
   }
   ChooseContext(context, context, reference.config());  // it has as many positions
-  ProgressBar bar;
+  ProgressBar bar(&cancel);
   return MeasureDivergence(model, reference, tokens, prefix,
                            {.context = context,
                             .kv_type = args.kv,
@@ -232,6 +229,10 @@ void Warn(const std::vector<SaturatedSite>& sites, bool guarded) {
 int RunPerplexity(int argc, char** argv) {
   Arguments args;
   if (!Parse(argc, argv, args)) return 0;
+  // The file of logits is removed if Ctrl-C ends this.
+  const InterruptScope interrupt(/*second_press_exits=*/true);
+  std::optional<OutputFile> logits;
+  if (!args.logits.empty()) logits.emplace(args.logits);
   ThreadPool pool(args.threads);
   const auto model = LoadModelAndWarn(args.path, pool);
   const auto tokens = ReadTokens(model->tokenizer, args.text, args.limit);
@@ -247,13 +248,15 @@ int RunPerplexity(int argc, char** argv) {
     }
     Json json = Describe(result, context);
     if (counts) json["saturation"] = Describe(StaticSites(*counts));
-    Print(json.dump() + "\n");
+    Print(DumpJson(json) + "\n");
   };
   if (args.against.empty()) {
-    show(Measure(args, *model, tokens, context, saturation, pool));
+    show(Measure(args, *model, tokens, context, saturation, logits ? &*logits : nullptr,
+                 interrupt.pressed(), pool));
   } else {
-    show(MeasureAgainst(args, *model, tokens, context, saturation, pool));
+    show(MeasureAgainst(args, *model, tokens, context, saturation, interrupt.pressed(), pool));
   }
+  if (logits) logits->Close();
   if (counts) Warn(StaticSites(*counts), args.guard);
   return 0;
 }

@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <filesystem>
-
 #include "base/output_folder.h"
 #include "cli/arguments.h"
 #include "cli/interrupt.h"
@@ -56,7 +54,7 @@ QuantizeReport Quantize(const std::string& source, const std::string& output,
     ProgressBar bar(&interrupt.pressed());
     return QuantizeCheckpoint(source, output, recipe, options, pool, bar.AsProgress());
   } catch (const Interrupted&) {
-    if (std::filesystem::exists(OutputFolder::WorkPath(output))) {
+    if (Exists(OutputFolder::WorkPath(output))) {
       Note("fptq: interrupted; the same command goes on where this ended\n");
     }
     throw;
@@ -78,7 +76,7 @@ int RunQuantize(int argc, char** argv) {
   app.add_option("-o,--output", output, "folder to write")->required();
   recipe_options.AddTo(app);
   AddThreads(app, threads);
-  app.add_flag("--force", options.replace, "replace the folder if it exists");
+  app.add_flag("--force", options.replace, "replace the folder if it exists and fptq wrote it");
   app.add_flag("--restart", options.restart,
                "begin anew, though an interrupted run left OUTPUT.partial to go on with");
   app.add_flag("--dry-run", dry_run, "only say what it will take: time, memory, disk");
@@ -87,7 +85,9 @@ int RunQuantize(int argc, char** argv) {
 
   const QuantRecipe recipe = recipe_options.Recipe();
   ThreadPool pool(threads);
-  if (!dry_run) OutputFolder::CheckTarget(output, options.replace);
+  if (!dry_run) {
+    OutputFolder::Check(output, options.replace, kQuantizedFolder, QuantizeInputs(source, recipe));
+  }
   PrintForecast(source, output, recipe, ignore_limits, pool);
   if (dry_run) return 0;
   PrintSummary(Quantize(source, output, recipe, options, pool), output);

@@ -3,12 +3,13 @@
 #include <cmath>
 #include <filesystem>
 
-#include "base/atomic_write.h"
 #include "base/error.h"
+#include "base/utf8.h"
 #include "cli/arguments.h"
 #include "cli/load.h"
 #include "cli/progress_bar.h"
 #include "cli/report_page.h"
+#include "cli/result_files.h"
 #include "cli/subcommands.h"
 #include "cli/terminal.h"
 #include "cli/text_tokens.h"
@@ -51,6 +52,13 @@ std::span<const int32_t> First(std::span<const int32_t> tokens, int64_t count) {
   return tokens.first(std::min(tokens.size(), static_cast<size_t>(count)));
 }
 
+// For people: the path's last name, as UTF-8.
+std::string FileName(const fs::path& path) {
+  const fs::path normal = path.lexically_normal();
+  return ReplaceIllFormedUtf8(
+      (normal.has_filename() ? normal : normal.parent_path()).filename().string());
+}
+
 std::string Show(double value, double error, int digits) {
   const std::string shown = fmt::format("{:.{}f}", value, digits);
   return std::isfinite(error) ? fmt::format("{} +- {:.{}f}", shown, error, digits) : shown;
@@ -60,7 +68,7 @@ std::string Show(double value, double error, int digits) {
 Json DescribeQuality(const Divergence& found, int64_t tokens, const std::string& text) {
   Json rows = Json::array();
   const auto add = [&](const char* name, std::string value) { rows.push_back({name, value}); };
-  add("measured on", fmt::format("{} tokens of {}", tokens, fs::path(text).filename().string()));
+  add("measured on", fmt::format("{} tokens of {}", tokens, FileName(text)));
   add("perplexity, float", fmt::format("{:.3f}", found.reference.perplexity));
   add("perplexity, quantized", fmt::format("{:.3f}", found.model.perplexity));
   add("ratio", Show(found.ratio.mean, found.ratio.standard_error, 4));
@@ -70,22 +78,21 @@ Json DescribeQuality(const Divergence& found, int64_t tokens, const std::string&
   return rows;
 }
 
-void Measure(const Arguments& args, ThreadPool& pool, Json& report) {
+void Measure(const Arguments& args, ThreadPool& pool, const Progress& progress, Json& report) {
   constexpr int64_t kSensitivityContext = 256;
   const auto model = LoadModelAndWarn(args.model, pool),
              source = LoadModelAndWarn(args.source, pool);
   const std::vector<int32_t> tokens = ReadTokens(model->tokenizer, args.text);
   const std::vector<int32_t> prefix = TextPrefix(model->tokenizer);
-  ProgressBar bar;
   DivergenceOptions options;
   options.context = ChooseContext(0, options.context, model->config());
   const auto quality_tokens = First(tokens, args.tokens);
   report["quality"] = DescribeQuality(
-      MeasureDivergence(*model, *source, quality_tokens, prefix, options, pool, bar.AsProgress()),
+      MeasureDivergence(*model, *source, quality_tokens, prefix, options, pool, progress),
       std::ssize(quality_tokens), args.text);
-  const auto sensitivity = MeasureSensitivity(
-      *model, *source, First(tokens, args.sensitivity_tokens), prefix,
-      ChooseContext(0, kSensitivityContext, model->config()), pool, bar.AsProgress());
+  const auto sensitivity =
+      MeasureSensitivity(*model, *source, First(tokens, args.sensitivity_tokens), prefix,
+                         ChooseContext(0, kSensitivityContext, model->config()), pool, progress);
   report["sensitivity"] = Json::array();
   for (const Estimate& layer : sensitivity) {  // NaN becomes null
     report["sensitivity"].push_back({{"kl", layer.mean}, {"standard_error", layer.standard_error}});
@@ -103,17 +110,20 @@ int RunReport(int argc, char** argv) {
     throw Error("{}: expected an HTML file, found the name of the JSON file beside it",
                 args.output);
   }
+  const ResultFiles results = {.text = args.output, .json = json_path};
+  CheckResultFiles(results, {{"format_version", "model", "quality"}},
+                   {args.model, args.source, args.text});
   const fs::path where = fs::path(args.model) / "fptq.json";
   Json report = ReadJsonFile(where);
-  report["model"] = fs::path(args.model).lexically_normal().filename().string();
+  report["model"] = FileName(args.model);
   report["quality"] = report["sensitivity"] = nullptr;
   ReportPage(report, where.string());  // complains before the long part
   if (!args.source.empty()) {
     ThreadPool pool(args.threads);
-    Measure(args, pool, report);
+    ProgressBar bar;
+    Measure(args, pool, bar.AsProgress(), report);
   }
-  WriteFileAtomically(args.output, ReportPage(report, where.string()));
-  WriteFileAtomically(json_path, report.dump(1) + "\n");
+  WriteResultFiles(results, ReportPage(report, where.string()), report);
   Print(fmt::format("written  {} and {}\n", args.output, json_path.string()));
   return 0;
 }

@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/json.h"
 
 namespace fptq {
 namespace {
@@ -62,12 +61,6 @@ void CheckMetadata(const Json& metadata, std::string_view where) {
   }
 }
 
-DataType ParseType(const std::string& name, std::string_view where) {
-  const auto type = std::ranges::find(kTypes, name, DataTypeName);
-  if (type == std::end(kTypes)) throw Error("{}: dtype '{}' is not supported", where, name);
-  return *type;
-}
-
 int64_t ParseSize(const Json& value, std::string_view where, std::string_view what) {
   if (!value.is_number_unsigned() || !std::in_range<int64_t>(value.get<uint64_t>())) {
     throw Error("{}: {}: expected integers of 0 to 2^63-1", where, what);
@@ -93,6 +86,21 @@ void CheckLayout(std::vector<Entry> entries, int64_t data_bytes, std::string_vie
 
 }  // namespace
 
+DataType ParseDtype(const JsonFields& entry) {
+  const std::string name = entry.String("dtype");
+  const auto type = std::ranges::find(kTypes, name, DataTypeName);
+  if (type == std::end(kTypes)) throw Error("{}: dtype '{}' is not supported", entry.where(), name);
+  return *type;
+}
+
+std::vector<int64_t> ParseShape(const JsonFields& entry) {
+  std::vector<int64_t> shape;
+  for (const Json& dim : entry.Array("shape")) {
+    shape.push_back(ParseSize(dim, entry.where(), "shape"));
+  }
+  return shape;
+}
+
 std::map<std::string, TensorView, std::less<>> ParseSafetensors(std::span<const std::byte> file,
                                                                 std::string_view where) {
   const std::string_view text = HeaderText(file, where);
@@ -108,10 +116,8 @@ std::map<std::string, TensorView, std::less<>> ParseSafetensors(std::span<const 
     }
     const JsonFields fields(json, fmt::format("{}: tensor '{}'", where, name));
     TensorView view;
-    view.type = ParseType(fields.String("dtype"), fields.where());
-    for (const Json& dim : fields.Array("shape")) {
-      view.shape.push_back(ParseSize(dim, fields.where(), "shape"));
-    }
+    view.type = ParseDtype(fields);
+    view.shape = ParseShape(fields);
     const Json& offsets = fields.Array("data_offsets");
     if (offsets.size() != 2) {
       throw Error("{}: data_offsets: expected 2 numbers, found {}", fields.where(), offsets.size());
@@ -135,6 +141,8 @@ std::map<std::string, TensorView, std::less<>> ParseSafetensors(std::span<const 
   return tensors;
 }
 
+int64_t SafetensorsWriter::Tensor::Bytes() const { return TensorBytes(type, shape, name); }
+
 SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::vector<Tensor> tensors)
     : file_(path), tensors_(std::move(tensors)) {
   Json header = {{kMetadata, {{"format", "pt"}}}};
@@ -142,7 +150,7 @@ SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::vec
   int64_t begin = 0;
   for (const Tensor& tensor : tensors_) {
     FPTQ_CHECK(std::ranges::find(kTypes, tensor.type) != std::end(kTypes));
-    const int64_t end = begin + TensorBytes(tensor.type, tensor.shape, tensor.name);
+    const int64_t end = begin + tensor.Bytes();
     fields.emplace_back(tensor.name, Json{{"dtype", DataTypeName(tensor.type)},
                                           {"shape", tensor.shape},
                                           {"data_offsets", {begin, end}}});
@@ -167,7 +175,7 @@ void SafetensorsWriter::Write(std::string_view name, std::span<const std::byte> 
 void SafetensorsWriter::SkipComplete() {
   for (; current_ < tensors_.size(); ++current_, written_ = 0) {
     const Tensor& tensor = tensors_[current_];
-    const int64_t bytes = TensorBytes(tensor.type, tensor.shape, tensor.name);
+    const int64_t bytes = tensor.Bytes();
     FPTQ_CHECK(written_ <= bytes);
     if (written_ < bytes) return;
   }

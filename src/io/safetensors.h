@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/atomic_write.h"
+#include "base/json.h"
 #include "base/tensor.h"
 
 namespace fptq {
@@ -18,6 +19,10 @@ namespace fptq {
 std::map<std::string, TensorView, std::less<>> ParseSafetensors(std::span<const std::byte> file,
                                                                 std::string_view where);
 
+// The type and the shape that an entry of a header has. Error if they are none.
+DataType ParseDtype(const JsonFields& entry);
+std::vector<int64_t> ParseShape(const JsonFields& entry);
+
 // Writes a file tensor after tensor. The same input gives the same file.
 class SafetensorsWriter {
  public:
@@ -25,6 +30,8 @@ class SafetensorsWriter {
     std::string name;
     DataType type;  // not a block type
     std::vector<int64_t> shape;
+
+    int64_t Bytes() const;  // Error if they are more than 2^63-1
   };
 
   // Writes the header.

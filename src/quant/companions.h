@@ -2,12 +2,15 @@
 #pragma once
 
 #include <filesystem>
+#include <string_view>
 #include <vector>
 
 #include "model/source.h"
 
 namespace fptq {
 
+// Whether WriteCompanions may write a file of this name.
+bool IsCompanion(std::string_view name);
 // The files of the source that WriteCompanions copies; none of a GGUF file.
 std::vector<std::filesystem::path> CompanionFiles(const ModelSource& source);
 

@@ -1,13 +1,26 @@
 #include "quant/layer_record.h"
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <set>
+#include <string>
+
+#include "base/error.h"
+
 namespace fptq {
 namespace {
+
+constexpr const char* kWhere = "journal";
+
+// --- Sites ---
 
 // The names of choices are those of recipes.
 Json SiteToJson(const SitePolicy& site) {
   Json alternatives = Json::array();
   for (const Alternative& alternative : site.alternatives) {
-    alternatives.push_back({ActChoiceName(alternative.choice), alternative.error});
+    alternatives.push_back(
+        {{"choice", ActChoiceName(alternative.choice)}, {"error", alternative.error}});
   }
   return {{"layer", site.layer},
           {"range", site.range},
@@ -22,33 +35,64 @@ Json SiteToJson(const SitePolicy& site) {
           {"alternatives", alternatives}};
 }
 
-SitePolicy SiteFromJson(const Json& json, ActSite act_site) {
-  SitePolicy site{.layer = json["layer"].get<int64_t>(),
-                  .site = act_site,
-                  .range = json["range"].get<double>(),
-                  .channel_absmax = json["channel_absmax"].get<std::vector<float>>(),
-                  .weight_exponent = json["weight_exponent"].get<double>(),
-                  .choice = ActChoiceFromName(json["choice"].get<std::string>(), "journal"),
-                  .equalized_range = json["equalized_range"].get<double>(),
-                  .channel_scales = json["channel_scales"].get<std::vector<float>>(),
-                  .scale = json["scale"].get<float>(),
-                  .group_size = json["group_size"].get<int64_t>(),
-                  .reason = json["reason"].get<std::string>(),
-                  .alternatives = {}};
-  for (const Json& alternative : json["alternatives"]) {
-    site.alternatives.push_back({ActChoiceFromName(alternative[0].get<std::string>(), "journal"),
-                                 alternative[1].get<double>()});
+ActChoice Choice(const JsonFields& fields) {
+  return ActChoiceFromName(fields.String("choice"), kWhere);
+}
+
+float Float(double value) {
+  if (!(std::abs(value) <= std::numeric_limits<float>::max())) {
+    throw Error("{}: expected a float, found {}", kWhere, value);
+  }
+  return static_cast<float>(value);
+}
+
+// `size` of them, or none where that `may_be_empty`.
+std::vector<float> Floats(const Json& json, int64_t size, bool may_be_empty) {
+  if (std::ssize(json) != size && !(may_be_empty && json.empty())) {
+    throw Error("{}: expected {} numbers, found {}", kWhere, size, json.size());
+  }
+  std::vector<float> values;
+  for (const Json& value : json) {
+    if (!value.is_number())
+      throw Error("{}: expected a number, found {}", kWhere, value.type_name());
+    values.push_back(Float(value.get<double>()));
+  }
+  return values;
+}
+
+SitePolicy SiteFromJson(const Json& json, const ModelConfig& config, int64_t layer,
+                        ActSite act_site) {
+  const JsonFields fields(json, kWhere);
+  const int64_t k = SiteInputs(config, act_site);
+  SitePolicy site{
+      .layer = fields.Int("layer", layer, layer),
+      .site = act_site,
+      .range = fields.Double("range"),
+      .channel_absmax = Floats(fields.Array("channel_absmax"), k, /*may_be_empty=*/false),
+      .weight_exponent = fields.Double("weight_exponent"),
+      .choice = Choice(fields),
+      .equalized_range = fields.Double("equalized_range"),
+      .channel_scales = Floats(fields.Array("channel_scales"), k, /*may_be_empty=*/true),
+      .scale = Float(fields.Double("scale")),
+      .group_size = fields.Int("group_size", 0, k),
+      .reason = fields.String("reason"),
+      .alternatives = {}};
+  for (const Json& item : fields.Array("alternatives")) {
+    const JsonFields alternative(item, kWhere);
+    site.alternatives.push_back({Choice(alternative), alternative.Double("error")});
   }
   return site;
 }
 
-}  // namespace
+// --- Layers ---
 
-Json LayerResultToJson(const LayerResult& result) {
+Json ResultToJson(const LayerResult& result) {
   Json sites = Json::array(), linears = Json::array();
   for (const SitePolicy& site : result.policy) sites.push_back(SiteToJson(site));
   for (const LinearReport& linear : result.linears) {
-    linears.push_back({linear.name, linear.group_size, linear.weight_error});
+    linears.push_back({{"name", linear.name},
+                       {"group_size", linear.group_size},
+                       {"weight_error", linear.weight_error}});
   }
   return {{"sites", sites},
           {"linears", linears},
@@ -56,41 +100,106 @@ Json LayerResultToJson(const LayerResult& result) {
           {"linear_bytes", result.linear_bytes}};
 }
 
-LayerResult LayerResultFromJson(const Json& json) {
+LayerResult ResultFromJson(const Json& json, const ModelConfig& config, int64_t layer) {
+  const JsonFields fields(json, kWhere);
+  const Json& sites = fields.Array("sites");
+  if (sites.size() != kActSites) {
+    throw Error("{}: expected {} sites, found {}", kWhere, kActSites, sites.size());
+  }
   LayerResult result;
+  int64_t weights = 0, widest = 0;
   for (const ActSite site : kAllActSites) {
     const auto index = static_cast<size_t>(site);
-    result.policy[index] = SiteFromJson(json["sites"][index], site);
+    result.policy[index] = SiteFromJson(sites[index], config, layer, site);
+    weights += SiteInputs(config, site) * SiteChannels(config, site);
+    widest = std::max(widest, SiteInputs(config, site));
   }
-  for (const Json& linear : json["linears"]) {
-    result.linears.push_back({.name = linear[0].get<std::string>(),
-                              .group_size = linear[1].get<int64_t>(),
-                              .weight_error = linear[2].get<double>()});
+  for (const Json& item : fields.Array("linears")) {
+    const JsonFields linear(item, kWhere);
+    result.linears.push_back({.name = linear.String("name"),
+                              .group_size = linear.Int("group_size", 0, widest),
+                              .weight_error = linear.Double("weight_error")});
   }
-  result.linear_weights = json["linear_weights"].get<int64_t>();
-  result.linear_bytes = json["linear_bytes"].get<int64_t>();
+  constexpr int64_t kMostBytes = 8;  // of a weight, its scale included
+  result.linear_weights = fields.Int("linear_weights", 0, weights);
+  result.linear_bytes = fields.Int("linear_bytes", 0, weights * kMostBytes);
   return result;
 }
 
-// Types as numbers: only the build that wrote a journal reads it.
-Json EntriesToJson(std::span<const TensorSpool::Entry> entries) {
-  Json json = Json::array();
-  for (const auto& [tensor, bytes, checksum] : entries) {
-    json.push_back({tensor.name, static_cast<int>(tensor.type), tensor.shape, bytes, checksum});
-  }
-  return json;
+// --- Tensors ---
+
+Json TensorToJson(const TensorSpool::Entry& entry) {
+  return {{"name", entry.tensor.name},
+          {"dtype", DataTypeName(entry.tensor.type)},
+          {"shape", entry.tensor.shape},
+          {"checksum", entry.checksum}};
 }
 
-std::vector<TensorSpool::Entry> EntriesFromJson(const Json& json) {
-  std::vector<TensorSpool::Entry> entries;
-  for (const Json& entry : json) {
-    entries.push_back({.tensor = {.name = entry[0].get<std::string>(),
-                                  .type = static_cast<DataType>(entry[1].get<int>()),
-                                  .shape = entry[2].get<std::vector<int64_t>>()},
-                       .bytes = entry[3].get<int64_t>(),
-                       .checksum = entry[4].get<uint32_t>()});
+TensorSpool::Entry TensorFromJson(const Json& json) {
+  const JsonFields fields(json, kWhere);
+  TensorSpool::Entry entry = {
+      .tensor = {fields.String("name"), ParseDtype(fields), ParseShape(fields)},
+      .checksum = static_cast<uint32_t>(fields.Int("checksum", 0, UINT32_MAX))};
+  if (entry.tensor.Bytes() == 0) throw Error("{}: {} is empty", kWhere, entry.tensor.name);
+  return entry;
+}
+
+// What the names of a layer's tensors begin with: "model.layers.3.".
+std::string LayerPrefix(const ModelConfig& config, int64_t layer) {
+  const std::string name = ModelSource::HfName(config.arch->linears[0].module, layer);
+  const std::string number = fmt::format(".{}.", layer);
+  return name.substr(0, name.find(number) + number.size());
+}
+
+// Their names differ from each other and from those of other layers.
+std::vector<TensorSpool::Entry> TensorsFromJson(const Json& json, const std::string& prefix) {
+  std::vector<TensorSpool::Entry> tensors;
+  std::set<std::string> names;
+  for (const Json& item : json) {
+    const std::string& name = tensors.emplace_back(TensorFromJson(item)).tensor.name;
+    if (!name.starts_with(prefix) || !names.insert(name).second) {
+      throw Error("{}: expected another tensor of {}, found {}", kWhere, prefix, name);
+    }
   }
-  return entries;
+  return tensors;
+}
+
+}  // namespace
+
+Json LayerRecordToJson(const LayerResult& result, std::span<const TensorSpool::Entry> tensors,
+                       uint32_t hidden_checksum) {
+  Json list = Json::array();
+  for (const TensorSpool::Entry& tensor : tensors) list.push_back(TensorToJson(tensor));
+  return {{"tensors", list}, {"result", ResultToJson(result)}, {"hidden", hidden_checksum}};
+}
+
+LayerRecord LayerRecordFromJson(const Json& json, const ModelConfig& config, int64_t layer) {
+  const JsonFields fields(json, kWhere);
+  return {.result = ResultFromJson(fields.Object("result"), config, layer),
+          .tensors = TensorsFromJson(fields.Array("tensors"), LayerPrefix(config, layer)),
+          .hidden_checksum = static_cast<uint32_t>(fields.Int("hidden", 0, UINT32_MAX))};
+}
+
+Json CalibrationToJson(const CalibrationSet& set) { return {{"calibration", set.sequences}}; }
+
+CalibrationSet CalibrationFromJson(const Json& json, const ModelConfig& config) {
+  CalibrationSet set;
+  for (const Json& sequence : JsonFields(json, kWhere).Array("calibration")) {
+    if (!sequence.is_array() || sequence.empty() || std::ssize(sequence) > config.max_positions) {
+      throw Error("{}: expected 1 to {} tokens, found something else", kWhere,
+                  config.max_positions);
+    }
+    std::vector<int32_t>& tokens = set.sequences.emplace_back();
+    for (const Json& token : sequence) {
+      if (!token.is_number_unsigned() ||
+          token.get<uint64_t>() >= static_cast<uint64_t>(config.vocab)) {
+        throw Error("{}: expected a token, found something else", kWhere);
+      }
+      tokens.push_back(token.get<int32_t>());
+    }
+  }
+  if (set.sequences.empty()) throw Error("{}: expected calibration sequences, found none", kWhere);
+  return set;
 }
 
 }  // namespace fptq

@@ -1,18 +1,41 @@
-// A finished layer as a record of the journal: all numbers come back bit for bit.
+// What the journal of a quantization has in it: all numbers come back bit for bit. Reading gives an
+// Error where a record is not what writing gives for this model, so that nobody who changes the
+// file can do more harm than to have the work done again.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <vector>
 
 #include "base/json.h"
-#include "quant/run_state.h"
+#include "model/config.h"
+#include "quant/calibration_set.h"
+#include "quant/policy.h"
+#include "quant/report.h"
+#include "quant/tensor_spool.h"
 
 namespace fptq {
 
-Json LayerResultToJson(const LayerResult& result);
-LayerResult LayerResultFromJson(const Json& json);
+// What came of a layer beside its tensors.
+struct LayerResult {
+  LayerPolicy policy;
+  std::vector<LinearReport> linears;
+  int64_t linear_weights = 0;  // as in QuantizeReport
+  int64_t linear_bytes = 0;
+};
 
-Json EntriesToJson(std::span<const TensorSpool::Entry> entries);
-std::vector<TensorSpool::Entry> EntriesFromJson(const Json& json);
+// A finished layer.
+struct LayerRecord {
+  LayerResult result;
+  std::vector<TensorSpool::Entry> tensors;
+  uint32_t hidden_checksum = 0;  // of the hidden states that come out of it
+};
+
+Json LayerRecordToJson(const LayerResult& result, std::span<const TensorSpool::Entry> tensors,
+                       uint32_t hidden_checksum);
+LayerRecord LayerRecordFromJson(const Json& json, const ModelConfig& config, int64_t layer);
+
+Json CalibrationToJson(const CalibrationSet& set);
+CalibrationSet CalibrationFromJson(const Json& json, const ModelConfig& config);
 
 }  // namespace fptq

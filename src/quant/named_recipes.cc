@@ -1,8 +1,7 @@
 #include "quant/named_recipes.h"
 
-#include <filesystem>
-
 #include "base/error.h"
+#include "base/paths.h"
 
 namespace fptq {
 namespace {
@@ -35,7 +34,7 @@ QuantRecipe LoadRecipe(const std::string& name_or_file, std::string_view where) 
     }
     names += std::string(recipe.name) + ", ";
   }
-  if (!std::filesystem::exists(name_or_file)) {
+  if (!Exists(name_or_file)) {
     throw Error("{}: expected {}or a file, found '{}'", where, names, name_or_file);
   }
   return RecipeFromJson(ReadJsonFile(name_or_file), name_or_file);

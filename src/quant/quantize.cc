@@ -182,27 +182,46 @@ ModelSource OpenFloatSource(const fs::path& path, const QuantRecipe& recipe) {
   return source;
 }
 
-QuantizeReport QuantizeCheckpoint(const fs::path& source_path, const fs::path& output,
+const OutputKind kQuantizedFolder = {.marks = {"fptq.json", "config.json"},
+                                     .in_output = IsQuantizedFolderFile,
+                                     .in_work = RunState::IsFile};
+
+InputFiles QuantizeInputs(const fs::path& source, const QuantRecipe& recipe) {
+  if (!HasCalibrationText(recipe)) return {source};
+  return {source, recipe.calibration};
+}
+
+QuantizeReport QuantizeCheckpoint(const fs::path& source, const fs::path& output,
                                   const QuantRecipe& recipe, const QuantizeOptions& options,
                                   ThreadPool& pool, const Progress& progress) {
-  const auto start = std::chrono::steady_clock::now();
-  std::error_code error;
-  if (fs::equivalent(source_path, output, error)) {
-    throw Error("{}: expected an output other than the source", output.string());
-  }
-  OutputFolder folder(output, options.replace);
+  OutputFolder folder(output, options.replace, kQuantizedFolder, QuantizeInputs(source, recipe));
   if (RunState::Exists(folder.work())) folder.Keep();
+  const QuantizeReport report = QuantizeInto(folder, source, recipe, options, pool, progress);
+  folder.Commit();
+  return report;
+}
+
+QuantizeReport QuantizeInto(OutputFolder& folder, const fs::path& source_path,
+                            const QuantRecipe& recipe, const QuantizeOptions& options,
+                            ThreadPool& pool, const Progress& progress) {
+  const auto start = std::chrono::steady_clock::now();
   const ModelSource source = OpenFloatSource(source_path, recipe);
   const TokenizerFiles tokenizer = source.LoadTokenizer();
-  RunState state(folder.work(), FingerprintOf(source, recipe, pool, progress), options.restart);
+  RunState state(folder.work(), source.config(), FingerprintOf(source, recipe, pool, progress),
+                 options.restart);
   if (!state.calibration()) {
     state.SetCalibration(
         MakeCalibrationSet(recipe, source, Tokenizer(tokenizer), folder.work(), pool, progress));
   }
-  folder.Keep();
+  if (options.keep) folder.Keep();
 
   QuantizeReport report;
   report.warnings = WarningsOf(source, tokenizer);
+  if (!folder.locked()) {
+    report.warnings.push_back(fmt::format(
+        "{}: its file system has no locks, so nothing kept another process off the same output",
+        folder.work().string()));
+  }
   report.source_bytes = source.checkpoint().TensorBytes();
   report.resumed_layers = std::ssize(state.layers());
   {
@@ -219,7 +238,6 @@ QuantizeReport QuantizeCheckpoint(const fs::path& source_path, const fs::path& o
   QuantRecipe used = recipe;
   used.calibration_tokens = ChosenTokens(recipe, source.config());
   WriteQuantizedFolder(source, tokenizer, used, state.spool(), folder.staging(), report);
-  folder.Commit();
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return report;
 }

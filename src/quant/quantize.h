@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <vector>
 
+#include "base/output_folder.h"
 #include "base/progress.h"
 #include "base/thread_pool.h"
 #include "model/source.h"
@@ -16,20 +17,33 @@ namespace fptq {
 // The source, if it can be quantized by the recipe; Error otherwise.
 ModelSource OpenFloatSource(const std::filesystem::path& path, const QuantRecipe& recipe);
 
+// The files of a quantized folder, and those of the work on it.
+extern const OutputKind kQuantizedFolder;
+
+// The files that quantizing reads, which its output may not lie over.
+InputFiles QuantizeInputs(const std::filesystem::path& source, const QuantRecipe& recipe);
+
 struct QuantizeOptions {
-  bool replace = false;  // an output that exists
+  bool replace = false;  // an output that exists, if fptq wrote it
   bool restart = false;  // do not go on with what an interrupted run left
+  bool keep = true;      // what is finished where this throws after calibration
 };
 
 // Calibrates, decides, equalizes and quantizes layer by layer, so that one layer is float-resident
 // at a time, and writes a complete folder: there whole or not at all. The same source and recipe
 // give the same bytes, whatever the number of threads and the kernels in use, and however often it
-// was interrupted: "OUTPUT.partial" keeps the finished layers (run_state.h), also where this throws
-// after calibration. `progress` may be empty.
+// was interrupted: "OUTPUT.partial" keeps the finished layers (run_state.h). `progress` may be
+// empty.
 QuantizeReport QuantizeCheckpoint(const std::filesystem::path& source,
                                   const std::filesystem::path& output, const QuantRecipe& recipe,
                                   const QuantizeOptions& options, ThreadPool& pool,
                                   const Progress& progress);
+
+// The same into the staging() of `folder`, which the caller then commits, or drops;
+// `options.replace` is the folder's.
+QuantizeReport QuantizeInto(OutputFolder& folder, const std::filesystem::path& source,
+                            const QuantRecipe& recipe, const QuantizeOptions& options,
+                            ThreadPool& pool, const Progress& progress);
 
 struct QuantizationPlan {
   std::vector<SitePolicy> sites;      // by layer and site

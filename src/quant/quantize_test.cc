@@ -218,13 +218,40 @@ TEST(QuantizeCheckpoint, NamesBadSources) {
 TEST(QuantizeCheckpoint, ReplacesOnlyIfAsked) {
   const TempFolder folder;
   const fs::path source = kModels / "tiny-llama-f32";
-  fs::create_directory(folder / "out");
-  folder.Write("out/precious", "data");
-  EXPECT_ERROR("out", Quantize(source, folder / "out", Recipe()));
-  EXPECT_TRUE(fs::exists(folder / "out/precious"));
-  EXPECT_ERROR("other than the source", Quantize(source, source, Recipe(), 1, /*replace=*/true));
+  Quantize(source, folder / "out", Recipe());
+  EXPECT_ERROR("out: already exists", Quantize(source, folder / "out", Recipe()));
+  QuantRecipe recipe = Recipe();
+  recipe.rounding = "rtn";
+  Quantize(source, folder / "out", recipe, 1, /*replace=*/true);
+  EXPECT_EQ(ReadJsonFile(folder / "out/fptq.json")["recipe"]["rounding"], "rtn");
+  // A GGUF file gives other companions, all of which are ours, too.
+  Quantize(kModels / "tiny-llama-gguf/model.gguf", folder / "out", recipe, 1, /*replace=*/true);
   Quantize(source, folder / "out", Recipe(), 1, /*replace=*/true);
-  EXPECT_FALSE(fs::exists(folder / "out/precious"));
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder.path()), {}), 1);
+}
+
+TEST(QuantizeCheckpoint, ReplacesNothingThatItReadsOrDidNotWrite) {
+  const TempFolder folder;
+  Quantize(kModels / "tiny-llama-f32", folder / "out", Recipe());
+  const auto refused = [&](const char* part, const fs::path& source, const std::string& text) {
+    const auto before = FilesOf(folder / "out");
+    QuantRecipe recipe = Recipe();
+    if (!text.empty()) recipe.calibration = text;
+    EXPECT_ERROR(part, Quantize(source, folder / "out", recipe, 1, /*replace=*/true));
+    EXPECT_EQ(FilesOf(folder / "out"), before);
+    EXPECT_FALSE(fs::exists(folder / "out.partial"));
+  };
+  refused("other than the source", folder / "out", "");
+  refused("other than the source", kModels / "tiny-llama-f32", folder / "out/tokenizer.json");
+  fs::rename(folder / "out/model.safetensors", folder / "out/a.gguf");
+  refused("other than the source", folder / "out/a.gguf", "");
+  refused("found 'a.gguf' in it", kModels / "tiny-llama-f32", "");
+  // A source whose weights are a link into the output, as those of a cache of blobs are.
+  fs::rename(folder / "out/a.gguf", folder / "out/model.safetensors");
+  fs::copy(kModels / "tiny-llama-f32", folder / "source");
+  fs::remove(folder / "source/model.safetensors");
+  fs::create_symlink("../out/model.safetensors", folder / "source/model.safetensors");
+  refused("other than the source", folder / "source", "");
 }
 
 // A limit on the size of files stands in for a full disk: write() fails in the same place.

@@ -5,8 +5,8 @@
 #include <utility>
 #include <vector>
 
-#include "base/atomic_write.h"
 #include "base/error.h"
+#include "base/json_file.h"
 #include "io/compressed_tensors.h"
 #include "quant/companions.h"
 #include "quant/sharded_writer.h"
@@ -16,6 +16,7 @@ namespace fptq {
 namespace {
 
 namespace fs = std::filesystem;
+constexpr std::string_view kConfig = "config.json", kReport = "fptq.json";
 using StoredTensor = SafetensorsWriter::Tensor;
 
 // A tensor that stays float, some rows at a time.
@@ -49,11 +50,7 @@ int64_t WriteTensors(const ModelSource& source, const TensorSpool& layers, const
   return writer.TensorBytes();
 }
 
-// --- The other files ---
-
-void WriteJson(const fs::path& path, const Json& json) {
-  WriteFileAtomically(path, json.dump(2, ' ', /*ensure_ascii=*/false) + "\n");
-}
+// --- config.json ---
 
 ActivationQuantization QuantizationOf(ActScheme scheme) {
   switch (scheme) {
@@ -88,13 +85,17 @@ Json ConfigJson(const ModelSource& source, const QuantRecipe& recipe,
 
 }  // namespace
 
+bool IsQuantizedFolderFile(std::string_view name) {
+  return name == kConfig || name == kReport || IsCompanion(name) || ShardedWriter::IsFile(name);
+}
+
 void WriteQuantizedFolder(const ModelSource& source, const TokenizerFiles& tokenizer,
                           const QuantRecipe& recipe, const TensorSpool& layers,
                           const fs::path& folder, QuantizeReport& report) {
   report.output_bytes = WriteTensors(source, layers, folder);
-  WriteJson(folder / "config.json", ConfigJson(source, recipe, report.sites));
+  WriteJsonFile(folder / kConfig, ConfigJson(source, recipe, report.sites));
   WriteCompanions(source, tokenizer, folder);
-  WriteJson(folder / "fptq.json", ReportToJson(report, recipe));
+  WriteJsonFile(folder / kReport, ReportToJson(report, recipe));
 }
 
 }  // namespace fptq

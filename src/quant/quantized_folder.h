@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string_view>
 
 #include "model/source.h"
 #include "quant/recipe.h"
@@ -9,6 +10,9 @@
 #include "quant/tensor_spool.h"
 
 namespace fptq {
+
+// Whether WriteQuantizedFolder may write a file of this name.
+bool IsQuantizedFolderFile(std::string_view name);
 
 // Writes all files to `folder`: `layers` and the tensors of the source that stay float, config,
 // tokenizer and report. Sets `report.output_bytes`.

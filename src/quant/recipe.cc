@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "quant/rounding.h"
 
 namespace fptq {
@@ -135,6 +136,10 @@ SiteOverride ParseOverride(std::string_view text, std::string_view where) {
   return MakeOverride(std::string(text.substr(0, separator)), text.substr(separator + 1), where);
 }
 
+bool HasCalibrationText(const QuantRecipe& recipe) {
+  return recipe.calibration != kSelfCalibration && recipe.calibration != kRandomCalibration;
+}
+
 void Validate(const QuantRecipe& recipe, std::string_view where) {
   const auto check = [&](bool ok, std::string_view field, std::string_view expected, auto found) {
     if (!ok) throw Error("{}: '{}': expected {}, found {}", where, field, expected, found);
@@ -157,6 +162,10 @@ void Validate(const QuantRecipe& recipe, std::string_view where) {
   check(recipe.sequence_length >= 1 && recipe.sequence_length <= 1'000'000, "sequence_length",
         "1 to 1000000", recipe.sequence_length);
   check(recipe.kv_bits == 8, "kv_bits", "8", recipe.kv_bits);
+  for (const SiteOverride& item : recipe.overrides) {
+    const std::string utf8 = ReplaceIllFormedUtf8(item.pattern);
+    check(utf8 == item.pattern, "overrides", "UTF-8", utf8);
+  }
 }
 
 Json RecipeToJson(const QuantRecipe& recipe) {
@@ -169,7 +178,7 @@ Json RecipeToJson(const QuantRecipe& recipe) {
           {"weight_bits", recipe.weight_bits},
           {"activation_bits", recipe.activation_bits},
           {"rounding", recipe.rounding},
-          {"calibration", recipe.calibration},
+          {"calibration", ReplaceIllFormedUtf8(recipe.calibration)},
           {"calibration_tokens", recipe.calibration_tokens},
           {"sequence_length", recipe.sequence_length},
           {"seed", recipe.seed},

@@ -60,9 +60,13 @@ struct QuantRecipe {
   int64_t kv_bits = 8;
 };
 
+// Whether `calibration` is a file.
+bool HasCalibrationText(const QuantRecipe& recipe);
+
 // Error naming `where` and the field if a value is out of bounds.
 void Validate(const QuantRecipe& recipe, std::string_view where);
 
+// In the path of a text, U+FFFD stands for what is no UTF-8.
 Json RecipeToJson(const QuantRecipe& recipe);
 // Absent fields keep their default; an unknown one is an Error. Validated.
 QuantRecipe RecipeFromJson(const Json& json, std::string_view where);

@@ -6,11 +6,12 @@
 #include <utility>
 
 #include "base/atomic_write.h"
+#include "base/build.h"
 #include "base/checksum.h"
 #include "base/error.h"
 #include "base/mapped_file.h"
+#include "base/paths.h"
 #include "quant/companions.h"
-#include "quant/layer_record.h"
 
 namespace fptq {
 namespace {
@@ -18,6 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kJournal = "journal";
+constexpr const char* kSpool = "tensors";
 constexpr const char* kHiddenPrefix = "hidden-";
 constexpr size_t kHeadRecords = 2;  // of the journal, before the layers
 
@@ -93,25 +95,34 @@ std::string FieldDifferences(const Json& before, const Json& now) {
   return text;
 }
 
-// What two fingerprints differ in; empty if in nothing.
+// A field of what was read; null if it is absent.
+const Json& Field(const Json& object, std::string_view name) {
+  static const Json kAbsent;
+  const auto found = object.find(name);
+  return found == object.end() ? kAbsent : *found;
+}
+
+// What two fingerprints differ in; empty if in nothing. `before` is from a file.
 std::string Difference(const Json& before, const Json& now) {
   if (before == now) return "";
-  if (before["build"] != now["build"]) {
-    return fmt::format("fptq {}, and this is {}", before["build"].get<std::string>(),
-                       now["build"].get<std::string>());
+  const auto differs = [&](const char* field) { return Field(before, field) != now[field]; };
+  if (differs("build")) {
+    return fmt::format("fptq {}, and this is {}", Field(before, "build").dump(),
+                       now["build"].dump());
   }
-  if (before["recipe"] != now["recipe"]) {
-    return fmt::format("another recipe: {}", FieldDifferences(before["recipe"], now["recipe"]));
+  if (differs("recipe")) {
+    return fmt::format("another recipe: {}",
+                       FieldDifferences(Field(before, "recipe"), now["recipe"]));
   }
-  if (before["calibration_text"] != now["calibration_text"]) {
+  if (differs("calibration_text")) {
     return fmt::format("another calibration text: {} has changed",
                        now["recipe"]["calibration"].get<std::string>());
   }
-  if (before["config"] != now["config"]) return "another source: its config or tensors differ";
-  if (before["tokenizer"] != now["tokenizer"]) return "another source: its tokenizer differs";
-  const Json& weights = now["weights"];
-  for (size_t i = 0; i < weights.size(); ++i) {
-    if (weights[i] == before["weights"][i]) continue;
+  if (differs("config")) return "another source: its config or tensors differ";
+  if (differs("tokenizer")) return "another source: its tokenizer differs";
+  const Json &weights = now["weights"], &weights_before = Field(before, "weights");
+  for (size_t i = 0; i < weights.size() && i < weights_before.size(); ++i) {
+    if (!weights_before.is_array() || weights[i] == weights_before[i]) continue;
     return i == 0 ? "another source: its embedding, final norm or lm_head differs"
                   : fmt::format("another source: the weights of layer {} differ", i - 1);
   }
@@ -130,98 +141,112 @@ Json FingerprintOf(const ModelSource& source, const QuantRecipe& recipe, ThreadP
   uint32_t tokenizer = 0;
   for (const fs::path& file : CompanionFiles(source)) tokenizer = FileChecksum(file, tokenizer);
   Json text;
-  if (recipe.calibration != kSelfCalibration && recipe.calibration != kRandomCalibration) {
-    text = FileChecksum(recipe.calibration);
-  }
-  return {{"build", FPTQ_BUILD},      {"recipe", RecipeToJson(recipe)},
-          {"calibration_text", text}, {"config", ConfigChecksum(source)},
-          {"tokenizer", tokenizer},   {"weights", WeightsChecksums(source, pool, progress)}};
+  if (HasCalibrationText(recipe)) text = FileChecksum(recipe.calibration);
+  return {{"build", fmt::format("{} ({})", kVersion, kCommit)},
+          {"recipe", RecipeToJson(recipe)},
+          {"calibration_text", text},
+          {"config", ConfigChecksum(source)},
+          {"tokenizer", tokenizer},
+          {"weights", WeightsChecksums(source, pool, progress)}};
 }
 
-bool RunState::Exists(const fs::path& folder) { return fs::exists(folder / kJournal); }
+bool RunState::Exists(const fs::path& folder) { return fptq::Exists(folder / kJournal); }
 
-RunState::RunState(const fs::path& folder, Json fingerprint, bool restart)
-    : folder_(folder), journal_(folder / kJournal), spool_(folder / "tensors") {
+bool RunState::IsFile(std::string_view name) {
+  return name == kJournal || name == kSpool || name.starts_with(kHiddenPrefix);
+}
+
+RunState::RunState(const fs::path& folder, const ModelConfig& config, Json fingerprint,
+                   bool restart)
+    : folder_(folder), journal_(folder / kJournal), spool_(folder / kSpool) {
   if (restart) journal_.Truncate(0);
-  if (!journal_.records().empty()) {
-    const std::string difference = Difference(journal_.records()[0]["run"], fingerprint);
+  if (journal_.records().empty()) {
+    journal_.Append({{"run", std::move(fingerprint)}});
+    SyncFolder(folder);
+  } else {
+    const std::string difference = Difference(Field(journal_.records()[0], "run"), fingerprint);
     if (!difference.empty()) {
       throw Error(
           "{}: an interrupted run has begun with {} (--restart begins anew, the same command as "
           "then goes on)",
           folder.string(), difference);
     }
-    if (journal_.records().size() >= kHeadRecords) {
-      calibration_.emplace(
-          journal_.records()[1]["calibration"].get<decltype(CalibrationSet::sequences)>());
-    }
-  } else {
-    journal_.Append({{"run", std::move(fingerprint)}});
-    SyncFolder(folder);
   }
-  RestoreLayers();
+  RestoreCalibration(config);
+  RestoreLayers(config);
   RemoveOtherHidden();
 }
 
-void RunState::RestoreLayers() {
-  const std::vector<Json>& records = journal_.records();
-  std::vector<TensorSpool::Entry> entries;
-  std::vector<size_t> ends;  // of the layers, in `entries`
-  for (size_t i = kHeadRecords; i < records.size(); ++i) {
-    std::ranges::move(EntriesFromJson(records[i]["tensors"]), std::back_inserter(entries));
-    ends.push_back(entries.size());
+void RunState::RestoreCalibration(const ModelConfig& config) {
+  if (journal_.records().size() < kHeadRecords) return;
+  try {
+    calibration_ = CalibrationFromJson(journal_.records()[1], config);
+  } catch (const Error&) {  // damaged
+    journal_.Truncate(1);
   }
-  const size_t restored = spool_.Restore(entries);
+}
+
+void RunState::RestoreLayers(const ModelConfig& config) {
+  std::vector<TensorSpool::Entry> tensors;
+  std::vector<LayerRecord> layers;
+  std::vector<size_t> ends;  // of the layers, in `tensors`
+  try {
+    for (size_t i = kHeadRecords; i < journal_.records().size(); ++i) {
+      const auto layer = static_cast<int64_t>(i - kHeadRecords);
+      if (layer == config.layers) break;
+      layers.push_back(LayerRecordFromJson(journal_.records()[i], config, layer));
+      std::ranges::move(layers.back().tensors, std::back_inserter(tensors));
+      ends.push_back(tensors.size());
+    }
+  } catch (const Error&) {  // damaged: the layers before it are good
+  }
+  const size_t restored = spool_.Restore(tensors);
   const auto whole = static_cast<size_t>(std::ranges::upper_bound(ends, restored) - ends.begin());
-  if (whole < ends.size()) {
-    entries.resize(whole == 0 ? 0 : ends[whole - 1]);
-    spool_.Restore(entries);
-    journal_.Truncate(kHeadRecords + whole);
+  finished_tensors_ = whole == 0 ? 0 : ends[whole - 1];
+  if (finished_tensors_ < restored) {
+    tensors.resize(finished_tensors_);
+    spool_.Restore(tensors);
   }
-  for (size_t i = 0; i < whole; ++i) {
-    layers_.push_back(LayerResultFromJson(records[kHeadRecords + i]["result"]));
-  }
+  if (kHeadRecords + whole < journal_.records().size()) journal_.Truncate(kHeadRecords + whole);
+  for (size_t i = 0; i < whole; ++i) layers_.push_back(std::move(layers[i].result));
+  if (whole > 0) hidden_checksum_ = layers[whole - 1].hidden_checksum;
 }
 
 void RunState::SetCalibration(CalibrationSet set) {
   FPTQ_CHECK(!calibration_ && journal_.records().size() == 1);
-  journal_.Append({{"calibration", set.sequences}});
+  journal_.Append(CalibrationToJson(set));
   calibration_ = std::move(set);
 }
 
 void RunState::FinishLayer(LayerResult result, const HiddenStates& hidden) {
   FPTQ_CHECK(calibration_.has_value());
   spool_.Sync();
-  const fs::path path = HiddenPath(layers_.size() + 1);
-  RemoveIfThere(path);
-  OutputFile file(path);
-  uint32_t checksum = 0;
+  OutputFile file(HiddenPath(layers_.size() + 1), IfExists::kReplace);
+  hidden_checksum_ = 0;
   for (const std::span<const float> states : hidden.states()) {
     file.Write(std::as_bytes(states));
-    checksum = Checksum(std::as_bytes(states), checksum);
+    hidden_checksum_ = Checksum(std::as_bytes(states), hidden_checksum_);
   }
   file.Close();
-  SyncFolder(folder_);
-  size_t first = 0;
-  for (size_t i = kHeadRecords; i < journal_.records().size(); ++i) {
-    first += journal_.records()[i]["tensors"].size();
-  }
-  journal_.Append({{"tensors", EntriesToJson(std::span(spool_.entries()).subspan(first))},
-                   {"result", LayerResultToJson(result)},
-                   {"hidden", checksum}});
+  const std::span<const TensorSpool::Entry> tensors = spool_.entries();
+  journal_.Append(LayerRecordToJson(result, tensors.subspan(finished_tensors_), hidden_checksum_));
+  finished_tensors_ = tensors.size();
   layers_.push_back(std::move(result));
   RemoveIfThere(HiddenPath(layers_.size() - 1));
 }
 
 bool RunState::LoadHidden(HiddenStates& hidden) const {
   FPTQ_CHECK(!layers_.empty());
-  const fs::path path = HiddenPath(layers_.size());
-  if (!fs::exists(path)) return false;
-  const MappedFile file(path);
-  std::span<const std::byte> rest = file.bytes();
-  if (Checksum(rest) != journal_.records().back()["hidden"].get<uint32_t>()) return false;
+  std::optional<MappedFile> file;
+  try {
+    file.emplace(HiddenPath(layers_.size()));
+  } catch (const Error&) {
+    return false;
+  }
+  std::span<const std::byte> rest = file->bytes();
+  if (Checksum(rest) != hidden_checksum_) return false;
   for (const std::span<float> states : hidden.states()) {
-    FPTQ_CHECK(states.size_bytes() <= rest.size());
+    if (states.size_bytes() > rest.size()) return false;
     std::memcpy(states.data(), rest.data(), states.size_bytes());
     rest = rest.subspan(states.size_bytes());
   }
@@ -233,14 +258,11 @@ fs::path RunState::HiddenPath(size_t layers) const {
 }
 
 void RunState::RemoveOtherHidden() const {
-  std::vector<fs::path> others;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder_)) {
-    if (entry.path().filename().string().starts_with(kHiddenPrefix) &&
-        entry.path() != HiddenPath(layers_.size())) {
-      others.push_back(entry.path());
+  for (const fs::path& path : EntriesOf(folder_)) {
+    if (path.filename().string().starts_with(kHiddenPrefix) && path != HiddenPath(layers_.size())) {
+      RemoveIfThere(path);
     }
   }
-  for (const fs::path& path : others) RemoveIfThere(path);
 }
 
 }  // namespace fptq

@@ -12,9 +12,8 @@
 #include "model/source.h"
 #include "quant/calibration_set.h"
 #include "quant/hidden_states.h"
-#include "quant/policy.h"
+#include "quant/layer_record.h"
 #include "quant/recipe.h"
-#include "quant/report.h"
 #include "quant/tensor_spool.h"
 
 namespace fptq {
@@ -26,21 +25,16 @@ namespace fptq {
 Json FingerprintOf(const ModelSource& source, const QuantRecipe& recipe, ThreadPool& pool,
                    const Progress& progress);
 
-// What came of a layer beside its tensors.
-struct LayerResult {
-  LayerPolicy policy;
-  std::vector<LinearReport> linears;
-  int64_t linear_weights = 0;  // as in QuantizeReport
-  int64_t linear_bytes = 0;
-};
-
 class RunState {
  public:
   static bool Exists(const std::filesystem::path& folder);
+  // Whether the name is one that it gives to a file.
+  static bool IsFile(std::string_view name);
 
-  // What an earlier run left in `folder`, or nothing if there was none or `restart`. Error that
-  // says what differs if that run had another fingerprint.
-  RunState(const std::filesystem::path& folder, Json fingerprint, bool restart);
+  // What an earlier run left in `folder`, up to what is torn or damaged, or nothing if there was
+  // none or `restart`. Error that says what differs if that run had another fingerprint.
+  RunState(const std::filesystem::path& folder, const ModelConfig& config, Json fingerprint,
+           bool restart);
 
   const std::optional<CalibrationSet>& calibration() const { return calibration_; }
   void SetCalibration(CalibrationSet set);
@@ -56,7 +50,8 @@ class RunState {
 
  private:
   std::filesystem::path HiddenPath(size_t layers) const;
-  void RestoreLayers();
+  void RestoreCalibration(const ModelConfig& config);
+  void RestoreLayers(const ModelConfig& config);
   void RemoveOtherHidden() const;
 
   std::filesystem::path folder_;
@@ -64,6 +59,8 @@ class RunState {
   TensorSpool spool_;
   std::optional<CalibrationSet> calibration_;
   std::vector<LayerResult> layers_;
+  size_t finished_tensors_ = 0;   // of `spool_`: those of the finished layers
+  uint32_t hidden_checksum_ = 0;  // of what comes out of the last finished layer
 };
 
 }  // namespace fptq

@@ -12,6 +12,7 @@
 #include <map>
 #include <random>
 
+#include "base/checksum.h"
 #include "base/test_util.h"
 #include "io/safetensors.h"
 #include "quant/quantize.h"
@@ -218,7 +219,57 @@ TEST_F(RunStateTest, GoesOnFromWhatIsUndamaged) {
   run(3, [&] { std::ofstream(work_ / "tensors", std::ios::app) << "half a layer"; });
   run(3, [&] { fs::remove(work_ / "hidden-3"); });
   run(3, [&] { Damage(work_ / "hidden-3", 0); });
+  run(3, [&] { fs::resize_file(work_ / "hidden-3", 0); });
   run(3, [&] { std::ofstream(work_ / "hidden-4") << "half"; });
+}
+
+// Records whose checksums are right, but which no run has written.
+TEST_F(RunStateTest, TrustsNoRecord) {
+  const auto rewrite = [&](const std::function<void(std::vector<Json>&)>& change) {
+    LeaveLayers(3);
+    Journal journal(work_ / "journal");
+    std::vector<Json> records = journal.records();
+    change(records);
+    journal.Truncate(0);
+    for (const Json& record : records) journal.Append(record);
+  };
+  const auto restarts = [&](const std::function<void(Json & head)>& change) {
+    rewrite([&](std::vector<Json>& records) { change(records[0]); });
+    EXPECT_ERROR("--restart begins anew", Quantize("out"));
+    EXPECT_EQ(Quantize("out", /*restart=*/true).resumed_layers, 0);
+    ExpectIdenticalOutput();
+  };
+  restarts([](Json& head) { head = nullptr; });
+  restarts([](Json& head) { head.erase("run"); });
+  restarts([](Json& head) { head["run"] = 5; });
+  restarts([](Json& head) { head["run"].erase("build"); });
+  restarts([](Json& head) { head["run"]["build"] = {1, 2}; });
+  restarts([](Json& head) { head["run"]["recipe"] = "x"; });
+  restarts([](Json& head) { head["run"].erase("recipe"); });
+  restarts([](Json& head) { head["run"].erase("weights"); });
+  restarts([](Json& head) { head["run"]["weights"] = {{"a", 1}, {"b", 2}}; });
+  restarts([](Json& head) { head["run"]["weights"] = Json::array(); });
+
+  const auto goes_on = [&](int64_t resumed, const std::function<void(std::vector<Json>&)>& change) {
+    rewrite(change);
+    EXPECT_EQ(Quantize("out").resumed_layers, resumed);
+    ExpectIdenticalOutput();
+  };
+  goes_on(0, [](auto& records) { records[1] = {{"calibration", {{99999999}}}}; });
+  goes_on(0, [](auto& records) { records[1] = Json::object(); });
+  goes_on(1, [](auto& records) { records[3] = 5; });
+  goes_on(1, [](auto& records) { records[3]["result"]["sites"].clear(); });
+  goes_on(1, [](auto& records) { records[3]["tensors"][0]["shape"] = {1, 1}; });
+  goes_on(1, [](auto& records) { records[3] = records[2]; });
+  goes_on(3, [](auto& records) { records[4]["hidden"] = 1; });
+  goes_on(3, [](auto& records) { records.push_back(records[4]); });
+
+  LeaveLayers(3);  // no JSON, with its checksum
+  const std::string text = "{";
+  std::ofstream(work_ / "journal", std::ios::app)
+      << fmt::format("{:08x} {}\n", Checksum(text), text);
+  EXPECT_EQ(Quantize("out").resumed_layers, 3);
+  ExpectIdenticalOutput();
 }
 
 TEST_F(RunStateTest, IsForOneProcessAtATime) {

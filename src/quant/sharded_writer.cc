@@ -2,11 +2,29 @@
 
 #include <utility>
 
-#include "base/atomic_write.h"
 #include "base/error.h"
-#include "base/json.h"
+#include "base/json_file.h"
 
 namespace fptq {
+namespace {
+
+constexpr std::string_view kSingle = "model.safetensors", kIndex = "model.safetensors.index.json";
+constexpr std::string_view kPrefix = "model-", kOf = "-of-", kSuffix = ".safetensors";
+
+bool IsNumber(std::string_view text) {
+  return text.size() >= 5 && text.find_first_not_of("0123456789") == text.npos;
+}
+
+}  // namespace
+
+bool ShardedWriter::IsFile(std::string_view name) {
+  if (name == kSingle || name == kIndex) return true;
+  if (!name.starts_with(kPrefix) || !name.ends_with(kSuffix)) return false;
+  name.remove_prefix(kPrefix.size());
+  name.remove_suffix(kSuffix.size());
+  const size_t of = name.find(kOf);
+  return of != name.npos && IsNumber(name.substr(0, of)) && IsNumber(name.substr(of + kOf.size()));
+}
 
 ShardedWriter::ShardedWriter(std::filesystem::path folder,
                              std::vector<SafetensorsWriter::Tensor> tensors,
@@ -47,8 +65,8 @@ void ShardedWriter::Close() {
 }
 
 std::string ShardedWriter::FileName(size_t shard) const {
-  if (shards_.size() == 1) return "model.safetensors";
-  return fmt::format("model-{:05}-of-{:05}.safetensors", shard + 1, shards_.size());
+  if (shards_.size() == 1) return std::string(kSingle);
+  return fmt::format("{}{:05}{}{:05}{}", kPrefix, shard + 1, kOf, shards_.size(), kSuffix);
 }
 
 void ShardedWriter::OpenShard(size_t shard) {
@@ -60,7 +78,7 @@ void ShardedWriter::WriteIndex() const {
   Json files = Json::object();
   for (const auto& [tensor, shard] : shard_of_) files[tensor] = FileName(shard);
   const Json index = {{"metadata", {{"total_size", tensor_bytes_}}}, {"weight_map", files}};
-  WriteFileAtomically(folder_ / "model.safetensors.index.json", index.dump(2) + "\n");
+  WriteJsonFile(folder_ / kIndex, index);
 }
 
 }  // namespace fptq

@@ -19,6 +19,9 @@ inline constexpr int64_t kMaxShardBytes = 5'000'000'000;  // as Hugging Face fol
 
 class ShardedWriter {
  public:
+  // Whether the name is one that it gives to a file.
+  static bool IsFile(std::string_view name);
+
   // A file takes tensors until the next one would make it larger than `max_shard_bytes`.
   ShardedWriter(std::filesystem::path folder, std::vector<SafetensorsWriter::Tensor> tensors,
                 int64_t max_shard_bytes = kMaxShardBytes);

@@ -26,6 +26,7 @@ TEST(ShardedWriter, WritesWhatACheckpointReads) {
     int64_t files = 0;
     for (const auto& entry : std::filesystem::directory_iterator(folder.path())) {
       files += entry.path().extension() == ".safetensors";
+      EXPECT_TRUE(ShardedWriter::IsFile(entry.path().filename().string())) << entry.path();
     }
     EXPECT_EQ(files, max_bytes == 1000 ? 1 : max_bytes == 24 ? 2 : 3);
     const auto checkpoint = Checkpoint::Open(folder.path());
@@ -35,6 +36,10 @@ TEST(ShardedWriter, WritesWhatACheckpointReads) {
     values.resize(2);
     DequantizeRange(checkpoint->Get("b"), 0, values);
     EXPECT_EQ(values, b);
+  }
+  for (const char* name : {"", "model.gguf", "model-1.safetensors", "model-00001-of-2.safetensors",
+                           "model-0000a-of-00002.safetensors", "a-00001-of-00002.safetensors"}) {
+    EXPECT_FALSE(ShardedWriter::IsFile(name)) << name;
   }
 }
 

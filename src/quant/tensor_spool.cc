@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/checksum.h"
+#include "base/error.h"
 #include "base/mapped_file.h"
 
 namespace fptq {
@@ -14,10 +15,10 @@ size_t TensorSpool::Restore(std::vector<Entry> entries) {
     const MappedFile file(file_.path());
     std::span<const std::byte> rest = file.bytes();
     for (Entry& entry : entries) {
-      const auto size = static_cast<size_t>(entry.bytes);
+      const auto size = static_cast<size_t>(entry.tensor.Bytes());
       if (size > rest.size() || Checksum(rest.first(size)) != entry.checksum) break;
       rest = rest.subspan(size);
-      end += entry.bytes;
+      end += static_cast<int64_t>(size);
       entries_.push_back(std::move(entry));
     }
   }
@@ -26,8 +27,9 @@ size_t TensorSpool::Restore(std::vector<Entry> entries) {
 }
 
 void TensorSpool::Add(SafetensorsWriter::Tensor tensor, std::span<const std::byte> bytes) {
+  FPTQ_CHECK(std::ssize(bytes) == tensor.Bytes());
   file_.Append(bytes);
-  entries_.push_back({std::move(tensor), std::ssize(bytes), Checksum(bytes)});
+  entries_.push_back({std::move(tensor), Checksum(bytes)});
 }
 
 void TensorSpool::ForEach(
@@ -36,7 +38,8 @@ void TensorSpool::ForEach(
   const MappedFile file(file_.path());
   std::span<const std::byte> rest = file.bytes();
   for (const Entry& entry : entries_) {
-    const auto size = static_cast<size_t>(entry.bytes);
+    const auto size = static_cast<size_t>(entry.tensor.Bytes());
+    if (size > rest.size()) throw Error("{}: has become shorter", file_.path().string());
     body(entry.tensor, rest.first(size));
     rest = rest.subspan(size);
   }

@@ -18,7 +18,6 @@ class TensorSpool {
  public:
   struct Entry {
     SafetensorsWriter::Tensor tensor;
-    int64_t bytes = 0;
     uint32_t checksum = 0;  // of the bytes
   };
 
