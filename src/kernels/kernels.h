@@ -119,7 +119,8 @@ struct ActivationArgs {
 };
 
 // q[i] = clamp(round_half_even(x[i] / scale), -128, 127). Dynamic (static_scale == 0): scale =
-// max|x| / 127.5, and 1 for a row of zeros. These are the definitions of compressed-tensors.
+// max|x| / 127.5, and 1 for a row of zeros. These are the definitions of compressed-tensors. Where
+// x has NaN or infinity, the scale is NaN, and so is all that comes of the row.
 struct QuantizeRowArgs {
   const float* x;       // [n]
   int64_t n;            // a multiple of group_size
@@ -171,8 +172,8 @@ struct RotateArgs {
 // - 1. `dim` is the head_dim rounded up to a multiple of 16 (the rest is zero).
 //  i8:  keys   [block][kKvBlock/16][dim/4][16 positions][4], less their KeyOffsets, as k + 128
 //       values [block][dim/16][kKvBlock/4][16 dims][4 positions], as v
-//       scales [block][kKvBlock], f32: x = q * scale, with scale = max|x| / 127 (1 for zeros), q
-//       clamped to -127..127
+//       scales [block][kKvBlock], f32: x = q * scale, with scale = max|x| / 127 (1 for zeros, NaN
+//       where x has NaN or infinity), q clamped to -127..127
 //  f32: keys   [block][kKvBlock/16][dim][16 positions]
 //       values [block][kKvBlock][dim]
 struct KvI8 {

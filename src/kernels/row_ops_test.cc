@@ -315,6 +315,33 @@ TEST(FitInt4, ScalarIsTheFormula) {
   }
 }
 
+// NaN and infinity are not lost in integers, denormals are zeros, and the largest numbers stay
+// finite; on all ISAs alike.
+TEST(QuantizeRow, AllTablesAgreeOnWhatIsNotOrdinary) {
+  constexpr float kLargest = std::numeric_limits<float>::max(), kDenormal = 1e-44f;
+  for (const float corner : {0.0f, kDenormal, 200 * kDenormal, 1e-38f, kLargest, -kLargest,
+                             kInfinity, -kInfinity, std::numeric_limits<float>::quiet_NaN()}) {
+    for (const float static_scale : {0.0f, kDenormal, 0.01f, 1e36f}) {
+      for (const float rest : {0.0f, 1.0f}) {
+        std::vector<float> x(64, rest);
+        x[40] = corner;
+        const Quantized expected(Scalar(), x, 32, static_scale);
+        EXPECT_EQ(std::isnan(expected.scale), !std::isfinite(corner)) << corner;
+        if (std::isfinite(corner)) {
+          EXPECT_GT(expected.scale, 0) << corner;
+          EXPECT_TRUE(std::isfinite(expected.scale * expected.q[40])) << corner;
+        }
+        for (const KernelTable& table : SupportedKernels()) {
+          const Quantized found(table, x, 32, static_scale);
+          ExpectSameBits(&expected.scale, &found.scale, 1, table.name);
+          ExpectSameBits(expected.q, found.q, table.name);
+          ExpectSameBits(expected.sums, found.sums, table.name);
+        }
+      }
+    }
+  }
+}
+
 TEST(QuantizeRow, ScalarIsTheFormula) {
   std::mt19937 rng(5);
   std::vector<float> x = Normal(rng, 128);

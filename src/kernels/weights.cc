@@ -157,7 +157,8 @@ void PackRowInt8(QuantizedMatrix& matrix, int64_t channel, std::span<const float
   CheckSize(row, matrix.k);
   float absmax = 0;
   for (float x : row) absmax = std::max(absmax, std::fabs(x));
-  const float scale = absmax > 0 ? absmax / 127 : 1;
+  float scale = absmax / 127;
+  if (scale == 0) scale = 1;  // zeros, or denormals that vanish in the division
   std::vector<int8_t> q(row.size());
   for (size_t i = 0; i < row.size(); ++i) {
     // Rounds half to even; within +-127 but for the rounding of the division.

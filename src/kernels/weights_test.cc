@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <random>
 #include <vector>
 
@@ -84,6 +85,21 @@ TEST(Weights, Int8RowsHaveTheirLargestValueAt127) {
   EXPECT_FLOAT_EQ(scale[0], 0.02f);
   EXPECT_EQ(q[3], -127);
   EXPECT_EQ(q[5], 2);
+}
+
+// Rows whose scale vanishes, or nearly so, and the largest.
+TEST(Weights, Int8RowsAreFiniteForWhateverIsFinite) {
+  QuantizedMatrix matrix = MakeQuantizedMatrix(8, 1, 32, 32);
+  for (const float x : {1e-45f, 1e-44f, 3e-43f, 1e-38f, 3.4e38f}) {
+    PackRowInt8(matrix, 0, std::vector<float>(32, -x));
+    std::vector<int8_t> q(32);
+    std::vector<float> scale(1);
+    UnpackRow(matrix, 0, q, scale);
+    EXPECT_GT(scale[0], 0);
+    EXPECT_TRUE(std::isfinite(scale[0] * 127));
+    // A denormal scale has few digits.
+    EXPECT_TRUE(scale[0] == 1 ? q[0] == 0 : q[0] >= -127 && q[0] <= -90) << x << " " << +q[0];
+  }
 }
 
 }  // namespace
