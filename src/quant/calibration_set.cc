@@ -65,8 +65,9 @@ CalibrationSet MakeCalibrationSet(const QuantRecipe& recipe, const ModelSource& 
                                   const Tokenizer& tokenizer, const std::filesystem::path& scratch,
                                   ThreadPool& pool, const Progress& progress) {
   const ModelConfig& config = source.config();
-  const std::vector<int32_t> prefix = Prefix(config, tokenizer);
   const int64_t length = std::min(recipe.sequence_length, config.max_positions);
+  std::vector<int32_t> prefix = Prefix(config, tokenizer);
+  if (std::ssize(prefix) >= length) prefix.clear();  // it would leave no room for a token
   const int64_t count = ChosenTokens(recipe, config);
   if (recipe.calibration == kSelfCalibration) {
     const SelfTextOptions options = {.tokens = count, .length = length, .seed = recipe.seed};
@@ -82,7 +83,7 @@ CalibrationSet MakeCalibrationSet(const QuantRecipe& recipe, const ModelSource& 
   } else {
     tokens = TextTokens(count, recipe.calibration, config, tokenizer);
   }
-  const int64_t step = std::max<int64_t>(length - std::ssize(prefix), 1);
+  const int64_t step = length - std::ssize(prefix);
   CalibrationSet set;
   for (auto begin = tokens.begin(); begin != tokens.end();) {
     const auto end = begin + std::min(step, tokens.end() - begin);

@@ -30,7 +30,8 @@ int64_t ChosenTokens(const QuantRecipe& recipe, const ModelConfig& config);
 //  self    text that the model writes itself (self_text.h);
 //  random  tokens that are uniform over the vocabulary without special tokens;
 //  a file  the beginning of that text.
-// If the tokenizer begins texts with a BOS token, so does every sequence. `scratch`: a folder for
+// If the tokenizer begins texts with a BOS token, so does every sequence that has room for another
+// one. `scratch`: a folder for
 // the weights of the model that writes; empty: memory holds them. `progress` may be empty.
 CalibrationSet MakeCalibrationSet(const QuantRecipe& recipe, const ModelSource& source,
                                   const Tokenizer& tokenizer, const std::filesystem::path& scratch,

@@ -126,6 +126,24 @@ TEST(CalibrationSet, IsWrittenByTheModel) {
   EXPECT_NE(set.sequences, source.Set(recipe).sequences);
 }
 
+TEST(CalibrationSet, HasSequencesOfOneToken) {
+  const Source source;
+  const TempFolder folder;
+  const std::string text = folder.Write("text.txt", "The river runs").string();
+  for (const std::string& calibration : {std::string("self"), std::string("random"), text}) {
+    QuantRecipe recipe = Recipe(3, 1);
+    recipe.calibration = calibration;
+    const CalibrationSet set = source.Set(recipe);
+    ASSERT_EQ(set.sequences.size(), 3u) << calibration;
+    for (const auto& sequence : set.sequences) {
+      ASSERT_EQ(sequence.size(), 1u) << calibration;
+      EXPECT_FALSE(source.tokenizer.IsSpecial(sequence[0])) << calibration;
+    }
+    recipe.calibration_tokens = 1;
+    EXPECT_EQ(source.Set(recipe).TokenCount(), 1) << calibration;
+  }
+}
+
 TEST(CalibrationSet, ReadsText) {
   const Source source;
   const TempFolder folder;

@@ -54,7 +54,7 @@ std::vector<std::vector<int32_t>> SampleSelfText(const Model& model,
                                                  const SelfTextOptions& options, ThreadPool& pool,
                                                  const Progress& progress) {
   const ModelConfig& config = model.config();
-  FPTQ_CHECK(options.tokens > 0 && options.length > 0);
+  FPTQ_CHECK(options.tokens > 0 && options.length > std::ssize(prefix));
   const int64_t count = (options.tokens + options.length - 1) / options.length;
   const int64_t slots = SelfTextSlots(config, options);
   KvCache cache(config, KvType::kI8, slots, options.length, config.layers);
@@ -101,10 +101,6 @@ std::vector<std::vector<int32_t>> SampleSelfText(const Model& model,
                      static_cast<int64_t>(rows) * (position + 1),
                  count * options.length);
       }
-    }
-    // A prefix as long as the sequence leaves no room for the token after it.
-    for (size_t i = first; i < sequences.size(); ++i) {
-      sequences[i].resize(std::min(sequences[i].size(), static_cast<size_t>(options.length)));
     }
   }
   return sequences;

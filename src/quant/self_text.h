@@ -36,8 +36,9 @@ int64_t SelfTextSlots(const ModelConfig& config, const SelfTextOptions& options)
 // Memory for keys and values of one of them.
 int64_t SelfTextSlotBytes(const ModelConfig& config, const SelfTextOptions& options);
 
-// Sequences of `prefix`, a random token, and tokens drawn from what the model predicts (temperature
-// 1). Where the model draws a special token, as at the end of a text, a random one begins another.
+// Sequences of `prefix` (shorter than they are), a random token, and tokens drawn from what the
+// model predicts (temperature 1). Where the model draws a special token, as at the end of a text, a
+// random one begins another.
 std::vector<std::vector<int32_t>> SampleSelfText(const Model& model,
                                                  std::span<const int32_t> prefix,
                                                  const SelfTextOptions& options, ThreadPool& pool,
