@@ -1,6 +1,7 @@
 #include "io/checkpoint.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <utility>
 #include <vector>
@@ -203,11 +204,37 @@ void DequantizeRange(const TensorView& tensor, int64_t first, std::span<float> o
   Dequantize(tensor.type, tensor.bytes.subspan(bytes(first), bytes(count)), out);
 }
 
-void CheckFinite(std::span<const float> values, std::string_view where) {
-  const auto bad = std::ranges::find_if_not(values, [](float x) { return std::isfinite(x); });
-  if (bad != values.end()) {
-    throw Error("{}: expected finite values, found {} at index {}", where, *bad,
-                bad - values.begin());
+namespace {
+
+// The values are those from index `first` on.
+void CheckFiniteFrom(int64_t first, std::span<const float> values, std::string_view where,
+                     float largest) {
+  const auto fine = [&](float x) { return std::abs(x) <= largest; };
+  int bad = 0;  // without a branch, so that compilers make vectors of it
+  for (const float x : values) bad |= static_cast<int>(!fine(x));
+  if (bad == 0) return;
+  const auto found = std::ranges::find_if_not(values, fine);
+  const int64_t index = first + (found - values.begin());
+  if (!std::isfinite(*found)) {
+    throw Error("{}: expected finite values, found {} at index {}", where, *found, index);
+  }
+  throw Error("{}: expected values up to {}, found {} at index {}", where, largest, *found, index);
+}
+
+}  // namespace
+
+void CheckFinite(std::span<const float> values, std::string_view where, float largest) {
+  CheckFiniteFrom(0, values, where, largest);
+}
+
+void CheckFinite(const TensorView& tensor, int64_t first, int64_t count, std::string_view where,
+                 float largest) {
+  constexpr int64_t kPiece = 4096;  // whole blocks of each type; they stay in L1
+  std::array<float, kPiece> values;
+  for (int64_t done = 0; done < count; done += kPiece) {
+    const auto piece = std::span(values).first(static_cast<size_t>(std::min(kPiece, count - done)));
+    DequantizeRange(tensor, first + done, piece);
+    CheckFiniteFrom(first + done, piece, where, largest);
   }
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <limits>
 #include <map>
 #include <memory>
 #include <span>
@@ -63,7 +64,12 @@ class Checkpoint {
 // not look for NaN: see CheckFinite.
 void DequantizeRange(const TensorView& tensor, int64_t first, std::span<float> out);
 
-// Error naming `where` and the index of the first NaN or infinity.
-void CheckFinite(std::span<const float> values, std::string_view where);
+// Error naming `where` and the index of the first value that is NaN, or infinite, or of a magnitude
+// beyond `largest`.
+void CheckFinite(std::span<const float> values, std::string_view where,
+                 float largest = std::numeric_limits<float>::max());
+// The same of elements [first, first + count) of the flattened tensor, which must be whole blocks.
+void CheckFinite(const TensorView& tensor, int64_t first, int64_t count, std::string_view where,
+                 float largest = std::numeric_limits<float>::max());
 
 }  // namespace fptq

@@ -54,6 +54,21 @@ TEST(CheckFiniteTest, NamesTheFirstThatIsNot) {
   EXPECT_ERROR("w: expected finite values, found -inf at index 7", CheckFinite(values, "w"));
   values[3] = std::numeric_limits<float>::quiet_NaN();
   EXPECT_ERROR("w: expected finite values, found nan at index 3", CheckFinite(values, "w"));
+  values[1] = 70000;
+  EXPECT_ERROR("w: expected values up to 65504, found 70000 at index 1",
+               CheckFinite(values, "w", /*largest=*/65504));
+}
+
+TEST(CheckFiniteTest, FindsItAnywhereInATensor) {
+  std::vector<uint16_t> stored(10'000, 0x3c00);  // ones in F16
+  const TensorView tensor{.type = DataType::kF16,
+                          .shape = {std::ssize(stored)},
+                          .bytes = std::as_bytes(std::span(stored))};
+  EXPECT_NO_THROW(CheckFinite(tensor, 0, 10'000, "w"));
+  stored[9'999] = 0x7c00;
+  EXPECT_NO_THROW(CheckFinite(tensor, 0, 9'999, "w"));
+  EXPECT_ERROR("w: expected finite values, found inf at index 9999",
+               CheckFinite(tensor, 4'000, 6'000, "w"));
 }
 
 }  // namespace

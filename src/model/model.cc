@@ -181,6 +181,19 @@ LayerWeights QuantizedLayerWeights(const ModelSource& source, int64_t layer, Are
   return weights;
 }
 
+// NaN and infinity in the embeddings, the norms and lm_head are found here, not in the middle of an
+// answer; those of the layers where these are read.
+void CheckOuterTensors(const ModelSource& source, ThreadPool& pool) {
+  for (const UsedTensor& used : source.OuterTensors()) {
+    const std::string where =
+        fmt::format("{}: tensor '{}'", source.checkpoint().path().string(), used.name);
+    const int64_t rows = used.tensor->shape[0], k = used.tensor->ElementCount() / rows;
+    pool.ParallelFor(rows, [&](int64_t begin, int64_t end) {
+      CheckFinite(*used.tensor, begin * k, (end - begin) * k, where);
+    });
+  }
+}
+
 // lm_head: int8 with a dynamic scale per token beside integer layers, float beside float ones. The
 // int8 one takes rotated inputs, as the final norm leaves outlying channels.
 Linear Head(const ModelSource& source, bool integer, Arena& memory, ThreadPool& pool) {
@@ -248,7 +261,9 @@ Linear StackLinears(std::span<const SourceLinear> linears, ThreadPool& pool, Mak
   return {.weights = std::move(matrix), .bias = std::move(bias), .act = {}};
 }
 
+// Float if their inputs are no whole group of integers.
 Linear Int8Linear(std::span<const SourceLinear> linears, Arena& memory, ThreadPool& pool) {
+  if (linears[0].k % kMinGroupSize != 0) return FloatLinear(linears, pool);
   return StackLinears(
       linears, pool,
       [&](int64_t channels, int64_t k) {
@@ -296,6 +311,7 @@ std::shared_ptr<const Model> LoadModel(const std::filesystem::path& path, Thread
                                        FloatForm form, Arena memory) try {
   ModelSource source = ModelSource::Open(path);
   TokenizerFiles files = source.LoadTokenizer();
+  CheckOuterTensors(source, pool);
   std::vector<LayerWeights> layers;
   if (source.quantized()) {
     for (int64_t layer = 0; layer < source.config().layers; ++layer) {

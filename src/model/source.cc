@@ -307,22 +307,46 @@ SourceLinear ModelSource::ReadLinear(const LinearSpec& spec, int64_t layer) cons
   return linear;
 }
 
-std::vector<OuterTensor> ModelSource::OuterTensors() const {
-  std::vector<OuterTensor> tensors;
-  const auto add = [&](const TensorNames& module, std::string_view suffix) {
-    if (module.empty()) return;
-    const std::string name = Name(module) + std::string(suffix);
-    tensors.push_back({HfName(module) + std::string(suffix), &checkpoint_->Get(name)});
-  };
-  const auto add_norm = [&](const TensorNames& module) {
-    add(module, ".weight");
-    if (config_.norm == NormKind::kLayer) add(module, ".bias");
-  };
-  add(arch().embedding, ".weight");
-  add(arch().positions, ".weight");
-  add_norm(arch().embedding_norm);
-  add_norm(arch().final_norm);
-  if (!config_.tied_head) add(arch().head, ".weight");
+UsedTensor ModelSource::Used(const TensorNames& module, std::string_view suffix,
+                             int64_t layer) const {
+  const std::string name = Name(module, layer) + std::string(suffix);
+  return {name, HfName(module, layer) + std::string(suffix), &checkpoint_->Get(name)};
+}
+
+void ModelSource::AddNorm(const TensorNames& module, int64_t layer,
+                          std::vector<UsedTensor>& tensors) const {
+  if (module.empty()) return;
+  tensors.push_back(Used(module, ".weight", layer));
+  if (config_.norm == NormKind::kLayer) tensors.push_back(Used(module, ".bias", layer));
+}
+
+std::vector<UsedTensor> ModelSource::OuterTensors() const {
+  std::vector<UsedTensor> tensors = {Used(arch().embedding, ".weight", 0)};
+  if (!arch().positions.empty()) tensors.push_back(Used(arch().positions, ".weight", 0));
+  AddNorm(arch().embedding_norm, 0, tensors);
+  AddNorm(arch().final_norm, 0, tensors);
+  if (!config_.tied_head) tensors.push_back(Used(arch().head, ".weight", 0));
+  return tensors;
+}
+
+std::vector<UsedTensor> ModelSource::LayerVectors(int64_t layer) const {
+  std::vector<UsedTensor> tensors;
+  for (const TensorNames* norm :
+       {&arch().attn_norm, &arch().mlp_norm, &arch().q_norm, &arch().k_norm}) {
+    AddNorm(*norm, layer, tensors);
+  }
+  for (const LinearSpec& linear : arch().linears) {
+    if (!checkpoint_->Contains(Name(linear.module, layer) + ".bias")) continue;
+    tensors.push_back(Used(linear.module, ".bias", layer));
+  }
+  return tensors;
+}
+
+std::vector<UsedTensor> ModelSource::LayerMatrices(int64_t layer) const {
+  std::vector<UsedTensor> tensors;
+  for (const LinearSpec& linear : arch().linears) {
+    tensors.push_back(Used(linear.module, ".weight", layer));
+  }
   return tensors;
 }
 

@@ -46,10 +46,11 @@ struct SourceLayer {
   const Norm& norm(ActSite site) const;
 };
 
-// A tensor outside the layers, by the name that Hugging Face gives it.
-struct OuterTensor {
-  std::string name;
-  const TensorView* tensor;  // of the checkpoint
+// A tensor of the checkpoint that the model uses.
+struct UsedTensor {
+  std::string name;     // in the checkpoint
+  std::string hf_name;  // that Hugging Face gives it
+  const TensorView* tensor;
 };
 
 class ModelSource {
@@ -84,11 +85,17 @@ class ModelSource {
   Norm ReadNorm(const TensorNames& module, int64_t layer = 0) const;
   const Embedding& embedding() const { return embedding_; }
   const TensorView& head() const;  // [vocab, hidden]; the embedding if tied
-  // Embeddings, norms and an lm_head of its own.
-  std::vector<OuterTensor> OuterTensors() const;
+  // Those outside the layers: embeddings, norms and an lm_head of its own.
+  std::vector<UsedTensor> OuterTensors() const;
+  // Norms of a layer and biases of its linears, which quantization leaves float.
+  std::vector<UsedTensor> LayerVectors(int64_t layer) const;
+  // Of a layer whose linears are float.
+  std::vector<UsedTensor> LayerMatrices(int64_t layer) const;
 
  private:
   SourceLinear ReadLinear(const LinearSpec& spec, int64_t layer) const;
+  UsedTensor Used(const TensorNames& module, std::string_view suffix, int64_t layer) const;
+  void AddNorm(const TensorNames& module, int64_t layer, std::vector<UsedTensor>& tensors) const;
   void CheckTensors() const;
   void DecideHead();
   void CheckNorm(const TensorNames& module, int64_t layer, int64_t size) const;

@@ -13,7 +13,7 @@ namespace {
 constexpr int64_t kBlock = 64;  // columns that are eliminated together
 
 // Factors the block of `width` rows and columns at (first, first) in double.
-bool FactorDiagonal(float* matrix, int64_t n, int64_t first, int64_t width) {
+bool FactorDiagonal(float* matrix, int64_t n, int64_t first, int64_t width, double least) {
   double block[kBlock][kBlock] = {};
   for (int64_t i = 0; i < width; ++i) {
     for (int64_t j = i; j < width; ++j) block[i][j] = matrix[(first + i) * n + first + j];
@@ -21,7 +21,7 @@ bool FactorDiagonal(float* matrix, int64_t n, int64_t first, int64_t width) {
   for (int64_t j = width - 1; j >= 0; --j) {
     double square = block[j][j];
     for (int64_t c = j + 1; c < width; ++c) square -= block[j][c] * block[j][c];
-    if (!(square > 0) || !std::isfinite(square)) return false;
+    if (!(square > 0 && square >= least) || !std::isfinite(square)) return false;
     block[j][j] = std::sqrt(square);
     for (int64_t i = 0; i < j; ++i) {
       double sum = block[i][j];
@@ -50,7 +50,7 @@ void SolveRow(const float* diagonal, int64_t n, int64_t width, float* row) {
 
 }  // namespace
 
-bool FactorUpper(std::span<float> matrix, int64_t n, ThreadPool& pool) {
+bool FactorUpper(std::span<float> matrix, int64_t n, double least, ThreadPool& pool) {
   FPTQ_CHECK(n % (2 * kTileChannels) == 0 && std::ssize(matrix) == n * n);
   float* h = matrix.data();
   AlignedBuffer<float> negated(n * kBlock);  // [rows above the block, width]: -R
@@ -58,7 +58,7 @@ bool FactorUpper(std::span<float> matrix, int64_t n, ThreadPool& pool) {
   for (int64_t end = n; end > 0;) {
     const int64_t width = (end - 1) % kBlock + 1;  // blocks begin at multiples of kBlock
     const int64_t first = end - width;
-    if (!FactorDiagonal(h, n, first, width)) return false;
+    if (!FactorDiagonal(h, n, first, width, least)) return false;
     const float* diagonal = h + first * n + first;
     pool.ParallelFor(first, kTileChannels, [&](int64_t begin, int64_t stop) {
       for (int64_t i = begin; i < stop; ++i) {

@@ -36,7 +36,7 @@ TEST(FactorUpper, GivesTheMatrixBack) {
   for (const int64_t n : {32, 64, 96, 160, 320}) {
     const std::vector<float> h = Gram(n, 2 * n, 0);
     std::vector<float> r = h;
-    ASSERT_TRUE(FactorUpper(r, n, pool));
+    ASSERT_TRUE(FactorUpper(r, n, /*least=*/0, pool));
     for (int64_t i = 0; i < n; ++i) {
       for (int64_t j = 0; j < n; ++j) {
         double sum = 0;
@@ -63,9 +63,20 @@ TEST(FactorUpper, DoesNotDependOnThreads) {
   const std::vector<float> h = Gram(320, 400, 1);
   ThreadPool one(1), three(3);
   std::vector<float> a = h, b = h;
-  ASSERT_TRUE(FactorUpper(a, 320, one));
-  ASSERT_TRUE(FactorUpper(b, 320, three));
+  ASSERT_TRUE(FactorUpper(a, 320, /*least=*/0, one));
+  ASSERT_TRUE(FactorUpper(b, 320, /*least=*/0, three));
   EXPECT_EQ(std::memcmp(a.data(), b.data(), a.size() * sizeof(float)), 0);
+}
+
+// H = x x^T + 0.25 I has no smaller eigenvalue than 0.25, and so R no smaller square; all but one
+// of them are near it.
+TEST(FactorUpper, SaysWhatIsNearlySingular) {
+  ThreadPool pool(1);
+  std::vector<float> h = Gram(32, 1, 0.25f);
+  std::vector<float> r = h;
+  ASSERT_TRUE(FactorUpper(r, 32, /*least=*/0.2, pool));
+  r = h;
+  EXPECT_FALSE(FactorUpper(r, 32, /*least=*/20, pool));
 }
 
 TEST(FactorUpper, SaysWhatIsNotPositiveDefinite) {
@@ -74,7 +85,7 @@ TEST(FactorUpper, SaysWhatIsNotPositiveDefinite) {
                           std::numeric_limits<float>::infinity()}) {
     std::vector<float> h = Gram(96, 200, 0);
     h[5 * 96 + 5] = bad;
-    EXPECT_FALSE(FactorUpper(h, 96, pool)) << bad;
+    EXPECT_FALSE(FactorUpper(h, 96, /*least=*/0, pool)) << bad;
   }
 }
 

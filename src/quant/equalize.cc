@@ -86,8 +86,7 @@ std::vector<float> SmoothQuantScales(std::span<const float> absmax,
 
 void FoldIntoNorm(Norm& norm, DataType dtype, std::span<float> scales) {
   FPTQ_CHECK(norm.weight.size() == scales.size());
-  // Below it a 16-bit type has fewer digits; for BF16 the bound is that of F32.
-  const float smallest = dtype == DataType::kF16 ? 0x1p-14f : 0x1p-126f;
+  const float smallest = SmallestNormalStored(dtype);
   for (size_t j = 0; j < scales.size(); ++j) {
     const float weight = norm.weight[j], bias = norm.bias.empty() ? 0 : norm.bias[j];
     float folded = RoundToStored(weight / scales[j], dtype);

@@ -197,10 +197,12 @@ void ImproveScale(const float* panel, int64_t first, int64_t size, DataType dtyp
   }
   for (int64_t r = 0; r < kRows; ++r) {
     if (!(qhq[r] > 0)) continue;
-    const float better = RoundToStored(scale[r] + qg[r] / qhq[r], dtype);
+    const float best = scale[r] + qg[r] / qhq[r];
+    if (!std::isfinite(best)) continue;
+    const float better = RoundToStoredScale(best, dtype);
     const float step = better - scale[r];
     const float fall = step * (2 * qg[r] - step * qhq[r]);
-    if (better == 0 || !std::isfinite(better) || !(fall > 0)) continue;
+    if (!(fall > 0)) continue;
     scale[r] = better;
     change[r] = -step;
     group.fall[static_cast<size_t>(r)] += double{fall};

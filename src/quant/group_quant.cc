@@ -71,8 +71,9 @@ struct Group {
 float SearchScale(const Group& group, DataType dtype) {
   float absmax = 0;
   for (int64_t i = 0; i < group.size; ++i) absmax = std::max(absmax, std::abs(group.w[i]));
+  if (absmax == 0) return 1;
   float scale = absmax / 7;
-  if (!std::isnormal(scale)) return 1;
+  if (!std::isnormal(scale)) return RoundToStoredScale(scale, dtype);
 
   // The largest weight falls on +-kFirst, kFirst + kStep, ...: below 7 the range is wasted, beyond
   // 8 it clips.
@@ -91,13 +92,13 @@ float SearchScale(const Group& group, DataType dtype) {
   // Alternates between the best scale for these q and the best q for this scale.
   constexpr int kRefinements = 4;
   for (int i = 0; i < kRefinements && best.Gain() > 0; ++i) {
+    if (!std::isfinite(best.Scale())) break;  // weights so large that their sums overflow
     scale = best.Scale();
     const Fit fit = group.Fits(std::array{1 / scale})[0];
     if (!(fit.Gain() > best.Gain())) break;
     best = fit;
   }
-  const float stored = RoundToStored(scale, dtype);
-  return stored != 0 && std::isfinite(stored) ? stored : 1;
+  return RoundToStoredScale(scale, dtype);
 }
 
 // d of all channels. A floor keeps the weights of channels that calibration saw dead from being
@@ -122,11 +123,11 @@ struct RowError {
 
 }  // namespace
 
-int64_t GroupSizeFor(int64_t k, int64_t requested, std::string_view where) {
+int64_t GroupSizeFor(int64_t k, int64_t requested) {
   for (const int64_t size : {128, 64, 32}) {
     if (size <= requested && k % size == 0) return size;
   }
-  throw fptq::Error("{}: expected a multiple of 32 inputs, found {}", where, k);
+  return 0;
 }
 
 GroupQuantized QuantizeGroups(const SourceLinear& linear, std::span<const float> mean_squares,

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <span>
-#include <string_view>
 #include <vector>
 
 #include "base/tensor.h"
@@ -22,9 +21,9 @@ struct GroupQuantized {
   double relative_error = 0;
 };
 
-// The largest of 128, 64 and 32 that is at most `requested` and divides `k`; Error naming `where`
-// if `k` is not a multiple of 32.
-int64_t GroupSizeFor(int64_t k, int64_t requested, std::string_view where);
+// The largest of 128, 64 and 32 that is at most `requested` and divides `k`; 0 if none does:
+// linears with such an input stay float.
+int64_t GroupSizeFor(int64_t k, int64_t requested);
 
 // Minimizes sum_j d_j (w_j - s q_j)^2 for each group, with d_j = mean square of input channel j:
 // the error of the output where channels are uncorrelated. Scales are rounded to `dtype` before the

@@ -3,10 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <random>
 
 #include "base/half.h"
 #include "base/test_util.h"
+#include "quant/storage.h"
 
 namespace fptq {
 namespace {
@@ -58,12 +60,48 @@ double PlainError(const SourceLinear& linear, std::span<const float> d, int64_t 
 }
 
 TEST(GroupSizeFor, FallsToWhatDividesK) {
-  EXPECT_EQ(GroupSizeFor(1536, 128, "m"), 128);
-  EXPECT_EQ(GroupSizeFor(576, 128, "m"), 64);
-  EXPECT_EQ(GroupSizeFor(96, 128, "m"), 32);
-  EXPECT_EQ(GroupSizeFor(1536, 32, "m"), 32);
-  EXPECT_ERROR("layers.0.q_proj: expected a multiple of 32 inputs, found 100",
-               GroupSizeFor(100, 128, "layers.0.q_proj"));
+  EXPECT_EQ(GroupSizeFor(1536, 128), 128);
+  EXPECT_EQ(GroupSizeFor(576, 128), 64);
+  EXPECT_EQ(GroupSizeFor(96, 128), 32);
+  EXPECT_EQ(GroupSizeFor(1536, 32), 32);
+  EXPECT_EQ(GroupSizeFor(100, 128), 0);
+}
+
+// Groups whose scale the type of storage does not have: not all of them is lost, nor does it become
+// infinite.
+TEST(QuantizeGroups, KeepsWeightsAtTheEndsOfTheType) {
+  for (const DataType dtype : {DataType::kF32, DataType::kF16, DataType::kBF16}) {
+    const float smallest = dtype == DataType::kF16 ? 0x1p-24f : 0x1p-126f;
+    const float largest = LargestStored(dtype);
+    for (const float w : {3 * smallest, 7 * largest / 16, 2.0f * std::min(largest, 1e30f)}) {
+      SourceLinear linear = RandomLinear(1, 64, 1);
+      for (int64_t i = 0; i < 64; ++i) linear.weight[i] = i % 2 == 0 ? w : -w;
+      const GroupQuantized quantized = Quantize(linear, Ones(64), 32, dtype);
+      for (size_t i = 0; i < 64; ++i) {
+        const float scale = quantized.scales[i / 32];
+        EXPECT_EQ(scale, RoundToStored(scale, dtype));
+        EXPECT_NEAR(scale * quantized.q[i], linear.weight[static_cast<int64_t>(i)], 0.01f * w);
+      }
+      EXPECT_LT(quantized.relative_error, 0.01);
+    }
+  }
+}
+
+TEST(QuantizeGroups, IsFiniteForWhateverIsFinite) {
+  constexpr float kDenormal = 1e-44f, kLargest = std::numeric_limits<float>::max();
+  for (const DataType dtype : {DataType::kF32, DataType::kF16, DataType::kBF16}) {
+    for (const float w : {0.0f, kDenormal, 100 * kDenormal, 1e-38f, 1e20f, kLargest}) {
+      for (const float mean_square : {0.0f, kDenormal, 1e-20f, 1e20f, kLargest}) {
+        SourceLinear linear = RandomLinear(1, 64, 1);
+        for (int64_t i = 0; i < 64; ++i) linear.weight[i] = i % 3 == 0 ? w : -w;
+        std::vector<float> d = Ones(64);
+        for (size_t i = 0; i < 40; ++i) d[i] = mean_square;
+        const GroupQuantized quantized = Quantize(linear, d, 32, dtype);
+        for (const float scale : quantized.scales) EXPECT_TRUE(std::isnormal(1 / scale)) << w;
+        for (const int8_t q : quantized.q) EXPECT_TRUE(q >= -8 && q <= 7) << w;
+      }
+    }
+  }
 }
 
 // Weights on a grid of 16 values are found again exactly, whichever end of the grid has the 8

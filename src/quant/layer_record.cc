@@ -32,6 +32,7 @@ Json SiteToJson(const SitePolicy& site) {
           {"scale", site.scale},
           {"group_size", site.group_size},
           {"reason", site.reason},
+          {"notes", site.notes},
           {"alternatives", alternatives}};
 }
 
@@ -76,7 +77,14 @@ SitePolicy SiteFromJson(const Json& json, const ModelConfig& config, int64_t lay
       .scale = Float(fields.Double("scale")),
       .group_size = fields.Int("group_size", 0, k),
       .reason = fields.String("reason"),
+      .notes = {},
       .alternatives = {}};
+  for (const Json& note : fields.Array("notes")) {
+    if (!note.is_string()) {
+      throw Error("{}: notes: expected a string, found {}", kWhere, note.type_name());
+    }
+    site.notes.push_back(note.get<std::string>());
+  }
   for (const Json& item : fields.Array("alternatives")) {
     const JsonFields alternative(item, kWhere);
     site.alternatives.push_back({Choice(alternative), alternative.Double("error")});

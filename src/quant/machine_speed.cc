@@ -57,7 +57,7 @@ double MeasureGptqOps(ThreadPool& pool) {
   const SourceLinear linear = SomeLinear(channels, kK);
   AlignedBuffer<float> gram(kK * kK);
   for (int64_t j = 0; j < kK; ++j) gram[j * kK + j] = 1;
-  const OutputError error(std::move(gram), kK, kGroup, "measured", pool);
+  const OutputError error = OutputError::Make(std::move(gram), kK, kGroup, pool).value();
   const double seconds =
       Seconds(2, [&] { RoundGptq(linear, error, kGptqSweeps, DataType::kF16, pool); });
   return 2 * GptqGemmPasses(kGptqSweeps) * static_cast<double>(channels * kK * kK) / seconds;

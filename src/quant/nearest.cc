@@ -25,8 +25,7 @@ GroupQuantized QuantizeNearest(const SourceLinear& linear, std::span<const float
         const float* w = linear.weight.data() + first;
         float absmax = 0;
         for (int64_t i = 0; i < group_size; ++i) absmax = std::max(absmax, std::abs(w[i]));
-        float scale = RoundToStored(absmax / largest, dtype);
-        if (!(scale > 0)) scale = 1;
+        const float scale = absmax > 0 ? RoundToStoredScale(absmax / largest, dtype) : 1;
         result.scales[static_cast<size_t>(n * groups + g)] = scale;
         for (int64_t i = 0; i < group_size; ++i) {
           const float q = std::clamp(std::nearbyint(w[i] / scale), -largest, largest);

@@ -41,5 +41,30 @@ TEST(QuantizeNearest, IsHalfAStepAway) {
   }
 }
 
+// Where the type of storage has no such scale, the nearest one that keeps something.
+TEST(QuantizeNearest, KeepsWeightsAtTheEndsOfTheType) {
+  ThreadPool pool(1);
+  const std::vector<float> ones(32, 1.0f);
+  SourceLinear linear{.name = "m", .channels = 1, .k = 32, .weight = {}, .bias = {}};
+  linear.weight.Resize(32);
+  const auto quantize = [&](float w, int bits) {
+    std::ranges::fill(linear.weight.span(), w);
+    return QuantizeNearest(linear, ones, bits, 32, DataType::kF16, pool);
+  };
+  for (const int bits : {4, 8}) {
+    const GroupQuantized small = quantize(3 * 0x1p-24f, bits);  // a denormal of F16
+    EXPECT_EQ(small.scales[0] * small.q[0], 3 * 0x1p-24f);
+    const GroupQuantized large = quantize(1e9f, bits);
+    EXPECT_EQ(large.scales[0], 65504);
+    EXPECT_EQ(large.q[0], bits == 4 ? 7 : 127);
+    for (const float w : {1e-44f, 1e-38f, -3e38f}) {
+      const GroupQuantized extreme = quantize(w, bits);
+      EXPECT_GT(extreme.scales[0], 0);
+      EXPECT_TRUE(std::isfinite(extreme.scales[0]));
+      EXPECT_LE(std::abs(extreme.q[0]), bits == 4 ? 7 : 127);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace fptq

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "base/error.h"
 #include "kernels/dispatch.h"
@@ -12,8 +13,9 @@ double SiteStatistics::Range() const { return absmax.empty() ? 0 : std::ranges::
 
 std::vector<float> SiteStatistics::MeanSquares() const {
   std::vector<float> means(sum_squares.size());
-  for (size_t j = 0; j < means.size(); ++j) {
-    means[j] = static_cast<float>(sum_squares[j] / static_cast<double>(rows));
+  constexpr double kLargest = std::numeric_limits<float>::max();
+  for (size_t j = 0; j < means.size() && rows > 0; ++j) {
+    means[j] = static_cast<float>(std::min(sum_squares[j] / static_cast<double>(rows), kLargest));
   }
   return means;
 }
@@ -68,7 +70,7 @@ LayerObserver::LayerObserver(const ModelConfig& config, const ObserverOptions& o
     statistics.absmax.resize(static_cast<size_t>(k));
     statistics.sum_squares.resize(static_cast<size_t>(k));
     statistics.sample.Resize(options_.sample_rows * k);
-    if (options_.gram) statistics.gram.Resize(k * k);
+    if (HasGram(statistics)) statistics.gram.Resize(CheckedMultiply(k, k, "sums of products"));
   }
 }
 
@@ -77,7 +79,7 @@ void LayerObserver::Observe(int64_t, ActSite site, std::span<const float> rows, 
   FPTQ_CHECK(std::ssize(rows) == n_rows * statistics.k());
   AddChannels(statistics, rows, n_rows);
   AddSample(statistics, rows, n_rows);
-  if (options_.gram) AddGram(statistics, rows, n_rows);
+  if (HasGram(statistics)) AddGram(statistics, rows, n_rows);
   statistics.rows += n_rows;
 }
 
@@ -104,6 +106,10 @@ void LayerObserver::AddSample(SiteStatistics& site, std::span<const float> rows,
     std::copy_n(rows.data() + r * k, k, site.sample.data() + site.sample_rows * k);
     ++site.sample_rows;
   }
+}
+
+bool LayerObserver::HasGram(const SiteStatistics& site) const {
+  return options_.gram && site.k() % kMinGroupSize == 0;
 }
 
 // X^T X by the float GEMM: its activations are X^T, its weights too, its inputs the rows. Two tiles
@@ -155,8 +161,7 @@ LayerStatistics LayerObserver::Finish(int64_t layer) {
                     ActSiteName(site), sum);
       }
     }
-    if (!options_.gram) continue;
-    MirrorBelow(statistics.gram.span(), statistics.k(), pool_);
+    if (HasGram(statistics)) MirrorBelow(statistics.gram.span(), statistics.k(), pool_);
   }
   return std::move(statistics_);
 }

@@ -19,11 +19,11 @@ struct SiteStatistics {
   std::vector<double> sum_squares;  // [k], sum of X_j^2
   int64_t sample_rows = 0;
   AlignedBuffer<float> sample;  // [sample_rows, k]: rows at even distances
-  AlignedBuffer<float> gram;    // [k, k]: X^T X, if it was asked for
+  AlignedBuffer<float> gram;    // [k, k]: X^T X, if it was asked for and groups divide k
 
   int64_t k() const { return std::ssize(absmax); }
-  double Range() const;  // v = max|X|
-  std::vector<float> MeanSquares() const;
+  double Range() const;                    // v = max|X|
+  std::vector<float> MeanSquares() const;  // [k], of X_j; 0 if there are no rows
 
   // The statistics of X' = X diag(s)^-1.
   void DivideChannels(std::span<const float> scales, ThreadPool& pool);
@@ -54,6 +54,7 @@ class LayerObserver : public ActivationObserver {
  private:
   void AddChannels(SiteStatistics& site, std::span<const float> rows, int64_t n_rows);
   void AddSample(SiteStatistics& site, std::span<const float> rows, int64_t n_rows);
+  bool HasGram(const SiteStatistics& site) const;
   void AddGram(SiteStatistics& site, std::span<const float> rows, int64_t n_rows);
 
   ObserverOptions options_;

@@ -1,6 +1,7 @@
 #include "quant/policy.h"
 
 #include <algorithm>
+#include <map>
 #include <regex>
 
 #include "base/error.h"
@@ -23,7 +24,7 @@ struct Site {
   const EqualizationGroup* group;  // null: nothing can take over the factors
 
   bool has_norm() const { return group != nullptr && group->kind == Producer::kNorm; }
-  int64_t group_size() const { return GroupSizeFor(inputs.k(), recipe.group_size, Name()); }
+  int64_t group_size() const { return GroupSizeFor(inputs.k(), recipe.group_size); }
   std::string Name() const { return fmt::format("{}/{}", layer.layer, ActSiteName(site)); }
 
   std::vector<float> ChannelScales(Equalization method) const {
@@ -39,10 +40,24 @@ struct Site {
   void Complete(SitePolicy& policy) const {
     const std::vector<float> scales = ChannelScales(policy.choice.equalization);
     policy.equalized_range = EqualizedRange(inputs.absmax, scales);
-    if (policy.choice.scheme == ActScheme::kStatic) {
-      policy.scale = StaticScale(policy.equalized_range, layer.config.dtype);
-    }
+    if (policy.choice.scheme == ActScheme::kStatic) CompleteStatic(policy);
     if (policy.choice.equalization != Equalization::kNone) policy.channel_scales = scales;
+  }
+
+  void CompleteStatic(SitePolicy& policy) const {
+    const std::string_view dtype = DataTypeName(layer.config.dtype);
+    if (const auto scale = StaticScale(policy.equalized_range, layer.config.dtype)) {
+      policy.scale = *scale;
+      if (inputs.rows >= kMinFittedTokens) return;
+      policy.notes.push_back(fmt::format("a static scale from {} calibration tokens, less than {}",
+                                         inputs.rows, kMinFittedTokens));
+    } else {
+      policy.choice.scheme = ActScheme::kDynamic;
+      policy.reason +=
+          fmt::format(", but {} has no scale for a range of {}", dtype, policy.equalized_range);
+      policy.notes.push_back(
+          fmt::format("per token, as {} has no static scale for their range", dtype));
+    }
   }
 };
 
@@ -98,12 +113,14 @@ std::vector<Alternative> MeasureAlternatives(const Site& site, ThreadPool& pool)
     method.scales = site.ChannelScales(equalization);
     method.mean_squares = site.inputs.MeanSquares();
     for (size_t j = 0; j < method.scales.size(); ++j) {
-      method.mean_squares[j] /= method.scales[j] * method.scales[j];
+      method.mean_squares[j] /= method.scales[j];
+      method.mean_squares[j] /= method.scales[j];  // twice: the square of a small one vanishes
     }
     for (const ActScheme scheme : {ActScheme::kStatic, ActScheme::kDynamic}) {
       SitePolicy trial;
       trial.choice = {equalization, scheme};
       site.Complete(trial);
+      if (trial.choice.scheme != scheme) continue;
       method.quantizations.push_back(meter.AddQuantization(method.scales, trial.scale));
       alternatives.push_back({.choice = trial.choice});
     }
@@ -135,6 +152,12 @@ void ChooseByError(SitePolicy& policy) {
   const auto best = std::ranges::min_element(policy.alternatives, by_error);
   std::vector<Alternative> statics;
   std::ranges::copy_if(policy.alternatives, std::back_inserter(statics), is_static);
+  if (statics.empty()) {
+    policy.choice = best->choice;
+    policy.reason =
+        fmt::format("least error, {:.2f} %, of those that have a scale", 100 * best->error);
+    return;
+  }
   const auto best_static = std::ranges::min_element(statics, by_error);
   const bool take_static = best_static->error <= kStaticFactor * best->error;
   policy.choice = take_static ? best_static->choice : best->choice;
@@ -174,6 +197,13 @@ void Choose(const Site& site, ThreadPool& pool, SitePolicy& policy) {
       return;
     }
     case PolicyMode::kAuto:
+      if (site.inputs.rows < kMinFittedTokens) {
+        policy.choice = {Equalization::kNone, ActScheme::kDynamic};
+        policy.reason = fmt::format("{} calibration tokens, a static scale needs {}",
+                                    site.inputs.rows, kMinFittedTokens);
+        policy.notes.push_back(fmt::format("per token: {}", policy.reason));
+        return;
+      }
       policy.alternatives = MeasureAlternatives(site, pool);
       ChooseByError(policy);
       return;
@@ -201,9 +231,22 @@ PaperChoice ChooseByRange(const QuantRecipe& recipe, double range, bool has_norm
   return {{recipe.equalization, ActScheme::kStatic}, "v0 < v < v1"};
 }
 
-float StaticScale(double range, DataType dtype) {
+std::optional<float> StaticScale(double range, DataType dtype) {
   const float scale = RoundToStored(static_cast<float>(range / 127.5), dtype);
-  return scale > 0 ? scale : 1;
+  if (scale >= SmallestNormalStored(dtype) && scale <= LargestStored(dtype)) return scale;
+  return std::nullopt;
+}
+
+std::vector<std::string> CollectNotes(std::span<const SitePolicy> sites) {
+  std::map<std::string, int64_t> counts;
+  for (const SitePolicy& site : sites) {
+    for (const std::string& note : site.notes) ++counts[note];
+  }
+  std::vector<std::string> notes;
+  for (const auto& [note, count] : counts) {
+    notes.push_back(fmt::format("{} of {} sites: {}", count, sites.size(), note));
+  }
+  return notes;
 }
 
 LayerPolicy DecidePolicy(const ObservedLayer& layer, const QuantRecipe& recipe, ThreadPool& pool) {
@@ -220,7 +263,14 @@ LayerPolicy DecidePolicy(const ObservedLayer& layer, const QuantRecipe& recipe, 
     policy.range = site.inputs.Range();
     policy.channel_absmax = site.inputs.absmax;
     policy.group_size = site.group_size();
-    Choose(site, pool, policy);
+    if (!policy.quantizes_weights()) {
+      policy.choice = {Equalization::kNone, ActScheme::kFloat};
+      policy.reason =
+          fmt::format("{} inputs, not a multiple of 32: the weights stay float", site.inputs.k());
+      policy.notes.push_back(policy.reason);
+    } else {
+      Choose(site, pool, policy);
+    }
     site.Complete(policy);
   }
   return policies;

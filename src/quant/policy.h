@@ -4,6 +4,8 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,9 +32,13 @@ struct SitePolicy {
   double equalized_range = 0;         // max|X'|; v if not equalized
   std::vector<float> channel_scales;  // [k], s of X' = X diag(s)^-1; empty if not equalized
   float scale = 0;                    // static: as stored; else 0
-  int64_t group_size = 0;             // of the weights of the site's linears
+  int64_t group_size = 0;  // of the weights of the site's linears; 0: no group divides their K, and
+                           // they stay float
   std::string reason;
+  std::vector<std::string> notes;         // what is not as asked for, for the user to know
   std::vector<Alternative> alternatives;  // of the policy auto, the chosen one among them
+
+  bool quantizes_weights() const { return group_size > 0; }
 };
 using LayerPolicy = std::array<SitePolicy, kActSites>;  // by ActSite
 
@@ -44,15 +50,23 @@ struct ObservedLayer {
   const LayerStatistics& statistics;
 };
 
+// The least number of calibration tokens that anything is fitted to. Where tokens of use are like
+// those of calibration, the next one goes beyond the range of n of them with a probability of
+// 1 / (n + 1), and a static scale cuts it off: 0.2 % of all tokens, with what a default sequence
+// has.
+inline constexpr int64_t kMinFittedTokens = 512;
+
 // The policy of the sites of a layer.
 //  paper    v <= v0 static; v0 < v < v1 equalized, then static; v >= v1 dynamic. Where it asks to
 //           equalize but there is no norm to fold into, or equalization is off: dynamic.
 //  auto     measures the output error of each scheme with rounded weights, with and without
 //           equalization, and takes a static one if its error is at most kStaticFactor times the
-//           least, else the best.
+//           least, else the best. With less than kMinFittedTokens: dynamic, not equalized.
 //  static, dynamic   that scheme everywhere, equalized where there is a norm to fold into.
 // Activations of 16 bits are float everywhere. Overrides go before all of them; Error if one asks
-// to equalize a site that has no producer.
+// to equalize a site that has no producer. Whatever asks for a static scale that the model's type
+// does not have gets a dynamic one. Linears whose K no group divides stay float, and so do their
+// inputs.
 LayerPolicy DecidePolicy(const ObservedLayer& layer, const QuantRecipe& recipe, ThreadPool& pool);
 
 // The paper's rule alone.
@@ -63,9 +77,12 @@ struct PaperChoice {
 PaperChoice ChooseByRange(const QuantRecipe& recipe, double range, bool has_norm);
 
 // The scale of static int8 quantization for activations up to `range`, rounded to `dtype` as it is
-// stored: range / 127.5, since q = clamp(round(x / scale), -128, 127); 1 for a range of 0, or so
-// small that the type has no such scale.
-float StaticScale(double range, DataType dtype);
+// stored: range / 127.5, since q = clamp(round(x / scale), -128, 127). None if that is not among
+// the normal numbers of the type: all activations would be 0, or infinite.
+std::optional<float> StaticScale(double range, DataType dtype);
+
+// "3 of 8 sites: NOTE" for each note of some of them.
+std::vector<std::string> CollectNotes(std::span<const SitePolicy> sites);
 
 // Output channels that the policy auto measures together.
 inline constexpr int64_t kMeasuredChannels = 2048;

@@ -8,6 +8,7 @@
 #include "base/half.h"
 #include "base/test_util.h"
 #include "model/model.h"
+#include "quant/storage.h"
 
 namespace fptq {
 namespace {
@@ -39,18 +40,16 @@ struct Layer {
   LayerStatistics statistics;
 
   // +-1 at random; `outlier` multiplies channel 5, `sink` row 0.
-  Layer(float outlier, float sink) {
-    constexpr int64_t kRows = 64;
+  Layer(float outlier, float sink, int64_t rows_seen = kMinFittedTokens) {
     std::mt19937 random(1);
-    LayerObserver observer(source.config(), {.rows = kRows, .sample_rows = kRows, .gram = false},
-                           pool);
+    LayerObserver observer(source.config(), {.rows = rows_seen, .sample_rows = 64}, pool);
     for (const ActSite site : kAllActSites) {
       const int64_t k = SiteInputs(source.config(), site);
-      std::vector<float> rows(static_cast<size_t>(kRows * k));
+      std::vector<float> rows(static_cast<size_t>(rows_seen * k));
       for (float& x : rows) x = random() % 2 == 0 ? 1.0f : -1.0f;
-      for (int64_t r = 0; r < kRows; ++r) rows[static_cast<size_t>(r * k + 5)] *= outlier;
+      for (int64_t r = 0; r < rows_seen; ++r) rows[static_cast<size_t>(r * k + 5)] *= outlier;
       for (int64_t j = 0; j < k; ++j) rows[static_cast<size_t>(j)] *= sink;
-      observer.Observe(0, site, rows, kRows);
+      observer.Observe(0, site, rows, rows_seen);
     }
     statistics = observer.Finish(0);
   }
@@ -143,8 +142,87 @@ TEST(StaticScale, IsWhatTheTypeStores) {
   EXPECT_EQ(StaticScale(127.5, DataType::kF32), 1);
   EXPECT_EQ(StaticScale(10, DataType::kF32), static_cast<float>(10 / 127.5));
   EXPECT_EQ(StaticScale(10, DataType::kBF16), BF16ToF32(F32ToBF16(static_cast<float>(10 / 127.5))));
-  EXPECT_EQ(StaticScale(0, DataType::kF16), 1);
-  EXPECT_EQ(StaticScale(1e-9, DataType::kF16), 1);
+}
+
+// With a scale of 0 or of infinity nothing would be left of the activations; with one of few digits
+// less than 8 bits.
+TEST(StaticScale, IsNoneWhereTheTypeHasNone) {
+  constexpr double kSteps = 127.5;
+  for (const DataType dtype : {DataType::kF32, DataType::kF16, DataType::kBF16}) {
+    const double smallest = SmallestNormalStored(dtype), largest = LargestStored(dtype);
+    EXPECT_EQ(StaticScale(0, dtype), std::nullopt);
+    EXPECT_EQ(StaticScale(0.9 * smallest * kSteps, dtype), std::nullopt);
+    EXPECT_EQ(StaticScale(smallest * kSteps, dtype), smallest);
+    EXPECT_EQ(StaticScale(largest * kSteps, dtype), largest);
+    EXPECT_EQ(StaticScale(1.1 * largest * kSteps, dtype), std::nullopt);
+  }
+}
+
+TEST(DecidePolicy, TakesNoStaticScaleThatTheTypeDoesNotHave) {
+  QuantRecipe recipe;
+  for (const PolicyMode mode : {PolicyMode::kStatic, PolicyMode::kPaper, PolicyMode::kAuto}) {
+    recipe.policy = mode;
+    recipe.v0 = recipe.v1 = 1e9;  // so that the paper's rule asks for static ones
+    for (const float factor : {0.0f, 1e-6f, 1e8f}) {
+      Layer layer(1, 1);
+      const_cast<ModelConfig&>(layer.source.config()).dtype = DataType::kF16;
+      // Nothing to equalize with.
+      recipe.equalization = Equalization::kNone;
+      const std::vector<float> divisors(layer.statistics[0].absmax.size(), 1 / factor);
+      layer.statistics[0].DivideChannels(divisors, layer.pool);
+      const LayerPolicy policy = layer.Decide(recipe);
+      EXPECT_EQ(ChoiceAt(policy, ActSite::kAttnIn), "dynamic") << factor << policy[0].reason;
+      EXPECT_EQ(policy[0].scale, 0);
+      EXPECT_EQ(policy[1].choice.scheme, ActScheme::kStatic) << policy[1].reason;
+      if (mode == PolicyMode::kAuto) continue;  // which was not asked for a static one
+      EXPECT_NE(policy[0].reason.find("F16 has no scale for a range of"), std::string::npos);
+      ASSERT_EQ(CollectNotes(policy).size(), 1u);
+      EXPECT_EQ(CollectNotes(policy)[0],
+                "1 of 4 sites: per token, as F16 has no static scale for their range");
+    }
+  }
+}
+
+// Of a handful of tokens nothing is known about the next one.
+TEST(DecidePolicy, FitsNothingToAHandfulOfTokens) {
+  QuantRecipe recipe;  // auto
+  Layer few(30, 1, kMinFittedTokens - 1);
+  LayerPolicy policy = few.Decide(recipe);
+  for (const SitePolicy& site : policy) {
+    EXPECT_EQ(ActChoiceName(site.choice), "dynamic");
+    EXPECT_EQ(site.reason, "511 calibration tokens, a static scale needs 512");
+  }
+  ASSERT_EQ(CollectNotes(policy).size(), 1u);
+  // What is asked for is done, with a note.
+  recipe.policy = PolicyMode::kStatic;
+  policy = few.Decide(recipe);
+  EXPECT_EQ(ChoiceAt(policy, ActSite::kAttnIn), "lae_static");
+  ASSERT_EQ(CollectNotes(policy).size(), 1u);
+  EXPECT_EQ(CollectNotes(policy)[0],
+            "4 of 4 sites: a static scale from 511 calibration tokens, less than 512");
+  recipe.policy = PolicyMode::kAuto;
+  recipe.overrides = {ParseOverride("0/attn_in=static", "test")};
+  EXPECT_EQ(ChoiceAt(few.Decide(recipe), ActSite::kAttnIn), "static");
+  EXPECT_TRUE(CollectNotes(Layer(30, 1).Decide(recipe)).empty());
+}
+
+// A site that calibration never came to, as an expert of a mixture may be.
+TEST(DecidePolicy, TakesSitesWithoutRows) {
+  Layer layer(1, 1);
+  LayerStatistics nothing;
+  for (size_t site = 0; site < nothing.size(); ++site) {
+    nothing[site].absmax.resize(layer.statistics[site].absmax.size());
+    nothing[site].sum_squares.resize(nothing[site].absmax.size());
+  }
+  layer.statistics = std::move(nothing);
+  QuantRecipe recipe;
+  for (const PolicyMode mode : {PolicyMode::kAuto, PolicyMode::kStatic, PolicyMode::kDynamic}) {
+    recipe.policy = mode;
+    for (const SitePolicy& site : layer.Decide(recipe)) {
+      EXPECT_EQ(site.choice.scheme, ActScheme::kDynamic);
+      EXPECT_EQ(site.scale, 0);
+    }
+  }
 }
 
 }  // namespace

@@ -16,6 +16,7 @@
 #include "quant/quantized_folder.h"
 #include "quant/rounding.h"
 #include "quant/run_state.h"
+#include "quant/source_check.h"
 #include "quant/storage.h"
 #include "quant/tensor_spool.h"
 #include "quant/weight_equalization.h"
@@ -66,7 +67,7 @@ void ForEachLayer(const ModelSource& source, const CalibrationSet& calibration,
     result.weights = source.ReadLayer(layer);
     source.checkpoint().ReleasePages();
     std::array<double, kActSites> exponents = {};
-    if (rounding.equalizes) {
+    if (rounding.equalizes && options.rows >= kMinFittedTokens) {
       exponents =
           EqualizeForWeights(config, recipe, layer, result.weights, result.statistics, pool);
     }
@@ -91,6 +92,13 @@ void ForEachLayer(const ModelSource& source, const CalibrationSet& calibration,
 
 // --- Tensors ---
 
+// Nothing if `values` is empty.
+void WriteFloats(const std::string& name, std::vector<int64_t> shape, std::span<const float> values,
+                 DataType dtype, TensorSpool& spool) {
+  if (values.empty()) return;
+  spool.Add({name, dtype, std::move(shape)}, StoreFloats(values, dtype, name));
+}
+
 void WriteLinear(const SourceLinear& linear, const GroupQuantized& quantized,
                  const SitePolicy& site, int bits, DataType dtype, TensorSpool& spool) {
   std::vector<int32_t> packed(quantized.q.size() * static_cast<size_t>(bits) / 32);
@@ -98,15 +106,12 @@ void WriteLinear(const SourceLinear& linear, const GroupQuantized& quantized,
   spool.Add(
       {linear.name + ".weight_packed", DataType::kI32, {linear.channels, linear.k * bits / 32}},
       std::as_bytes(std::span(packed)));
-  spool.Add({linear.name + ".weight_scale", dtype, {linear.channels, linear.k / site.group_size}},
-            StoreFloats(quantized.scales, dtype));
+  WriteFloats(linear.name + ".weight_scale", {linear.channels, linear.k / site.group_size},
+              quantized.scales, dtype, spool);
   const int64_t shape[] = {linear.channels, linear.k};
   spool.Add({linear.name + ".weight_shape", DataType::kI64, {2}}, std::as_bytes(std::span(shape)));
   if (site.choice.scheme == ActScheme::kStatic) {
-    spool.Add({linear.name + ".input_scale", dtype, {1}}, StoreFloats({&site.scale, 1}, dtype));
-  }
-  if (!linear.bias.empty()) {
-    spool.Add({linear.name + ".bias", dtype, {linear.channels}}, StoreFloats(linear.bias, dtype));
+    WriteFloats(linear.name + ".input_scale", {1}, {&site.scale, 1}, dtype, spool);
   }
 }
 
@@ -117,32 +122,41 @@ LayerResult WriteLayer(const ModelConfig& config, const QuantRecipe& recipe, Equ
   const RoundingMethod& rounding = RoundingOf(recipe);
   const auto bits = static_cast<int>(recipe.weight_bits);
   const DataType dtype = config.dtype;
+  const auto write_vector = [&](const std::string& name, std::span<const float> values) {
+    WriteFloats(name, {std::ssize(values)}, values, dtype, spool);
+  };
   const auto write_norm = [&](const TensorNames& module, const Norm& norm) {
     const std::string name = ModelSource::HfName(module, layer.policy[0].layer);
-    const auto write = [&](const std::string& tensor, std::span<const float> values) {
-      if (values.empty()) return;
-      spool.Add({tensor, dtype, {std::ssize(values)}}, StoreFloats(values, dtype));
-    };
-    write(name + ".weight", norm.weight);
-    write(name + ".bias", norm.bias);
+    write_vector(name + ".weight", norm.weight);
+    write_vector(name + ".bias", norm.bias);
   };
   write_norm(config.arch->attn_norm, layer.weights.attn_norm);
   write_norm(config.arch->mlp_norm, layer.weights.mlp_norm);
   write_norm(config.arch->q_norm, layer.weights.q_norm);
   write_norm(config.arch->k_norm, layer.weights.k_norm);
-  for (const SitePolicy& site : layer.policy) {
+  for (SitePolicy& site : layer.policy) {
     const auto index = static_cast<size_t>(site.site);
     const std::vector<SourceLinear> linears = std::move(layer.weights.linears[index]);
     SiteStatistics statistics = std::move(layer.statistics[index]);
-    const std::vector<GroupQuantized> rounded = rounding.round(
-        linears, statistics, {.bits = bits, .group_size = site.group_size, .dtype = dtype}, pool);
-    for (size_t i = 0; i < linears.size(); ++i) {
-      WriteLinear(linears[i], rounded[i], site, bits, dtype, spool);
-      result.linears.push_back({linears[i].name, site.group_size, rounded[i].relative_error});
-      result.linear_weights += std::ssize(rounded[i].q);
-      result.linear_bytes += std::ssize(rounded[i].q) * bits / 8 +
-                             std::ssize(rounded[i].scales) * BlockSizeOf(dtype).bytes;
+    if (site.quantizes_weights()) {
+      RoundedSite rounded = rounding.round(
+          linears, statistics, {.bits = bits, .group_size = site.group_size, .dtype = dtype}, pool);
+      if (!rounded.note.empty()) site.notes.push_back(std::move(rounded.note));
+      for (size_t i = 0; i < linears.size(); ++i) {
+        const GroupQuantized& linear = rounded.linears[i];
+        WriteLinear(linears[i], linear, site, bits, dtype, spool);
+        result.linears.push_back({linears[i].name, site.group_size, linear.relative_error});
+        result.linear_weights += std::ssize(linear.q);
+        result.linear_bytes +=
+            std::ssize(linear.q) * bits / 8 + std::ssize(linear.scales) * BlockSizeOf(dtype).bytes;
+      }
+    } else {
+      for (const SourceLinear& linear : linears) {
+        WriteFloats(linear.name + ".weight", {linear.channels, linear.k}, linear.weight.span(),
+                    dtype, spool);
+      }
     }
+    for (const SourceLinear& linear : linears) write_vector(linear.name + ".bias", linear.bias);
     ReportStep(progress, config, site.layer, 3 + static_cast<int64_t>(index));
   }
   result.policy = std::move(layer.policy);
@@ -175,9 +189,12 @@ ModelSource OpenFloatSource(const fs::path& path, const QuantRecipe& recipe) {
   if (source.quantized()) {
     throw Error("{}: expected a float model to quantize, found a quantized one", path.string());
   }
-  for (const LinearSpec& linear : source.arch().linears) {
-    GroupSizeFor(SiteInputs(source.config(), linear.site), recipe.group_size,
-                 source.Name(linear.module, 0));
+  const auto quantizable = [&](ActSite site) {
+    return GroupSizeFor(SiteInputs(source.config(), site), recipe.group_size) > 0;
+  };
+  if (std::ranges::none_of(kAllActSites, quantizable)) {
+    throw Error("{}: expected a linear with a multiple of 32 inputs to quantize, found none",
+                path.string());
   }
   return source;
 }
@@ -235,6 +252,7 @@ QuantizeReport QuantizeInto(OutputFolder& folder, const fs::path& source_path,
                  });
   }
   for (const LayerResult& layer : state.layers()) AddLayer(layer, report);
+  std::ranges::move(CollectNotes(report.sites), std::back_inserter(report.warnings));
   QuantRecipe used = recipe;
   used.calibration_tokens = ChosenTokens(recipe, source.config());
   WriteQuantizedFolder(source, tokenizer, used, state.spool(), folder.staging(), report);
@@ -246,6 +264,7 @@ QuantizationPlan PlanCheckpoint(const fs::path& source_path, const QuantRecipe& 
                                 ThreadPool& pool, const Progress& progress) {
   const ModelSource source = OpenFloatSource(source_path, recipe);
   const TokenizerFiles tokenizer = source.LoadTokenizer();
+  CheckWeights(source, pool, progress);
   const CalibrationSet calibration = MakeCalibrationSet(recipe, source, Tokenizer(tokenizer),
                                                         /*scratch=*/{}, pool, progress);
   HiddenStates hidden(source, calibration, /*memory=*/{}, pool);
@@ -254,6 +273,7 @@ QuantizationPlan PlanCheckpoint(const fs::path& source_path, const QuantRecipe& 
                [&](EqualizedLayer& layer) {
                  std::ranges::copy(layer.policy, std::back_inserter(plan.sites));
                });
+  std::ranges::move(CollectNotes(plan.sites), std::back_inserter(plan.warnings));
   return plan;
 }
 

@@ -8,11 +8,14 @@
 #include <csignal>
 #include <functional>
 #include <map>
+#include <set>
 
 #include "base/test_util.h"
 #include "io/packed_linear.h"
 #include "io/safetensors.h"
 #include "model/model.h"
+#include "model/testing.h"
+#include "quant/forecast.h"
 #include "quant/testing.h"
 
 namespace fptq {
@@ -202,17 +205,140 @@ TEST(PlanCheckpoint, IsWhatQuantizingDecides) {
 
 TEST(QuantizeCheckpoint, NamesBadSources) {
   const TempFolder folder;
-  const auto expect_error = [&](const char* part, const fs::path& source) {
-    EXPECT_ERROR(part, Quantize(source, folder / "out", Recipe()));
-    EXPECT_FALSE(fs::exists(folder / "out"));
+  EXPECT_ERROR("found a quantized one",
+               Quantize(kModels / "tiny-llama-w4a8", folder / "out", Recipe()));
+  EXPECT_FALSE(fs::exists(folder / "out"));
+}
+
+// Whatever it is in, and however far from what calibration meets: before any work, by the name of
+// the tensor and the place.
+TEST(QuantizeCheckpoint, FindsWhatIsNotFiniteFirst) {
+  ThreadPool pool(2);
+  const fs::path tiny = kModels / "tiny-llama-f32";
+  const int64_t last_row = 287 * 64;  // of the embedding: a token that no text has
+  for (const auto& [name, index] :
+       std::map<std::string, int64_t>{{"model.embed_tokens.weight", last_row + 5},
+                                      {"model.norm.weight", 63},
+                                      {"model.layers.1.input_layernorm.weight", 0},
+                                      {"model.layers.1.self_attn.v_proj.weight", 17},
+                                      {"model.layers.0.mlp.down_proj.weight", 64 * 96 - 1}}) {
+    for (const float bad : {NAN, INFINITY, -INFINITY}) {
+      const TempFolder folder;
+      CopyModel(tiny, folder / "bad",
+                [&](Tensors& tensors) { tensors.at(name)[static_cast<size_t>(index)] = bad; });
+      const std::string expected = fmt::format(
+          "tensor '{}': expected finite values, found {} at "
+          "index {}",
+          name, bad, index);
+      const Progress only_reads = [](std::string_view what, int64_t, int64_t) {
+        EXPECT_EQ(what, "reading the source");
+      };
+      EXPECT_ERROR(expected, QuantizeCheckpoint(folder / "bad", folder / "out", Recipe(), {}, pool,
+                                                only_reads));
+      EXPECT_ERROR(expected, PlanCheckpoint(folder / "bad", Recipe(), pool, only_reads));
+      EXPECT_ERROR(name, LoadModel(folder / "bad", pool));
+      EXPECT_FALSE(fs::exists(folder / "out"));
+      EXPECT_FALSE(fs::exists(folder / "out.partial"));
+    }
+  }
+}
+
+// An embedding in F16 makes F16 the type of the output: a norm in F32 may have what it cannot hold.
+TEST(QuantizeCheckpoint, FindsWhatTheOutputCannotHoldFirst) {
+  const TempFolder folder;
+  EditModel(kModels / "tiny-llama-f16", folder / "bad", [](EditableModel& model) {
+    std::vector<float> norm(64, 1.0f);
+    norm[7] = 70000;
+    model.Set("model.norm.weight", DataType::kF32, {64}, std::as_bytes(std::span(norm)));
+  });
+  EXPECT_ERROR("tensor 'model.norm.weight': expected values up to 65504, found 70000 at index 7",
+               Quantize(folder / "bad", folder / "out", Recipe()));
+}
+
+// Tensors that the model does not use may hold what they like, as masks do.
+TEST(QuantizeCheckpoint, LooksAtNothingThatTheModelDoesNotUse) {
+  const TempFolder folder;
+  EditModel(kModels / "tiny-llama-f32", folder / "source", [](EditableModel& model) {
+    const float mask[] = {-INFINITY};
+    model.Set("model.layers.0.self_attn.masked_bias", DataType::kF32, {1},
+              std::as_bytes(std::span(mask)));
+  });
+  Quantize(folder / "source", folder / "out", Recipe(PolicyMode::kDynamic));
+  EXPECT_FALSE(Checkpoint::Open(folder / "out")->Contains("model.layers.0.self_attn.masked_bias"));
+}
+
+// Sites whose K is no multiple of 32, one, some, in all their combinations with others.
+TEST(QuantizeCheckpoint, LeavesFloatWhatNoGroupDivides) {
+  const TempFolder folder;
+  for (const LlamaSizes& sizes :
+       {LlamaSizes{.mlp = 80}, LlamaSizes{.heads = 3}, LlamaSizes{.heads = 3, .mlp = 100}}) {
+    for (const char* rounding : {"gptq", "weighted", "rtn"}) {
+      const fs::path source_path = folder / "source", output = folder / "out";
+      WriteLlama(kModels / "tiny-llama-f32", source_path, sizes);
+      QuantRecipe recipe = Recipe(PolicyMode::kAuto);
+      recipe.rounding = rounding;
+      const ModelSource source = OpenFloatSource(source_path, recipe);
+      const Forecast forecast = ForecastQuantization(source, recipe, 2, {1, 1, 1, 1, 1, 1, 1});
+      const QuantizeReport report = Quantize(source_path, output, recipe);
+      EXPECT_GE(forecast.output_bytes, report.output_bytes);
+      EXPECT_LE(forecast.output_bytes, report.output_bytes + 14 * 4);  // input scales
+      const auto checkpoint = Checkpoint::Open(output);
+      const auto ignored =
+          checkpoint->metadata()["quantization_config"]["ignore"].get<std::set<std::string>>();
+      int64_t floats = 0;
+      for (const SitePolicy& site : report.sites) {
+        const int64_t k = SiteInputs(source.config(), site.site);
+        EXPECT_EQ(site.quantizes_weights(), k % 32 == 0);
+        EXPECT_EQ(site.choice.scheme == ActScheme::kFloat, k % 32 != 0);
+        for (const LinearSpec& linear : source.arch().linears) {
+          if (linear.site != site.site) continue;
+          const std::string name = ModelSource::HfName(linear.module, site.layer);
+          EXPECT_EQ(ignored.contains(name), k % 32 != 0) << name;
+          EXPECT_EQ(checkpoint->Contains(name + ".weight"), k % 32 != 0) << name;
+        }
+        floats += k % 32 != 0;
+      }
+      ASSERT_FALSE(report.warnings.empty());
+      EXPECT_NE(report.warnings[0].find("the weights stay float"), std::string::npos);
+      EXPECT_EQ(floats, 2 * ((sizes.heads == 3) + (sizes.mlp != 96)));
+      // 4 bits of random weights cost 0.1 of each linear's output.
+      EXPECT_LT(RelativeError(Logits(output), Logits(source_path)), 0.4) << rounding;
+      fs::remove_all(source_path);
+      fs::remove_all(output);
+    }
+  }
+  WriteLlama(kModels / "tiny-llama-f32", folder / "none", {.hidden = 48, .heads = 3, .mlp = 80});
+  EXPECT_ERROR("expected a linear with a multiple of 32 inputs",
+               Quantize(folder / "none", folder / "out", Recipe()));
+}
+
+// Calibration that shows next to nothing: one token, sequences of one token, a single word again
+// and again. All of it is rounded, and nothing is static.
+TEST(QuantizeCheckpoint, TakesCalibrationThatShowsNextToNothing) {
+  const TempFolder folder;
+  std::string words;
+  for (int i = 0; i < 100; ++i) words += " the";
+  QuantRecipe recipe = Recipe(PolicyMode::kAuto);
+  recipe.rounding = "gptq";
+  const fs::path source = kModels / "tiny-llama-f16";
+  const std::vector<float> expected = Logits(source);
+  const auto quantize = [&](const std::string& calibration, int64_t tokens, int64_t length) {
+    recipe.calibration = calibration;
+    recipe.calibration_tokens = tokens;
+    recipe.sequence_length = length;
+    const QuantizeReport report = Quantize(source, folder / "out", recipe);
+    EXPECT_FALSE(report.CountChoices().contains("static")) << calibration;
+    EXPECT_FALSE(report.CountChoices().contains("lae_static")) << calibration;
+    for (const LinearReport& linear : report.linears) EXPECT_LT(linear.weight_error, 0.2);
+    // Worse than with proper calibration, but far from what has nothing to do with the model: 1.4.
+    EXPECT_LT(RelativeError(Logits(folder / "out"), expected), 0.7) << calibration << tokens;
+    fs::remove_all(folder / "out");
   };
-  expect_error("found a quantized one", kModels / "tiny-llama-w4a8");
-  CopyModel(kModels / "tiny-llama-f32", folder / "nan",
-            [](Tensors& tensors) { tensors.at("model.layers.1.mlp.up_proj.weight")[17] = NAN; });
-  expect_error("model.layers.1.mlp.up_proj.weight", folder / "nan");
-  CopyModel(kModels / "tiny-llama-f32", folder / "inf",
-            [](Tensors& tensors) { tensors.at("model.embed_tokens.weight")[3] = INFINITY; });
-  expect_error("finite", folder / "inf");
+  quantize("self", 1, 64);
+  quantize("random", 1, 1);
+  quantize("random", 100, 1);
+  quantize(folder.Write("word.txt", "the").string(), 4096, 64);
+  quantize(folder.Write("words.txt", words).string(), 4096, 64);
 }
 
 TEST(QuantizeCheckpoint, ReplacesOnlyIfAsked) {

@@ -20,7 +20,7 @@ constexpr std::string_view kConfig = "config.json", kReport = "fptq.json";
 using StoredTensor = SafetensorsWriter::Tensor;
 
 // A tensor that stays float, some rows at a time.
-void WriteFloats(const OuterTensor& from, DataType dtype, ShardedWriter& writer) {
+void WriteFloats(const UsedTensor& from, DataType dtype, ShardedWriter& writer) {
   constexpr int64_t kRows = 1024;
   const TensorView& tensor = *from.tensor;
   const int64_t rows = tensor.shape[0], k = tensor.ElementCount() / rows;
@@ -28,21 +28,22 @@ void WriteFloats(const OuterTensor& from, DataType dtype, ShardedWriter& writer)
   for (int64_t row = 0; row < rows; row += kRows) {
     values.resize(static_cast<size_t>(std::min(kRows, rows - row) * k));
     DequantizeRange(tensor, row * k, values);
-    CheckFinite(values, fmt::format("tensor '{}', from row {}", from.name, row));
-    writer.Write(from.name, StoreFloats(values, dtype));
+    writer.Write(from.hf_name, StoreFloats(values, dtype, from.hf_name));
   }
 }
 
 // All tensors of the folder: what stays float, and those of the layers. Returns their bytes.
 int64_t WriteTensors(const ModelSource& source, const TensorSpool& layers, const fs::path& folder) {
   const DataType dtype = source.config().dtype;
-  const std::vector<OuterTensor> outer = source.OuterTensors();
+  const std::vector<UsedTensor> outer = source.OuterTensors();
   std::vector<StoredTensor> tensors;
-  for (const OuterTensor& from : outer) tensors.push_back({from.name, dtype, from.tensor->shape});
+  for (const UsedTensor& from : outer) {
+    tensors.push_back({from.hf_name, dtype, from.tensor->shape});
+  }
   for (const TensorSpool::Entry& entry : layers.entries()) tensors.push_back(entry.tensor);
 
   ShardedWriter writer(folder, tensors);
-  for (const OuterTensor& from : outer) WriteFloats(from, dtype, writer);
+  for (const UsedTensor& from : outer) WriteFloats(from, dtype, writer);
   layers.ForEach([&](const StoredTensor& tensor, std::span<const std::byte> bytes) {
     writer.Write(tensor.name, bytes);
   });
@@ -68,16 +69,20 @@ ActivationQuantization QuantizationOf(ActScheme scheme) {
 Json ConfigJson(const ModelSource& source, const QuantRecipe& recipe,
                 std::span<const SitePolicy> sites) {
   std::vector<std::pair<std::string, LinearQuantization>> linears;
+  std::vector<std::string> ignore = {ModelSource::HfName(source.arch().head)};
   for (int64_t layer = 0; layer < source.config().layers; ++layer) {
     for (const LinearSpec& spec : source.arch().linears) {
       const auto index = static_cast<size_t>(layer * kActSites + static_cast<int>(spec.site));
-      linears.emplace_back(
-          ModelSource::HfName(spec.module, layer),
-          LinearQuantization{sites[index].group_size, QuantizationOf(sites[index].choice.scheme),
-                             static_cast<int>(recipe.weight_bits)});
+      const std::string name = ModelSource::HfName(spec.module, layer);
+      if (!sites[index].quantizes_weights()) {
+        ignore.push_back(name);
+        continue;
+      }
+      linears.emplace_back(name, LinearQuantization{sites[index].group_size,
+                                                    QuantizationOf(sites[index].choice.scheme),
+                                                    static_cast<int>(recipe.weight_bits)});
     }
   }
-  const std::vector<std::string> ignore = {ModelSource::HfName(source.arch().head)};
   Json json = source.HfConfig();
   json["quantization_config"] = CompressedTensorsJson(linears, ignore);
   return json;

@@ -33,8 +33,9 @@ Json SiteToJson(const SitePolicy& site) {
     json["equalized_channel_maxima"] = Deciles(std::move(equalized));
   }
   if (site.choice.scheme == ActScheme::kStatic) json["scale"] = site.scale;
-  json["group_size"] = site.group_size;
+  if (site.quantizes_weights()) json["group_size"] = site.group_size;
   json["reason"] = site.reason;
+  if (!site.notes.empty()) json["notes"] = site.notes;
   for (const Alternative& alternative : site.alternatives) {
     json["errors"][ActChoiceName(alternative.choice)] = alternative.error;
   }

@@ -1,5 +1,6 @@
 #include "quant/rounding.h"
 
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -11,39 +12,50 @@ namespace fptq {
 namespace {
 
 // Each linear by QuantizeGroups with the mean squares of the inputs.
-std::vector<GroupQuantized> RoundWeighted(std::span<const SourceLinear> linears,
-                                          SiteStatistics& inputs, const RoundingOptions& options,
-                                          ThreadPool& pool) {
+RoundedSite RoundWeighted(std::span<const SourceLinear> linears, SiteStatistics& inputs,
+                          const RoundingOptions& options, ThreadPool& pool) {
   const std::vector<float> mean_squares = inputs.MeanSquares();
-  std::vector<GroupQuantized> result;
+  RoundedSite result;
   for (const SourceLinear& linear : linears) {
-    result.push_back(QuantizeGroups(linear, mean_squares, options.group_size, options.dtype, pool));
+    result.linears.push_back(
+        QuantizeGroups(linear, mean_squares, options.group_size, options.dtype, pool));
   }
   return result;
 }
 
 // Scales absmax / (2^(bits - 1) - 1), each weight to the nearest.
-std::vector<GroupQuantized> RoundToNearest(std::span<const SourceLinear> linears,
-                                           SiteStatistics& inputs, const RoundingOptions& options,
-                                           ThreadPool& pool) {
+RoundedSite RoundToNearest(std::span<const SourceLinear> linears, SiteStatistics& inputs,
+                           const RoundingOptions& options, ThreadPool& pool) {
   const std::vector<float> mean_squares = inputs.MeanSquares();
-  std::vector<GroupQuantized> result;
+  RoundedSite result;
   for (const SourceLinear& linear : linears) {
-    result.push_back(QuantizeNearest(linear, mean_squares, options.bits, options.group_size,
-                                     options.dtype, pool));
+    result.linears.push_back(QuantizeNearest(linear, mean_squares, options.bits, options.group_size,
+                                             options.dtype, pool));
   }
   return result;
 }
 
 // All linears by RoundGptq with the sums of products of their inputs.
-std::vector<GroupQuantized> RoundByGptq(std::span<const SourceLinear> linears,
-                                        SiteStatistics& inputs, const RoundingOptions& options,
-                                        ThreadPool& pool) {
-  const OutputError error(std::move(inputs.gram), inputs.k(), options.group_size, linears[0].name,
-                          pool);
-  std::vector<GroupQuantized> result;
+RoundedSite RoundByGptq(std::span<const SourceLinear> linears, SiteStatistics& inputs,
+                        const RoundingOptions& options, ThreadPool& pool) {
+  const std::optional<OutputError> error =
+      OutputError::Make(std::move(inputs.gram), inputs.k(), options.group_size, pool);
+  if (!error) {
+    RoundedSite plain = RoundWeighted(linears, inputs, options, pool);
+    plain.note =
+        "rounded channel by channel instead of by gptq: the sums of products of its inputs are "
+        "beyond what float32 can factor";
+    return plain;
+  }
+  RoundedSite result;
+  if (error->damping() != OutputError::kDampings[0]) {
+    result.note = fmt::format(
+        "gptq with a damping of {} instead of {} times the mean of the diagonal: its inputs are "
+        "too much like each other",
+        error->damping(), OutputError::kDampings[0]);
+  }
   for (const SourceLinear& linear : linears) {
-    result.push_back(RoundGptq(linear, error, kGptqSweeps, options.dtype, pool));
+    result.linears.push_back(RoundGptq(linear, *error, kGptqSweeps, options.dtype, pool));
   }
   return result;
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -21,12 +22,15 @@ struct RoundingOptions {
   DataType dtype = DataType::kF32;  // in which scales are stored
 };
 
+struct RoundedSite {
+  std::vector<GroupQuantized> linears;
+  std::string note;  // what the method had to do without, and what it did instead; empty: nothing
+};
+
 // Rounds the linears of a site, whose inputs are `inputs`; may take over the memory of
 // `inputs.gram`. The result does not depend on the number of threads.
-using RoundFunction = std::vector<GroupQuantized> (*)(std::span<const SourceLinear> linears,
-                                                      SiteStatistics& inputs,
-                                                      const RoundingOptions& options,
-                                                      ThreadPool& pool);
+using RoundFunction = RoundedSite (*)(std::span<const SourceLinear> linears, SiteStatistics& inputs,
+                                      const RoundingOptions& options, ThreadPool& pool);
 
 struct RoundingMethod {
   std::string_view name;  // in recipes

@@ -12,6 +12,7 @@
 #include "base/mapped_file.h"
 #include "base/paths.h"
 #include "quant/companions.h"
+#include "quant/source_check.h"
 
 namespace fptq {
 namespace {
@@ -22,52 +23,6 @@ constexpr const char* kJournal = "journal";
 constexpr const char* kSpool = "tensors";
 constexpr const char* kHiddenPrefix = "hidden-";
 constexpr size_t kHeadRecords = 2;  // of the journal, before the layers
-
-// Checksum of the tensors, in parallel.
-uint32_t TensorsChecksum(std::span<const TensorView* const> tensors, ThreadPool& pool) {
-  constexpr size_t kPieceBytes = size_t{8} << 20;
-  std::vector<std::span<const std::byte>> pieces;
-  for (const TensorView* tensor : tensors) {
-    for (std::span<const std::byte> rest = tensor->bytes; !rest.empty();) {
-      const size_t size = std::min(rest.size(), kPieceBytes);
-      pieces.push_back(rest.first(size));
-      rest = rest.subspan(size);
-    }
-  }
-  std::vector<uint32_t> checksums(pieces.size());
-  pool.ParallelEach(std::ssize(pieces), [&](int64_t i) {
-    checksums[static_cast<size_t>(i)] = Checksum(pieces[static_cast<size_t>(i)]);
-  });
-  return Checksum(std::as_bytes(std::span(checksums)));
-}
-
-// What the names of a layer's tensors begin with: "model.layers.3.".
-std::string LayerPrefix(const ModelSource& source, int64_t layer) {
-  const std::string name = source.Name(source.arch().linears[0].module, layer);
-  const std::string number = fmt::format(".{}.", layer);
-  return name.substr(0, name.find(number) + number.size());
-}
-
-// Of the tensors that belong to no layer, then of each layer.
-Json WeightsChecksums(const ModelSource& source, ThreadPool& pool, const Progress& progress) {
-  const int64_t layers = source.config().layers;
-  std::vector<std::vector<const TensorView*>> tensors(static_cast<size_t>(layers) + 1);
-  std::vector<std::string> prefixes;
-  for (int64_t layer = 0; layer < layers; ++layer) prefixes.push_back(LayerPrefix(source, layer));
-  for (const auto& [name, tensor] : source.checkpoint().tensors()) {
-    const auto layer = std::ranges::find_if(
-        prefixes, [&](const auto& prefix) { return name.starts_with(prefix); });
-    const auto index = layer == prefixes.end() ? 0 : layer - prefixes.begin() + 1;
-    tensors[static_cast<size_t>(index)].push_back(&tensor);
-  }
-  Json checksums = Json::array();
-  for (size_t i = 0; i < tensors.size(); ++i) {
-    if (progress) progress("reading the source", static_cast<int64_t>(i), std::ssize(tensors));
-    checksums.push_back(TensorsChecksum(tensors[i], pool));
-    source.checkpoint().ReleasePages();
-  }
-  return checksums;
-}
 
 uint32_t ConfigChecksum(const ModelSource& source) {
   const auto dump = [](const Json& json) {
@@ -147,7 +102,7 @@ Json FingerprintOf(const ModelSource& source, const QuantRecipe& recipe, ThreadP
           {"calibration_text", text},
           {"config", ConfigChecksum(source)},
           {"tokenizer", tokenizer},
-          {"weights", WeightsChecksums(source, pool, progress)}};
+          {"weights", CheckWeights(source, pool, progress)}};
 }
 
 bool RunState::Exists(const fs::path& folder) { return fptq::Exists(folder / kJournal); }

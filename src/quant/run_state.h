@@ -19,9 +19,9 @@
 namespace fptq {
 
 // All that determines the output: the build of fptq, the recipe, and checksums of the source's
-// config, tensors and tokenizer and of the calibration text. Reads the whole source. That costs 1 %
-// of what quantizing it does, and neither names nor times of files tell what is in them. `progress`
-// may be empty.
+// config, tensors and tokenizer and of the calibration text. Reads the whole source (CheckWeights).
+// That costs 1 % of what quantizing it does, and neither names nor times of files tell what is in
+// them. `progress` may be empty.
 Json FingerprintOf(const ModelSource& source, const QuantRecipe& recipe, ThreadPool& pool,
                    const Progress& progress);
 

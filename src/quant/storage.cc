@@ -1,11 +1,14 @@
 #include "quant/storage.h"
 
+#include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 
 #include "base/error.h"
 #include "base/half.h"
+#include "io/checkpoint.h"
 
 namespace fptq {
 namespace {
@@ -21,7 +24,24 @@ float RoundToStored(float value, DataType dtype) {
   return value;
 }
 
-std::vector<std::byte> StoreFloats(std::span<const float> values, DataType dtype) {
+float LargestStored(DataType dtype) {
+  if (dtype == DataType::kF16) return 65504;
+  return dtype == DataType::kBF16 ? 0x1.fep127f : 0x1.fffffep127f;
+}
+
+float SmallestNormalStored(DataType dtype) {
+  return dtype == DataType::kF16 ? 0x1p-14f : 0x1p-126f;
+}
+
+float RoundToStoredScale(float scale, DataType dtype) {
+  const float smallest = dtype == DataType::kF16 ? 0x1p-24f : 0x1p-126f;
+  const float stored = std::abs(RoundToStored(scale, dtype));
+  return std::copysign(std::clamp(stored, smallest, LargestStored(dtype)), scale);
+}
+
+std::vector<std::byte> StoreFloats(std::span<const float> values, DataType dtype,
+                                   std::string_view where) {
+  CheckFinite(values, where, LargestStored(dtype));
   if (dtype == DataType::kF32) {
     const std::span<const std::byte> bytes = std::as_bytes(values);
     return {bytes.begin(), bytes.end()};

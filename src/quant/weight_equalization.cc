@@ -40,11 +40,11 @@ std::array<double, kActSites> EqualizeForWeights(const ModelConfig& config,
   std::array<double, kActSites> chosen = {};
   for (const ActSite site : kAllActSites) {
     const EqualizationGroup* group = FindEqualization(*config.arch, site);
-    if (group == nullptr) continue;
     const auto index = static_cast<size_t>(site);
+    const int64_t group_size = GroupSizeFor(statistics[index].k(), recipe.group_size);
+    if (group == nullptr || group_size == 0) continue;
     const std::vector<float> mean_squares = statistics[index].MeanSquares();
     const std::vector<SourceLinear>& linears = weights.linears[index];
-    const int64_t group_size = GroupSizeFor(linears[0].k, recipe.group_size, linears[0].name);
     std::vector<float> best;
     double least = 0;
     for (const double exponent : kExponents) {
