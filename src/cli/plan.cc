@@ -5,6 +5,8 @@
 #include "cli/recipe_options.h"
 #include "cli/subcommands.h"
 #include "cli/terminal.h"
+#include "machine/limits.h"
+#include "quant/forecast.h"
 #include "quant/quantize.h"
 
 namespace fptq {
@@ -28,7 +30,7 @@ std::vector<std::vector<std::string>> PolicyRows(const std::vector<SitePolicy>& 
     rows.push_back({fmt::format("{}", s.layer), std::string(ActSiteName(s.site)),
                     fmt::format("{:.2f}", s.range), ActChoiceName(s.choice),
                     s.scale > 0 ? fmt::format("{:.6f}", s.scale) : "",
-                    fmt::format("{}", s.group_size),
+                    s.quantizes_weights() ? fmt::format("{}", s.group_size) : "",
                     s.alternatives.empty() ? s.reason : Errors(s.alternatives)});
   }
   return rows;
@@ -42,14 +44,20 @@ int RunPlan(int argc, char** argv) {
       "fptq plan");
   std::string source;
   RecipeOptions recipe_options;
+  bool ignore_limits = false;
   int threads = 1;
   app.add_option("SOURCE", source, "Hugging Face folder or GGUF file")->required();
   recipe_options.AddTo(app);
   AddThreads(app, threads);
+  app.add_flag("--ignore-limits", ignore_limits, "begin though memory is too small");
   if (!ParseArguments(app, argc, argv)) return 0;
 
   const QuantRecipe recipe = recipe_options.Recipe();
   ThreadPool pool(threads);
+  if (!ignore_limits) {
+    CheckLimits(ForecastPlan(OpenFloatSource(source, recipe), recipe, threads),
+                {.memory_bytes = AvailableMemory(), .disk_bytes = 0}, "plan");
+  }
   QuantizationPlan plan;
   {
     ProgressBar bar;

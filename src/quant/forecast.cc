@@ -27,8 +27,10 @@ namespace fs = std::filesystem;
 constexpr int64_t kFloat = sizeof(float);
 
 struct Site {
-  int64_t k = 0, channels = 0, group_size = 0;
+  int64_t k = 0, channels = 0;
+  int64_t group_size = 0;  // 0: the weights stay float
   int64_t weights() const { return k * channels; }
+  int64_t groups() const { return group_size == 0 ? 0 : weights() / group_size; }
 };
 
 // What is counted: a layer, all layers being alike, and the tokens that go through it.
@@ -50,6 +52,7 @@ struct Counts {
   int64_t LayerWeights() const {
     return Sum([](const Site& s) { return s.weights(); });
   }
+  int64_t Sequences() const { return (tokens + sequence - 1) / sequence; }
   int64_t HiddenBytes() const { return tokens * config.hidden * kFloat; }
   SelfTextOptions TextOptions() const { return {.tokens = tokens, .length = sequence, .seed = 0}; }
 };
@@ -64,7 +67,7 @@ Counts Count(const ModelConfig& config, const QuantRecipe& recipe, int threads) 
     counts.sites[static_cast<size_t>(act_site)] = {
         .k = k,
         .channels = SiteChannels(config, act_site),
-        .group_size = GroupSizeFor(k, recipe.group_size, ActSiteName(act_site))};
+        .group_size = GroupSizeFor(k, recipe.group_size)};
     counts.max_k = std::max(counts.max_k, k);
   }
   return counts;
@@ -85,7 +88,8 @@ int64_t ActivationFloats(const Counts& c, int64_t rows, int64_t logits_rows) {
 // A layer runs over the calibration tokens, is decided on, and is rounded.
 int64_t LayerFloats(const Counts& c) {
   const int64_t weights = c.LayerWeights();
-  const int64_t grams = c.gram ? c.Sum([](const Site& s) { return s.k * s.k; }) : 0;
+  const auto gram = [&](const Site& s) { return c.gram && s.group_size > 0 ? s.k * s.k : 0; };
+  const int64_t grams = c.Sum(gram);
   const int64_t samples = kSampleRows * c.Sum([](const Site& s) { return s.k; });
   // Through all of it: one sequence's activations, keys and values.
   const int64_t base = ActivationFloats(c, c.sequence, 0) + 2 * c.sequence * c.config.kv_width();
@@ -100,11 +104,11 @@ int64_t LayerFloats(const Counts& c) {
     const int64_t equalized = s.weights() / kEqualizationRowStep * 5 / 4;
     most = std::max(most, weights + grams + samples + std::max(tried, equalized));
     // The rounded weights, packed, and as bytes; what threads hold while they round.
-    const int64_t result = s.weights() / 4 + s.weights() / 8 + s.weights() / s.group_size * 2;
+    const int64_t result = s.weights() / 4 + s.weights() / 8 + s.groups() * 2;
     const int64_t scratch = c.threads * s.k * (4 * 128 + OutputError::kMaxGroup);
-    most = std::max(most, left + grams_left + (c.gram ? s.k * s.k + scratch : 0) + result);
+    most = std::max(most, left + grams_left + (c.gram ? gram(s) + scratch : 0) + result);
     left -= s.weights();
-    grams_left -= c.gram ? s.k * s.k : 0;
+    grams_left -= gram(s);
   }
   return base + most;
 }
@@ -138,7 +142,8 @@ int64_t StoredLayerBytes(const Counts& c, const QuantRecipe& recipe) {
   constexpr int64_t kShapeBytes = 16;
   const auto linears = std::ssize(c.config.arch->linears);
   return c.Sum([&](const Site& s) {
-    return s.weights() * recipe.weight_bits / 8 + s.weights() / s.group_size * size;
+    if (s.group_size == 0) return s.weights() * size;
+    return s.weights() * recipe.weight_bits / 8 + s.groups() * size;
   }) + linears * (kShapeBytes + size);  // with input scales, which static sites alone have
 }
 
@@ -150,7 +155,8 @@ constexpr double kUncounted = 1.1;
 // Scores and sums of values, each token with half of its sequence, for all that a layer does. They
 // take four times as long as a GEMM of as many operations.
 double AttentionSeconds(const Counts& c, const MachineSpeed& speed) {
-  const auto ops = 2 * static_cast<double>(c.tokens * c.sequence * c.config.query_width());
+  const double pairs = static_cast<double>(c.tokens) * static_cast<double>(c.sequence);
+  const double ops = 2 * pairs * static_cast<double>(c.config.query_width());
   return 4 * ops / speed.float_ops;
 }
 
@@ -162,7 +168,7 @@ double LayerSeconds(const Counts& c, const QuantRecipe& recipe, const MachineSpe
   for (const Site& s : c.sites) {
     const auto k = static_cast<double>(s.k);
     observed += tokens * k;
-    if (!c.gram) continue;
+    if (!c.gram || s.group_size == 0) continue;
     float_ops += tokens * k * k + k * k * k / 3;
     gptq_ops += 2 * GptqGemmPasses(kGptqSweeps) * static_cast<double>(s.weights()) * k;
   }
@@ -191,6 +197,22 @@ double TextSeconds(const Forecast& forecast, const Counts& c, const MachineSpeed
                    2 * static_cast<double>(c.LayerWeights()) / speed.read_weights);
 }
 
+// Of the model that writes its own calibration text, in int8.
+int64_t TextModelBytes(const Counts& c) {
+  return c.LayerWeights() * c.config.layers + c.config.vocab * c.config.hidden;
+}
+
+// All but what lies in files.
+int64_t MemoryBytes(const Counts& c, const QuantRecipe& recipe) {
+  // What any process of this kind holds: code, tokenizer, names of tensors.
+  constexpr int64_t kProcessBytes = 150'000'000;
+  // The tokens, and their record in the journal while it is written; what stands for a sequence.
+  constexpr int64_t kTokenBytes = 40, kSequenceBytes = 500;
+  const int64_t text = recipe.calibration == kSelfCalibration ? TextBytes(c) : 0;
+  return kProcessBytes + c.tokens * kTokenBytes + c.Sequences() * kSequenceBytes +
+         std::max(LayerFloats(c) * kFloat, text);
+}
+
 std::string Gigabytes(int64_t bytes) {
   return fmt::format("{:.1f} GB", static_cast<double>(bytes) / 1e9);
 }
@@ -211,22 +233,24 @@ Forecast ForecastQuantization(const ModelSource& source, const QuantRecipe& reci
   // place, after the last layer, and after the one before it.
   const int64_t layers_disk = layers_bytes + forecast.output_bytes + 3 * c.HiddenBytes();
   forecast.disk_bytes = layers_disk;
-
-  // What any process of this kind holds: code, tokenizer, names of tensors.
-  constexpr int64_t kProcessBytes = 150'000'000;
-  forecast.memory_bytes = LayerFloats(c) * kFloat;
+  forecast.memory_bytes = MemoryBytes(c, recipe);
   if (recipe.calibration == kSelfCalibration) {
     const int64_t slots = SelfTextSlots(config, c.TextOptions());
-    const int64_t sequences = (c.tokens + c.sequence - 1) / c.sequence;
-    forecast.text_bytes = linear_weights + config.vocab * config.hidden;
-    forecast.text_steps = (sequences + slots - 1) / slots * c.sequence;
-    forecast.memory_bytes = std::max(forecast.memory_bytes, TextBytes(c));
+    forecast.text_bytes = TextModelBytes(c);
+    forecast.text_steps = (c.Sequences() + slots - 1) / slots * c.sequence;
     forecast.disk_bytes = std::max(forecast.disk_bytes, forecast.text_bytes);
     forecast.seconds += TextSeconds(forecast, c, speed);
   }
-  forecast.memory_bytes += kProcessBytes;
   forecast.seconds += static_cast<double>(source.checkpoint().TensorBytes()) / speed.checked_bytes +
                       LayerSeconds(c, recipe, speed) * static_cast<double>(config.layers);
+  return forecast;
+}
+
+Forecast ForecastPlan(const ModelSource& source, const QuantRecipe& recipe, int threads) {
+  const Counts c = Count(source.config(), recipe, threads);
+  Forecast forecast;
+  forecast.memory_bytes = MemoryBytes(c, recipe) + c.HiddenBytes();
+  if (recipe.calibration == kSelfCalibration) forecast.memory_bytes += TextModelBytes(c);
   return forecast;
 }
 

@@ -26,6 +26,9 @@ struct Forecast {
 Forecast ForecastQuantization(const ModelSource& source, const QuantRecipe& recipe, int threads,
                               const MachineSpeed& speed);
 
+// What PlanCheckpoint will take: memory alone, which holds what quantizing leaves to files.
+Forecast ForecastPlan(const ModelSource& source, const QuantRecipe& recipe, int threads);
+
 struct MachineLimits {
   int64_t memory_bytes = 0;  // that can be had without swapping
   int64_t disk_bytes = 0;    // free, or in use by an interrupted run that is to go on

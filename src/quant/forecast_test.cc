@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/test_util.h"
+#include "quant/calibration_set.h"
 #include "quant/quantize.h"
 
 namespace fptq {
@@ -74,8 +75,30 @@ TEST(Forecast, KeepsMemoryWithinTwoAndAHalfLayers) {
     EXPECT_GT(forecast.memory_bytes, layer);
     EXPECT_LE(forecast.memory_bytes, layer * 5 / 2 + 1'000'000'000);
   }
-  recipe.calibration_tokens *= 10;
-  EXPECT_LE(ForecastQuantization(source, recipe, 2, kUnitSpeed).memory_bytes, random.memory_bytes);
+  // What memory holds of a token: its number.
+  recipe.calibration_tokens = ChosenTokens(recipe, config);
+  const int64_t more = 9 * recipe.calibration_tokens;
+  recipe.calibration_tokens += more;
+  EXPECT_LE(ForecastQuantization(source, recipe, 2, kUnitSpeed).memory_bytes,
+            random.memory_bytes + 64 * more);
+}
+
+// No product of the numbers of a recipe and of a config overflows.
+TEST(Forecast, IsFiniteForTheLargestRecipe) {
+  ModelSource source = OpenFloatSource(kModels / "tiny-llama-f16", Recipe());
+  const_cast<ModelConfig&>(source.config()).max_positions = int64_t{1} << 31;
+  QuantRecipe recipe;
+  recipe.calibration_tokens = 100'000'000;
+  recipe.sequence_length = 1'000'000;
+  for (const char* calibration : {"self", "random"}) {
+    recipe.calibration = calibration;
+    const Forecast forecast = ForecastQuantization(source, recipe, 2, kUnitSpeed);
+    // Attention alone: two operations for each token, half of its sequence, and element of a head.
+    EXPECT_GT(forecast.seconds, 1e14);
+    EXPECT_GT(forecast.memory_bytes, recipe.sequence_length * source.config().hidden * 4);
+    EXPECT_LT(forecast.memory_bytes, int64_t{1} << 50);
+    EXPECT_GT(forecast.disk_bytes, recipe.calibration_tokens * source.config().hidden * 4);
+  }
 }
 
 TEST(Forecast, IsRefusedWhereTheMachineIsTooSmall) {
