@@ -175,7 +175,8 @@ void ThreadPool::ParallelFor(int64_t count, int64_t unit_length,
 }
 
 void ThreadPool::ParallelEach(int64_t count, FunctionRef<void(int64_t)> body) {
-  state_->Run(count, /*new_unit_length=*/1, count, [&](int64_t begin, int64_t end) {
+  constexpr int64_t kMaxChunks = 1 << 20;
+  state_->Run(count, /*new_unit_length=*/1, kMaxChunks, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) body(i);
   });
 }

@@ -53,7 +53,8 @@ class ThreadPool {
     ParallelFor(count, /*unit_length=*/1, body);
   }
 
-  // Calls body(i) once for each i in [0, count), handed out one by one to whichever thread is free.
+  // Calls body(i) once for each i in [0, count), handed out one by one (a few at a time if there
+  // are millions) to whichever thread is free.
   void ParallelEach(int64_t count, FunctionRef<void(int64_t)> body);
 
  private:

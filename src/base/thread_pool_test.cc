@@ -48,6 +48,13 @@ TEST_P(ThreadPoolTest, RangesBeginAtMultiplesOfTheUnit) {
   }
 }
 
+// More than a loop has chunks.
+TEST_P(ThreadPoolTest, ParallelEachTakesMillions) {
+  std::vector<uint8_t> calls(3'000'000);
+  pool_.ParallelEach(std::ssize(calls), [&](int64_t i) { ++calls[static_cast<size_t>(i)]; });
+  EXPECT_EQ(std::count(calls.begin(), calls.end(), 1), std::ssize(calls));
+}
+
 // A worker that is held up in one chunk does not keep the others from being done.
 TEST_P(ThreadPoolTest, OneSlowChunkHoldsUpNoOther) {
   if (pool_.threads() == 1) GTEST_SKIP() << "one thread does all chunks in order";
