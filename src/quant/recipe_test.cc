@@ -64,5 +64,43 @@ TEST(Recipe, NamesBadFields) {
   expect_error(R"({"kv_bits": 4})", "'kv_bits': expected 8, found 4");
 }
 
+// Whatever stands in a field, there is a valid recipe or one line that names the field.
+TEST(Recipe, TakesOrNamesWhateverAFieldHolds) {
+  for (const auto& [name, value] : RecipeToJson(QuantRecipe()).items()) {
+    for (const char* hostile : {"null",
+                                "true",
+                                "[]",
+                                "{}",
+                                "[1]",
+                                R"({"a": 1})",
+                                R"("")",
+                                R"("x")",
+                                R"("\u0000")",
+                                "-1",
+                                "0",
+                                "0.5",
+                                "-0.0",
+                                "1e30",
+                                "-1e30",
+                                "1e-320",
+                                "9223372036854775807",
+                                "9223372036854775808",
+                                "18446744073709551615",
+                                "99999999999999999999"}) {
+      const std::string text = fmt::format(R"({{"{}": {}}})", name, hostile);
+      const std::string error =
+          ErrorOf([&] { Validate(RecipeFromJson(ParseJson(text, kWhere), kWhere), kWhere); });
+      if (error.empty()) continue;
+      EXPECT_EQ(error.find(kWhere), 0u) << text << ": " << error;
+      EXPECT_NE(error.find(name), std::string::npos) << text << ": " << error;
+      EXPECT_EQ(error.find('\n'), std::string::npos) << text;
+    }
+    // These are not JSON at all, or numbers that no double holds.
+    for (const char* hostile : {"NaN", "Infinity", "-Infinity", "1e999", "0x10", "", "1,"}) {
+      EXPECT_ERROR("not JSON", ParseJson(fmt::format(R"({{"{}": {}}})", name, hostile), kWhere));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace fptq

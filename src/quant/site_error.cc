@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "base/error.h"
 #include "kernels/dispatch.h"
@@ -97,7 +98,9 @@ double SiteErrorMeter::Error(size_t quantization) const {
   for (size_t r = 0; r < errors.size(); ++r) {
     if (norms_[r] > 0) sum += errors[r] / norms_[r];
   }
-  return std::sqrt(sum / static_cast<double>(errors.size()));
+  const double error = std::sqrt(sum / static_cast<double>(errors.size()));
+  // Outputs that overflow: such a quantization is worse than any other, and JSON has no infinity.
+  return std::isfinite(error) ? error : std::numeric_limits<double>::max();
 }
 
 }  // namespace fptq
