@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Checks the include rules of docs/design.md in src/.
+"""Checks the rules of docs/design.md that bind src/: who includes whom, and whose results are used.
 
   - A folder includes itself and folders of lower layers; folders of one layer never each other.
   - A quoted include names a file of src/ by its path from there.
   - Intrinsics headers appear in src/kernels alone.
   - An ISA file (it defines a KernelTable) and the .inc files it is made of include nothing but
     <cstdint>, <cstddef>, intrinsics headers, kernels/kernels.h and .inc files of src/kernels.
+  - Outside of tests and benchmarks nothing calls what differs between C libraries in the last bit or
+    more: std::exp, std::sin, ... (base/math.h has them), and the distributions of <random>.
 
   scripts/check_layers.py [--self-test]
 """
@@ -29,6 +31,11 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>)', re.MULTILINE)
 INTRINSICS = re.compile(r"(\w*intrin|x86gprintrin|arm_\w+)\.h")
 DEFINES_TABLE = re.compile(r"^(?:extern )?const KernelTable \w+ *(?:=|\{)", re.MULTILINE)
 ISA_HEADERS = {"cstdint", "cstddef"}
+INEXACT = re.compile(
+    r"\bstd::(?:a?(?:sin|cos|tan)h?|atan2|exp2?|expm1|log(?:2|10|1p|b)?|pow|cbrt|hypot|erfc?"
+    r"|[lt]gamma|\w+_distribution)[fl]?\b"
+    r"|(?<![\w.:>])(?:sin|cos|tan|tanh|exp2?|log(?:2|10)?|pow|erf)f?\("
+)
 
 
 def check_isa_include(quoted, system):
@@ -38,7 +45,7 @@ def check_isa_include(quoted, system):
 
 
 def check_file(src, path):
-    """Yields a message for each include that breaks a rule."""
+    """Yields a message for each place that breaks a rule."""
     name = path.relative_to(src)
     folder = name.parts[0]
     if folder not in LAYER:
@@ -60,6 +67,15 @@ def check_file(src, path):
             yield f'{where}: "{quoted}" is not a file of src/'
         elif target != folder and LAYER.get(target, len(LAYERS)) >= LAYER[folder]:
             yield f"{where}: {folder} may not include {target}"
+    if not re.search(r"(_test|_bench|/testing|_test_util)\.\w+$", str(name)):
+        yield from check_math(name, text)
+
+
+def check_math(name, text):
+    for number, line in enumerate(text.split("\n"), 1):
+        code = line.split("//")[0]
+        for match in INEXACT.finditer(code):
+            yield f"{name}:{number}: {match.group()}: use base/math.h, whose bits are the same everywhere"
 
 
 def check_tree(src):
@@ -79,6 +95,8 @@ def self_test():
         "const KernelTable kAvx2Kernels = {};\n",
         "kernels/dispatch.cc": '#include <string>\n#include "base/error.h"\n',
         "eval/task.cc": '#include "io/gguf.cc"\n',
+        "eval/math.cc": "double y = Exp(x) + std::sqrt(x) + a.exp(x) + model::log(x);  // exp(x)\n",
+        "eval/math_test.cc": "double y = std::exp(x);\n",
     }
     table = "const KernelTable kScalarKernels = {};\n"
     bad = {
@@ -91,6 +109,9 @@ def self_test():
         "kernels/neon.cc": '#include "base/error.h"\n' + table,
         "kernels/tile.inc": "#include <algorithm>\n",
         "novel/file.cc": "",
+        "io/math.cc": "double y = std::exp(x);\n",
+        "text/math.cc": "float y = sinf(x);\n",
+        "model/random.cc": "std::normal_distribution<float> d;\n",
     }
     with tempfile.TemporaryDirectory() as folder:
         src = Path(folder)
@@ -117,8 +138,8 @@ def main():
     for message in messages:
         print(f"src/{message}")
     if messages or count == 0:
-        sys.exit(f"check_layers: {len(messages)} wrong includes in {count} files")
-    print(f"check_layers: {count} files follow the layers")
+        sys.exit(f"check_layers: {len(messages)} breaches in {count} files")
+    print(f"check_layers: {count} files follow the rules")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <limits>
 
+#include "base/math.h"
+
 namespace fptq {
 namespace {
 
@@ -23,7 +25,7 @@ struct Scale {
     return kLeft + (x - x_min) / (x_max - x_min) * (width - kLeft - kRight);
   }
   double Y(double y) const {
-    const double value = log_y ? std::log10(y) : y;
+    const double value = log_y ? Log10(y) : y;
     return kHeight - kBottom - (value - y_min) / (y_max - y_min) * (kHeight - kTop - kBottom);
   }
 };
@@ -35,7 +37,7 @@ Scale MakeScale(const Chart& chart) {
   scale.log_y = chart.log_y;
   const auto include = [&](double y) {
     if (!scale.Shows(y)) return;
-    const double value = chart.log_y ? std::log10(y) : y;
+    const double value = chart.log_y ? Log10(y) : y;
     scale.y_min = std::min(scale.y_min, value);
     scale.y_max = std::max(scale.y_max, value);
   };
@@ -62,7 +64,7 @@ Scale MakeScale(const Chart& chart) {
 // Round numbers between min and max: 1, 2 or 5 times a power of ten apart.
 std::vector<double> RoundNumbers(double min, double max, double most) {
   const double rough = (max - min) / most;
-  const double power = std::pow(10, std::floor(std::log10(rough)));
+  const double power = Pow(10, std::floor(Log10(rough)));
   double step = 10 * power;
   for (const double factor : {5, 2, 1}) {
     if (factor * power >= rough) step = factor * power;
@@ -79,8 +81,8 @@ std::vector<double> LogTicks(const Scale& scale) {
   const bool few = scale.y_max - scale.y_min < 2;
   for (double power = std::floor(scale.y_min); power <= scale.y_max; ++power) {
     for (const double factor : {1, 2, 5}) {
-      const double tick = factor * std::pow(10, power);
-      const bool inside = std::log10(tick) >= scale.y_min && std::log10(tick) <= scale.y_max;
+      const double tick = factor * Pow(10, power);
+      const bool inside = Log10(tick) >= scale.y_min && Log10(tick) <= scale.y_max;
       if (inside && (few || factor == 1)) ticks.push_back(tick);
     }
   }

@@ -127,9 +127,9 @@ class Runner {
         cache_(model.config(), model.kv_type(), test.sequences, capacity_, model.config().layers),
         activations_(model.config(), MaxRows(test), test.sequences) {
     std::mt19937 random(0);
-    std::uniform_int_distribution<int32_t> token(0, static_cast<int32_t>(model.config().vocab) - 1);
     tokens_.resize(static_cast<size_t>(test.depth + test.tokens));
-    for (int32_t& t : tokens_) t = token(random);
+    const auto vocab = static_cast<uint32_t>(model.config().vocab);
+    for (int32_t& token : tokens_) token = static_cast<int32_t>(random() % vocab);
     const WorkCounter work(model, cache_.Bytes() / test.sequences / capacity_);
     result_.kv_bytes = cache_.Bytes();
     Prefill(0, test.depth, nullptr);

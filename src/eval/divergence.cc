@@ -5,13 +5,14 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/math.h"
 #include "eval/windows.h"
 
 namespace fptq {
 namespace {
 
 Estimate RatioOf(const Estimate& log_ratio) {
-  const double ratio = std::exp(log_ratio.mean);
+  const double ratio = Exp(log_ratio.mean);
   return {.mean = ratio, .standard_error = ratio * log_ratio.standard_error};
 }
 
@@ -51,13 +52,13 @@ TokenDivergence CompareLogits(std::span<const float> logits, std::span<const flo
   const double max = *top, reference_max = *reference_top;
   for (size_t i = 0; i < logits.size(); ++i) {
     const double q = double{logits[i]} - max, p = double{reference[i]} - reference_max;
-    const double exp_p = std::exp(p);
-    sum += std::exp(q);
+    const double exp_p = Exp(p);
+    sum += Exp(q);
     reference_sum += exp_p;
     weighted += exp_p * (p - q);
   }
   const auto t = static_cast<size_t>(target);
-  const double log_sum = std::log(sum), reference_log_sum = std::log(reference_sum);
+  const double log_sum = Log(sum), reference_log_sum = Log(reference_sum);
   // Not below 0 but by rounding.
   const double kl = weighted / reference_sum + log_sum - reference_log_sum;
   const TokenDivergence result = {

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/math.h"
 #include "eval/windows.h"
 
 namespace fptq {
@@ -11,9 +12,8 @@ namespace fptq {
 double NegativeLogLikelihood(std::span<const float> logits, int32_t target) {
   const double max = *std::max_element(logits.begin(), logits.end());
   double sum = 0;
-  for (const float logit : logits) sum += std::exp(static_cast<double>(logit) - max);
-  const double nll =
-      std::log(sum) - (static_cast<double>(logits[static_cast<size_t>(target)]) - max);
+  for (const float logit : logits) sum += Exp(static_cast<double>(logit) - max);
+  const double nll = Log(sum) - (static_cast<double>(logits[static_cast<size_t>(target)]) - max);
   if (!std::isfinite(nll)) throw Error("the log-likelihood of token {} is not finite", target);
   return nll;
 }
@@ -22,7 +22,7 @@ PerplexityResult SummarizeNlls(std::span<const double> nlls,
                                std::span<const int64_t> window_sizes) {
   if (nlls.empty()) throw Error("perplexity: expected at least one token to score, found none");
   const Estimate nll = ClusteredMean(nlls, window_sizes);
-  const double perplexity = std::exp(nll.mean);
+  const double perplexity = Exp(nll.mean);
   return {.perplexity = perplexity,
           .standard_error = perplexity * nll.standard_error,
           .nll = nll,

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/math.h"
 
 namespace fptq {
 namespace {
@@ -125,7 +126,7 @@ TaskResult Summarize(const EvalTask& task, std::span<const DocScore> scores) {
           MeanOverDocs(scores.size(), [&](size_t i) { return -scores[i].log_likelihood; })};
   result.primary =
       task.metric == TaskMetric::kNormalizedAccuracy ? result.normalized_accuracy : result.accuracy;
-  result.perplexity.mean = std::exp(result.perplexity.mean);
+  result.perplexity.mean = Exp(result.perplexity.mean);
   result.perplexity.standard_error *= result.perplexity.mean;
   return result;
 }

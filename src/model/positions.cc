@@ -6,6 +6,7 @@
 #include <numbers>
 
 #include "base/error.h"
+#include "base/math.h"
 
 namespace fptq {
 namespace {
@@ -39,8 +40,8 @@ std::vector<float> RopeFrequencies(const ModelConfig& config) {
   std::vector<float> frequencies(static_cast<size_t>(config.rotary / 2));
   for (size_t i = 0; i < frequencies.size(); ++i) {
     const double exponent = 2.0 * static_cast<double>(i) / static_cast<double>(config.rotary);
-    frequencies[i] = static_cast<float>(
-        Scaled(1.0 / std::pow(config.rope_theta, exponent), config.rope_scaling));
+    frequencies[i] =
+        static_cast<float>(Scaled(1.0 / Pow(config.rope_theta, exponent), config.rope_scaling));
   }
   return frequencies;
 }
@@ -74,7 +75,7 @@ RopeScaling ScalingFromFactors(std::span<const float> factors, const ModelConfig
 std::vector<float> AlibiSlopes(int64_t heads) {
   const auto power = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(heads)));
   const auto slope = [](int64_t i, int64_t of) {  // the i-th of so many, from 1
-    return static_cast<float>(std::exp2(-8.0 * static_cast<double>(i) / static_cast<double>(of)));
+    return static_cast<float>(Exp2(-8.0 * static_cast<double>(i) / static_cast<double>(of)));
   };
   std::vector<float> slopes;
   for (int64_t i = 1; i <= power; ++i) slopes.push_back(slope(i, power));

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "base/math.h"
 
 namespace fptq {
 namespace {
@@ -100,7 +101,7 @@ void Sampler::KeepTopK(float best) {
 
   double sum = 0;
   for (Candidate& c : candidates_) {
-    c.probability = std::exp(static_cast<double>(c.logit) - static_cast<double>(best));
+    c.probability = Exp(static_cast<double>(c.logit) - static_cast<double>(best));
     sum += c.probability;
   }
   for (Candidate& c : candidates_) c.probability /= sum;
@@ -135,7 +136,7 @@ int32_t Sampler::Draw(float best) {
   double sum = 0;
   for (Candidate& c : candidates_) {
     const double difference = static_cast<double>(c.logit) - static_cast<double>(best);
-    c.probability = std::exp(difference / options_.temperature);
+    c.probability = Exp(difference / options_.temperature);
     sum += c.probability;
   }
   const double uniform = static_cast<double>(generator_() >> 11) * 0x1p-53;  // [0, 1)

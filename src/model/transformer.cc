@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/math.h"
 #include "io/checkpoint.h"
 #include "kernels/dispatch.h"
 #include "model/key_offsets.h"
@@ -304,8 +305,9 @@ void PrepareRope(const ModelConfig& config, const ForwardBatch& batch, Activatio
     for (int64_t i = 0; i < half; ++i) {
       // In float32 like transformers, so that angles at far positions agree with it.
       const float angle = position * act.rope_frequencies[static_cast<size_t>(i)];
-      act.rope_cos[row * half + i] = std::cos(angle);
-      act.rope_sin[row * half + i] = std::sin(angle);
+      const SinCos at = SinCosOf(double{angle});
+      act.rope_cos[row * half + i] = static_cast<float>(at.cos);
+      act.rope_sin[row * half + i] = static_cast<float>(at.sin);
     }
   });
   Stamp(act, ForwardPart::kRopeAppend);

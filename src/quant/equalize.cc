@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/math.h"
 #include "quant/storage.h"
 
 namespace fptq {
@@ -63,7 +64,7 @@ std::vector<float> LaeScales(std::span<const float> absmax) {
   std::vector<float> scales(absmax.size());
   for (size_t j = 0; j < absmax.size(); ++j) {
     const double m = absmax[j];
-    scales[j] = UsableScale(m / std::log2(2 + m));
+    scales[j] = UsableScale(m / Log2(2 + m));
   }
   return scales;
 }
@@ -156,12 +157,11 @@ std::vector<float> PowerScales(std::span<const float> mean_squares, double expon
   const double floor = 1e-2 * mean;
   double log_mean = 0;
   for (const float square : mean_squares) {
-    log_mean += std::log(square + floor) / static_cast<double>(mean_squares.size());
+    log_mean += Log(square + floor) / static_cast<double>(mean_squares.size());
   }
   std::vector<float> scales(mean_squares.size());
   for (size_t j = 0; j < scales.size(); ++j) {
-    scales[j] =
-        UsableScale(std::exp(0.5 * exponent * (std::log(mean_squares[j] + floor) - log_mean)));
+    scales[j] = UsableScale(Exp(0.5 * exponent * (Log(mean_squares[j] + floor) - log_mean)));
   }
   FitToProducer(group, config, weights, scales);
   return scales;
