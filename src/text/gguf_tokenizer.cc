@@ -1,98 +1,16 @@
 #include <algorithm>
-#include <array>
 #include <limits>
 #include <vector>
 
 #include "base/error.h"
 #include "text/bpe.h"
+#include "text/gguf_pre_tokenizer.h"
 #include "text/sentencepiece.h"
 #include "text/tokenizer.h"
 #include "text/vocabulary.h"
 
 namespace fptq {
 namespace {
-
-constexpr const char* kQwen2Pattern =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr const char* kLlama3Pattern =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-// In Oniguruma's syntax, where a class within a class adds to it.
-constexpr const char* kBloomPattern = R"( ?[^(\s|[.,!?…。，、।۔،])]+)";
-
-Json ByteLevel(bool use_regex) {
-  return {{"type", "ByteLevel"},
-          {"add_prefix_space", false},
-          {"trim_offsets", true},
-          {"use_regex", use_regex}};
-}
-
-Json Sequence(std::vector<Json> steps, bool use_regex) {
-  steps.push_back(ByteLevel(use_regex));
-  return {{"type", "Sequence"}, {"pretokenizers", std::move(steps)}};
-}
-
-Json Split(const char* pattern) {
-  return {{"type", "Split"},
-          {"pattern", {{"Regex", pattern}}},
-          {"behavior", "Isolated"},
-          {"invert", false}};
-}
-
-Json DigitsThenGpt2() {
-  return Sequence({{{"type", "Digits"}, {"individual_digits", true}}}, /*use_regex=*/true);
-}
-// What llama.cpp takes for models whose own it did not know.
-Json Default() {
-  return Sequence(
-      {Split(R"([\p{P}\$\+<=>\^~\|]+)"),
-       Split(R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S))"),
-       Split(R"(\p{N}+)"), Split("[0-9][0-9][0-9]")},
-      /*use_regex=*/false);
-}
-Json Gpt2() { return ByteLevel(/*use_regex=*/true); }
-Json Qwen2() { return Sequence({Split(kQwen2Pattern)}, /*use_regex=*/false); }
-Json Llama3() { return Sequence({Split(kLlama3Pattern)}, /*use_regex=*/false); }
-Json Bloom() { return Sequence({Split(kBloomPattern)}, /*use_regex=*/false); }
-
-// What a name of `tokenizer.ggml.pre` stands for.
-struct KnownPreTokenizer {
-  std::string_view name;
-  Json (*pre_tokenizer)();
-  bool nfc;
-  bool ignore_merges;
-  bool add_bos;  // unless the metadata says otherwise
-};
-
-constexpr std::array kKnownPreTokenizers = {
-    KnownPreTokenizer{"gpt-2", Gpt2, false, false, false},
-    KnownPreTokenizer{"phi-2", Gpt2, false, false, false},
-    KnownPreTokenizer{"mpt", Gpt2, true, false, false},
-    KnownPreTokenizer{"olmo", Gpt2, true, false, false},
-    KnownPreTokenizer{"default", Default, false, false, false},
-    KnownPreTokenizer{"bloom", Bloom, false, false, false},
-    KnownPreTokenizer{"gpt3-finnish", Bloom, false, false, false},
-    KnownPreTokenizer{"poro-chat", Bloom, false, false, false},
-    KnownPreTokenizer{"smollm", DigitsThenGpt2, false, false, false},
-    KnownPreTokenizer{"starcoder", DigitsThenGpt2, false, false, false},
-    KnownPreTokenizer{"refact", DigitsThenGpt2, false, false, false},
-    KnownPreTokenizer{"command-r", DigitsThenGpt2, true, false, false},
-    KnownPreTokenizer{"qwen2", Qwen2, true, false, false},
-    KnownPreTokenizer{"deepseek-r1-qwen", Qwen2, false, false, false},
-    KnownPreTokenizer{"llama-bpe", Llama3, false, true, true},
-    KnownPreTokenizer{"llama3", Llama3, false, true, true},
-    KnownPreTokenizer{"llama-v3", Llama3, false, true, true},
-};
-
-const KnownPreTokenizer& FindPreTokenizer(const JsonFields& metadata) {
-  const std::string name = metadata.StringOr("tokenizer.ggml.pre", "(none)");
-  std::string known;
-  for (const KnownPreTokenizer& row : kKnownPreTokenizers) {
-    if (row.name == name) return row;
-    known.append(known.empty() ? "" : ", ").append(row.name);
-  }
-  throw Error("{}: tokenizer.ggml.pre: '{}' is not supported; known are {}", metadata.where(), name,
-              known);
-}
 
 struct NamedToken {
   const char* gguf;    // tokenizer.ggml.GGUF_token_id
@@ -187,6 +105,17 @@ Json TokenizerConfig(const GgufVocab& vocab, const JsonFields& metadata, bool ad
   return config;
 }
 
+// llama.cpp takes "default" where the file says nothing, and warns that answers will be bad.
+std::string PreTokenizerName(const JsonFields& metadata, std::string_view named) {
+  if (!named.empty()) return std::string(named);
+  constexpr std::string_view kKey = "tokenizer.ggml.pre";
+  if (metadata.Has(kKey)) return metadata.String(kKey);
+  throw Error(
+      "{}: {} is missing: --pre-tokenizer must name the kind of the model, for example llama-bpe, "
+      "qwen2, gpt-2 or default",
+      metadata.where(), kKey);
+}
+
 // The id that the metadata names for a purpose, or none if it is not wanted.
 std::optional<int64_t> SpecialToken(const JsonFields& metadata, const GgufVocab& vocab, bool wanted,
                                     std::string_view name) {
@@ -196,8 +125,11 @@ std::optional<int64_t> SpecialToken(const JsonFields& metadata, const GgufVocab&
 }
 
 Json ByteLevelTokenizer(const JsonFields& metadata, const GgufVocab& vocab,
-                        const KnownPreTokenizer& known, bool add_bos, bool add_eos) {
-  const Json byte_level = ByteLevel(/*use_regex=*/true);
+                        const GgufPreTokenizer& known, bool add_bos, bool add_eos) {
+  const Json byte_level = {{"type", "ByteLevel"},
+                           {"add_prefix_space", false},
+                           {"trim_offsets", true},
+                           {"use_regex", true}};
   const Json specials = PostProcessorJson(vocab, SpecialToken(metadata, vocab, add_bos, "bos"),
                                           SpecialToken(metadata, vocab, add_eos, "eos"));
   return {{"version", "1.0"},
@@ -213,7 +145,8 @@ Json ByteLevelTokenizer(const JsonFields& metadata, const GgufVocab& vocab,
 
 }  // namespace
 
-TokenizerFiles TokenizerFilesFromGguf(const Json& metadata, std::string where) {
+TokenizerFiles TokenizerFilesFromGguf(const Json& metadata, std::string where,
+                                      std::string_view pre_tokenizer) {
   const JsonFields fields(metadata, where);
   const std::string model = fields.String("tokenizer.ggml.model");
   const bool sentencepiece = model == "llama";
@@ -223,7 +156,11 @@ TokenizerFiles TokenizerFilesFromGguf(const Json& metadata, std::string where) {
         "llama (SentencePiece)",
         where, model);
   }
-  const KnownPreTokenizer* known = sentencepiece ? nullptr : &FindPreTokenizer(fields);
+  const GgufPreTokenizer* known = nullptr;
+  if (!sentencepiece) {
+    known = &FindGgufPreTokenizer(PreTokenizerName(fields, pre_tokenizer),
+                                  where + ": tokenizer.ggml.pre");
+  }
   const GgufVocab vocab = ReadVocab(fields);
   const bool add_bos =
       fields.BoolOr("tokenizer.ggml.add_bos_token", sentencepiece || known->add_bos);

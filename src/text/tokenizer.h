@@ -30,7 +30,9 @@ TokenizerFiles LoadTokenizerFiles(const std::filesystem::path& folder);
 // The same files made from the metadata of a GGUF file (Checkpoint::metadata()):
 // `tokenizer.ggml.model` "gpt2" (byte-level BPE) with the pre-tokenizers we know by their
 // `tokenizer.ggml.pre` name, or "llama" (SentencePiece). Error for any other, naming it.
-TokenizerFiles TokenizerFilesFromGguf(const Json& metadata, std::string where);
+// `pre_tokenizer`: a name to take in place of `tokenizer.ggml.pre`; empty: that one.
+TokenizerFiles TokenizerFilesFromGguf(const Json& metadata, std::string where,
+                                      std::string_view pre_tokenizer = "");
 
 class Tokenizer {
  public:

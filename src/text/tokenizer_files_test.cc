@@ -46,6 +46,63 @@ TEST(TokenizerFilesTest, FromGguf) {
   EXPECT_FALSE(tokenizer.IsSpecial(2));
 }
 
+// What `text` is cut into by the pre-tokenizer of this name.
+std::vector<std::string> GgufWords(const char* pre, std::string_view text) {
+  const Json made = TokenizerFilesFromGguf(Metadata(pre), "m.gguf").tokenizer["pre_tokenizer"];
+  std::vector<std::string> words;
+  PreTokenizer(made, "").Split(text, /*at_start=*/true,
+                               [&](std::string_view word) { words.emplace_back(word); });
+  return words;
+}
+
+// The words of llama.cpp, whose tests of its vocabularies these equal token by token.
+TEST(TokenizerFilesTest, PreTokenizersOfGgufCutAsTheirModels) {
+  using Words = std::vector<std::string>;
+  constexpr const char* kText = "I'LL pay 12345 euroS\n\n";
+  for (const char* pre : {"llama-bpe", "falcon3", "pixtral", "smaug-bpe", "dbrx", "glm4"}) {
+    EXPECT_EQ(GgufWords(pre, kText),
+              Words({"I", "'LL", " pay", " ", "123", "45", " euroS", "\n\n"}));
+  }
+  for (const char* pre : {"qwen2", "stablelm2", "hunyuan", "megrez", "qwen35", "seed-coder"}) {
+    EXPECT_EQ(GgufWords(pre, kText),
+              Words({"I", "'LL", " pay", " ", "1", "2", "3", "4", "5", " euroS", "\n\n"}));
+  }
+  EXPECT_EQ(GgufWords("tekken", kText),
+            Words({"I", "'LL", " pay", " ", "1", "2", "3", "4", "5", " euro", "S", "\n\n"}));
+  EXPECT_EQ(GgufWords("gpt-4o", kText),
+            Words({"I'LL", " pay", " ", "123", "45", " euro", "S", "\n\n"}));
+  EXPECT_EQ(GgufWords("falcon", "pay 12345`+"), Words({"pay", " ", "123", "45", "`+"}));
+  EXPECT_EQ(GgufWords("viking", "pay 12."), Words({"pay", " ", "1", "2", "."}));
+  EXPECT_EQ(GgufWords("deepseek-coder", "int a12\n"), Words({"int", " a", "1", "2", "\n"}));
+  EXPECT_EQ(GgufWords("deepseek-v3", "pay 12345 元元"),
+            Words({"pay", " ", "123", "45", " ", "元元"}));
+}
+
+TEST(TokenizerFilesTest, OnlySomePreTokenizersOfGgufAddBos) {
+  const auto ids = [](const char* pre) {
+    return Tokenizer(TokenizerFilesFromGguf(Metadata(pre), "m.gguf")).Encode("a", {});
+  };
+  EXPECT_EQ(ids("llama-bpe"), (std::vector<int32_t>{0, 3}));
+  EXPECT_EQ(ids("tekken"), (std::vector<int32_t>{0, 3}));
+  EXPECT_EQ(ids("smaug-bpe"), (std::vector<int32_t>{3}));
+  EXPECT_EQ(ids("gpt-4o"), (std::vector<int32_t>{3}));
+}
+
+TEST(TokenizerFilesTest, PreTokenizerOfGgufCanBeNamed) {
+  Json metadata = Metadata("qwen2");
+  const auto made = [&](std::string_view name) {
+    return TokenizerFilesFromGguf(metadata, "m.gguf", name).tokenizer["pre_tokenizer"];
+  };
+  const Json qwen2 = made("");
+  EXPECT_EQ(made("qwen2"), qwen2);
+  EXPECT_NE(made("smollm"), qwen2);  // goes before what the file says
+  metadata.erase("tokenizer.ggml.pre");
+  EXPECT_EQ(made("qwen2"), qwen2);
+  EXPECT_ERROR("m.gguf: tokenizer.ggml.pre is missing: --pre-tokenizer must name", made(""));
+  EXPECT_ERROR("m.gguf: tokenizer.ggml.pre: 'novel' is not supported; known are default, gpt-2,",
+               made("novel"));
+}
+
 // Those whose names are in the goldens' styles: the same words as by the styles' own files.
 TEST(TokenizerFilesTest, PreTokenizersOfGguf) {
   const std::filesystem::path folder = std::filesystem::path(FPTQ_TESTDATA) / "tokenizer";
