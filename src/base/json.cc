@@ -144,14 +144,19 @@ bool JsonFields::Has(std::string_view name) const {
   return it != object_.end() && !it->is_null();
 }
 
-const Json& JsonFields::Field(std::string_view name) const {
+bool JsonFields::IsNull(std::string_view name) const {
+  const auto it = object_.find(name);
+  return it != object_.end() && it->is_null();
+}
+
+const Json& JsonFields::Value(std::string_view name) const {
   const auto it = object_.find(name);
   if (it == object_.end() || it->is_null()) throw Error("{}: '{}' is missing", where_, name);
   return *it;
 }
 
 int64_t JsonFields::Int(std::string_view name, int64_t min, int64_t max) const {
-  const Json& field = Field(name);
+  const Json& field = Value(name);
   const bool fits = field.is_number_integer() &&
                     (!field.is_number_unsigned() || std::in_range<int64_t>(field.get<uint64_t>()));
   const int64_t value = fits ? field.get<int64_t>() : 0;
@@ -168,7 +173,7 @@ int64_t JsonFields::IntOr(std::string_view name, int64_t otherwise, int64_t min,
 }
 
 double JsonFields::Double(std::string_view name) const {
-  const Json& field = Field(name);
+  const Json& field = Value(name);
   if (!field.is_number() || !std::isfinite(field.get<double>())) {
     throw Error("{}: '{}': expected a number, found {}", where_, name, Excerpt(field));
   }
@@ -181,7 +186,7 @@ double JsonFields::DoubleOr(std::string_view name, double otherwise) const {
 
 bool JsonFields::BoolOr(std::string_view name, bool otherwise) const {
   if (!Has(name)) return otherwise;
-  const Json& field = Field(name);
+  const Json& field = Value(name);
   if (!field.is_boolean()) {
     throw Error("{}: '{}': expected true or false, found {}", where_, name, Excerpt(field));
   }
@@ -189,7 +194,7 @@ bool JsonFields::BoolOr(std::string_view name, bool otherwise) const {
 }
 
 std::string JsonFields::String(std::string_view name) const {
-  const Json& field = Field(name);
+  const Json& field = Value(name);
   if (!field.is_string()) {
     throw Error("{}: '{}': expected a string, found {}", where_, name, Excerpt(field));
   }
@@ -201,7 +206,7 @@ std::string JsonFields::StringOr(std::string_view name, std::string_view otherwi
 }
 
 const Json& JsonFields::Object(std::string_view name) const {
-  const Json& field = Field(name);
+  const Json& field = Value(name);
   if (!field.is_object()) {
     throw Error("{}: '{}': expected an object, found {}", where_, name, Excerpt(field));
   }
@@ -209,7 +214,7 @@ const Json& JsonFields::Object(std::string_view name) const {
 }
 
 const Json& JsonFields::Array(std::string_view name) const {
-  const Json& field = Field(name);
+  const Json& field = Value(name);
   if (!field.is_array()) {
     throw Error("{}: '{}': expected an array, found {}", where_, name, Excerpt(field));
   }

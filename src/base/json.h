@@ -32,7 +32,9 @@ class JsonFields {
   JsonFields(const Json& object, std::string where);
 
   const std::string& where() const { return where_; }
-  bool Has(std::string_view name) const;  // present and not null
+  bool Has(std::string_view name) const;           // present and not null
+  bool IsNull(std::string_view name) const;        // present, but null
+  const Json& Value(std::string_view name) const;  // of any type; Error if absent or null
 
   // An integer (not a fraction, not a string) within [min, max]; Error otherwise.
   int64_t Int(std::string_view name, int64_t min, int64_t max) const;
@@ -46,8 +48,6 @@ class JsonFields {
   const Json& Array(std::string_view name) const;
 
  private:
-  const Json& Field(std::string_view name) const;  // Error if absent
-
   const Json& object_;
   std::string where_;
 };

@@ -11,6 +11,8 @@
 namespace fptq {
 namespace {
 
+using namespace gguf_types;
+
 void WriteShard(const std::filesystem::path& path, const std::vector<std::string>& names) {
   std::vector<SafetensorsWriter::Tensor> tensors;
   for (const std::string& name : names) tensors.push_back({name, DataType::kF32, {1, 2}});

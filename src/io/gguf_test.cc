@@ -11,6 +11,8 @@
 namespace fptq {
 namespace {
 
+using namespace gguf_types;
+
 std::string ErrorFor(const std::string& file) {
   const std::vector<std::byte> bytes = HeapCopy(file);
   return ErrorOf([&] { ParseGguf(bytes, "f"); });

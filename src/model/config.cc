@@ -6,9 +6,7 @@
 namespace fptq {
 namespace {
 
-// Bounds that no real model comes near; they keep every product of two dimensions far from
-// overflow.
-constexpr int64_t kMaxLayers = 10'000;
+// No real model comes near; it keeps every product of two dimensions far from overflow.
 constexpr int64_t kMaxWidth = int64_t{1} << 24;
 
 void CheckRange(std::string_view where, std::string_view field, int64_t value, int64_t max) {

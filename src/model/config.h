@@ -11,6 +11,8 @@ namespace fptq {
 
 struct ArchSpec;
 
+inline constexpr int64_t kMaxLayers = 10'000;  // no real model comes near
+
 enum class NormKind { kRms, kLayer };  // kernels.h has the formulas of both enums
 enum class Activation { kSilu, kGeluTanh, kGelu, kRelu };
 
@@ -44,6 +46,8 @@ struct ModelConfig {
   double rope_theta = 0;
   RopeScaling rope_scaling;
   bool alibi = false;
+  bool attention_bias = false,
+       mlp_bias = false;            // whether the linears of Bias::kAttention, ... have
   int64_t position_offset = 0;      // the row of learned positions that position 0 takes
   std::vector<int64_t> windows;     // by layer: how many positions a token attends to, itself
                                     // included, 0: all; empty: all in all layers

@@ -4,12 +4,17 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
+#include <initializer_list>
+#include <set>
+#include <span>
 #include <utility>
 
 #include "base/error.h"
 #include "base/json.h"
 #include "base/paths.h"
 #include "base/rethrow.h"
+#include "model/arch/unsupported_fields.h"
 #include "model/positions.h"
 
 namespace fptq {
@@ -18,6 +23,8 @@ namespace {
 bool IsGguf(const Checkpoint& checkpoint) {
   return checkpoint.format() == Checkpoint::Format::kGguf;
 }
+
+constexpr std::string_view kRopeFactors = "rope_freqs.weight";  // in GGUF files
 
 std::string LayerName(std::string_view name, int64_t layer) {
   return fmt::format(fmt::runtime(name), layer);
@@ -67,7 +74,31 @@ ModelConfig HuggingFaceConfig(const Checkpoint& checkpoint) {
     AddEosTokens(ReadJsonFile(generation), generation.string(), config.eos_tokens);
   }
   Validate(config, where);
+  RejectUnsupportedHfFields(checkpoint.metadata(), config, where);
   return config;
+}
+
+// Whether a linear of this kind has a bias in any layer.
+bool AnyBias(const Checkpoint& checkpoint, const ModelConfig& config, Bias bias) {
+  for (const LinearSpec& linear : config.arch->linears) {
+    for (int64_t layer = 0; linear.bias == bias && layer < config.layers; ++layer) {
+      if (checkpoint.Contains(LayerName(linear.module.gguf, layer) + ".bias")) return true;
+    }
+  }
+  return false;
+}
+
+// LLaMA-3's rope scaling.
+void ReadRopeFactors(const Checkpoint& checkpoint, ModelConfig& config) {
+  if (config.rotary == 0 || !checkpoint.Contains(kRopeFactors)) return;
+  const std::string where = fmt::format("{}: {}", checkpoint.path().string(), kRopeFactors);
+  if (config.rope_scaling.kind != RopeScaling::Kind::kNone) {
+    throw Error("{}: expected no other scaling of rope beside it, found one", where);
+  }
+  const TensorView& tensor = checkpoint.Get(kRopeFactors, std::array{config.rotary / 2});
+  std::vector<float> factors(static_cast<size_t>(config.rotary / 2));
+  DequantizeRange(tensor, 0, factors);
+  config.rope_scaling = ScalingFromFactors(factors, config, where);
 }
 
 ModelConfig GgufConfig(const Checkpoint& checkpoint) {
@@ -77,12 +108,6 @@ ModelConfig GgufConfig(const Checkpoint& checkpoint) {
   const ArchSpec& arch = FindGgufArch(fields.String("general.architecture"), where);
   ModelConfig config = arch.config_from_gguf(fields);
   config.arch = &arch;
-  if (checkpoint.Contains("rope_freqs.weight")) {
-    const TensorView& tensor = checkpoint.Get("rope_freqs.weight", std::array{config.rotary / 2});
-    std::vector<float> factors(static_cast<size_t>(config.rotary / 2));
-    DequantizeRange(tensor, 0, factors);
-    config.rope_scaling = ScalingFromFactors(factors, config, where + ": rope_freqs.weight");
-  }
   config.tied_head = !checkpoint.Contains(std::string(arch.head.gguf) + ".weight");
   const int64_t tokens =
       fields.Has("tokenizer.ggml.tokens") ? std::ssize(fields.Array("tokenizer.ggml.tokens")) : 0;
@@ -95,6 +120,10 @@ ModelConfig GgufConfig(const Checkpoint& checkpoint) {
         TokenId(metadata["tokenizer.ggml.bos_token_id"], where, "tokenizer.ggml.bos_token_id");
   }
   Validate(config, where);
+  RejectUnsupportedGgufKeys(metadata, config, where);
+  config.attention_bias = AnyBias(checkpoint, config, Bias::kAttention);
+  config.mlp_bias = AnyBias(checkpoint, config, Bias::kMlp);
+  ReadRopeFactors(checkpoint, config);
   return config;
 }
 
@@ -118,10 +147,16 @@ const Norm& SourceLayer::norm(ActSite site) const {
   return site == ActSite::kAttnIn ? attn_norm : mlp_norm;
 }
 
-ModelSource ModelSource::Open(const std::filesystem::path& path) try {
+ModelSource ModelSource::Open(const ModelLocation& location) try {
+  const std::filesystem::path& path = location.path;
   ModelSource source;
+  source.location_ = location;
   source.checkpoint_ = Checkpoint::Open(path);
   const Checkpoint& checkpoint = source.checkpoint();
+  if (!IsGguf(checkpoint) && !location.pre_tokenizer.empty()) {
+    throw Error("{}: expected a GGUF file, as a pre-tokenizer is named for it, found a folder",
+                path.string());
+  }
   source.config_ = IsGguf(checkpoint) ? GgufConfig(checkpoint) : HuggingFaceConfig(checkpoint);
   if (!IsGguf(checkpoint) && checkpoint.metadata().contains("quantization_config")) {
     source.quantization_ = CompressedTensorsConfig::Parse(
@@ -148,7 +183,7 @@ ModelSource ModelSource::Open(const std::filesystem::path& path) try {
   source.embedding_.norm = source.ReadNorm(arch.embedding_norm);
   return source;
 } catch (...) {
-  RethrowNaming(path.string());
+  RethrowNaming(location.path.string());
 }
 
 // The tensors say whether the head is the embedding; where tie_word_embeddings says otherwise, as
@@ -174,35 +209,61 @@ void ModelSource::DecideHead() {
 }
 
 void ModelSource::CheckTensors() const {
-  const auto check_matrix = [&](const std::string& module, int64_t rows, int64_t k) {
-    checkpoint_->Get(module + ".weight", std::array{rows, k});
-  };
   const int64_t hidden = config_.hidden;
-  check_matrix(Name(arch().embedding), config_.vocab, hidden);
+  std::set<std::string, std::less<>> known;
+  const auto check = [&](std::string name, std::initializer_list<int64_t> shape) {
+    checkpoint_->Get(name, std::span(shape.begin(), shape.size()));
+    known.insert(std::move(name));
+  };
+  const auto check_norm = [&](const TensorNames& module, int64_t layer, int64_t size) {
+    if (module.empty()) return;
+    check(Name(module, layer) + ".weight", {size});
+    if (config_.norm == NormKind::kLayer) check(Name(module, layer) + ".bias", {size});
+  };
+  check(Name(arch().embedding) + ".weight", {config_.vocab, hidden});
   if (!arch().positions.empty()) {
-    check_matrix(Name(arch().positions), config_.max_positions + config_.position_offset, hidden);
+    check(Name(arch().positions) + ".weight",
+          {config_.max_positions + config_.position_offset, hidden});
   }
-  if (!config_.tied_head) check_matrix(Name(arch().head), config_.vocab, hidden);
-  CheckNorm(arch().embedding_norm, 0, hidden);
-  CheckNorm(arch().final_norm, 0, hidden);
+  if (!config_.tied_head) check(Name(arch().head) + ".weight", {config_.vocab, hidden});
+  check_norm(arch().embedding_norm, 0, hidden);
+  check_norm(arch().final_norm, 0, hidden);
   for (int64_t layer = 0; layer < config_.layers; ++layer) {
-    CheckNorm(arch().attn_norm, layer, hidden);
-    CheckNorm(arch().mlp_norm, layer, hidden);
-    CheckNorm(arch().q_norm, layer, config_.head_dim);
-    CheckNorm(arch().k_norm, layer, config_.head_dim);
-    if (quantized()) continue;  // their tensors have another form, checked as they are loaded
+    check_norm(arch().attn_norm, layer, hidden);
+    check_norm(arch().mlp_norm, layer, hidden);
+    check_norm(arch().q_norm, layer, config_.head_dim);
+    check_norm(arch().k_norm, layer, config_.head_dim);
     for (const LinearSpec& linear : arch().linears) {
-      check_matrix(Name(linear.module, layer), linear.channels(config_),
-                   SiteInputs(config_, linear.site));
+      const std::string module = Name(linear.module, layer);
+      const int64_t channels = linear.channels(config_);
+      if (!quantized()) {  // else they have another form, checked as they are loaded
+        check(module + ".weight", {channels, SiteInputs(config_, linear.site)});
+      }
+      if (ExpectsBias(linear, module + ".bias")) check(module + ".bias", {channels});
     }
+  }
+  if (!IsGguf(*checkpoint_)) return;
+  if (config_.rotary > 0 && checkpoint_->Contains(kRopeFactors)) known.emplace(kRopeFactors);
+  for (const auto& [name, view] : checkpoint_->tensors()) {
+    if (known.contains(name)) continue;
+    throw Error("{}: tensor '{}': the architecture {} has no such tensor",
+                checkpoint_->path().string(), name, arch().gguf_name);
   }
 }
 
-void ModelSource::CheckNorm(const TensorNames& module, int64_t layer, int64_t size) const {
-  if (module.empty()) return;
-  const std::string name = Name(module, layer);
-  checkpoint_->Get(name + ".weight", std::array{size});
-  if (config_.norm == NormKind::kLayer) checkpoint_->Get(name + ".bias", std::array{size});
+// Files of transformers have all biases that the config speaks of, and no others. Where only some
+// linears of a GGUF file have one, those of the others are 0.
+bool ModelSource::ExpectsBias(const LinearSpec& linear, const std::string& name) const {
+  if (HasBias(linear, config_)) {
+    return !IsGguf(*checkpoint_) || linear.bias == Bias::kAlways || checkpoint_->Contains(name);
+  }
+  if (!IsGguf(*checkpoint_) && checkpoint_->Contains(name)) {
+    throw Error(
+        "{}: tensor '{}': expected none, as config.json speaks of no such bias and others "
+        "ignore it, found one",
+        checkpoint_->path().string(), name);
+  }
+  return false;
 }
 
 Json ModelSource::HfConfig() const {
@@ -225,7 +286,8 @@ Json ModelSource::HfConfig() const {
 
 TokenizerFiles ModelSource::LoadTokenizer() const {
   if (!IsGguf(*checkpoint_)) return LoadTokenizerFiles(checkpoint_->path());
-  return TokenizerFilesFromGguf(checkpoint_->metadata(), checkpoint_->path().string());
+  return TokenizerFilesFromGguf(checkpoint_->metadata(), checkpoint_->path().string(),
+                                location_.pre_tokenizer);
 }
 
 std::string ModelSource::Name(const TensorNames& names, int64_t layer) const {
@@ -289,11 +351,10 @@ SourceLinear ModelSource::ReadLinear(const LinearSpec& spec, int64_t layer) cons
   const TensorView& weight =
       checkpoint_->Get(module + ".weight", std::array{linear.channels, linear.k});
   std::vector<float> bias;
-  if (checkpoint_->Contains(module + ".bias")) {
-    checkpoint_->Get(module + ".bias", std::array<int64_t, 1>{linear.channels});
-    bias = ReadVector(module + ".bias");
+  if (HasBias(spec, config_)) {
+    linear.bias.resize(static_cast<size_t>(linear.channels));
+    if (checkpoint_->Contains(module + ".bias")) bias = ReadVector(module + ".bias");
   }
-  linear.bias.resize(bias.size());
   for (int64_t channel = 0; channel < linear.channels; ++channel) {
     const int64_t row = linear.Row(channel);
     const int64_t stored = IsGguf(*checkpoint_) ? GgufRow(spec, config_, channel) : row;

@@ -1,11 +1,13 @@
 // A checkpoint seen through its architecture: float tensors by role, whatever the file format.
 #pragma once
 
+#include <concepts>
 #include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "io/checkpoint.h"
@@ -53,12 +55,25 @@ struct UsedTensor {
   const TensorView* tensor;
 };
 
+// Where a model is, and what its files leave open. A path alone will do.
+struct ModelLocation {
+  std::filesystem::path path;  // a Hugging Face folder or a GGUF file
+  // A name of tokenizer.ggml.pre, in place of what a GGUF file says there; empty: what it says.
+  std::string pre_tokenizer;
+
+  template <std::convertible_to<std::filesystem::path> Path>
+  ModelLocation(Path&& path_alone) : path(std::forward<Path>(path_alone)) {}
+  ModelLocation(std::filesystem::path path_, std::string pre_tokenizer_)
+      : path(std::move(path_)), pre_tokenizer(std::move(pre_tokenizer_)) {}
+};
+
 class ModelSource {
  public:
   // Opens the checkpoint, finds its architecture, parses and validates the config, checks that
   // every tensor that the model needs is there with the right shape.
-  static ModelSource Open(const std::filesystem::path& path);
+  static ModelSource Open(const ModelLocation& location);
 
+  const ModelLocation& location() const { return location_; }
   const Checkpoint& checkpoint() const { return *checkpoint_; }
   const ModelConfig& config() const { return config_; }
   const ArchSpec& arch() const { return *config_.arch; }
@@ -98,8 +113,9 @@ class ModelSource {
   void AddNorm(const TensorNames& module, int64_t layer, std::vector<UsedTensor>& tensors) const;
   void CheckTensors() const;
   void DecideHead();
-  void CheckNorm(const TensorNames& module, int64_t layer, int64_t size) const;
+  bool ExpectsBias(const LinearSpec& linear, const std::string& name) const;
 
+  ModelLocation location_ = "";
   std::shared_ptr<const Checkpoint> checkpoint_;
   ModelConfig config_;
   // What Hugging Face's names begin with and those of this checkpoint do not: "transformer." of one

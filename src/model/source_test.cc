@@ -77,9 +77,11 @@ TEST(ModelSource, RejectsBadConfigs) {
             }),
             "DIR/config.json: rope_scaling: rope scaling: expected type default, linear or llama3, "
             "found 'yarn'");
-  EXPECT_EQ(OpenError([](Json& c) { c["hidden_act"] = "quick_gelu"; }),
-            "DIR/config.json: hidden_act: expected silu, gelu, gelu_new, gelu_fast, "
-            "gelu_pytorch_tanh or relu, found 'quick_gelu'");
+  EXPECT_EQ(
+      OpenError([](Json& c) { c["hidden_act"] = "quick_gelu"; }),
+      "DIR/config.json: hidden_act: expected one of silu, swish, gelu, gelu_python, gelu_new, "
+      "gelu_fast, gelu_accurate, gelu_pytorch_tanh, gelu_python_tanh, relu, found "
+      "'quick_gelu'");
 }
 
 TEST(ModelSource, RejectsConfigsThatDoNotFitTheTensors) {

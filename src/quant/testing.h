@@ -23,18 +23,23 @@ inline std::vector<float> ReadFloats(const Checkpoint& checkpoint, const std::st
   return values;
 }
 
-// Copies a folder, its tensors changed by `change` and stored as F32.
+// Copies a folder, its tensors changed by `change` and stored as F32; those that it adds are
+// vectors.
 using Tensors = std::map<std::string, std::vector<float>>;
 inline void CopyModel(const std::filesystem::path& from, const std::filesystem::path& to,
                       const std::function<void(Tensors&)>& change) {
   const auto checkpoint = Checkpoint::Open(from);
   Tensors tensors;
-  std::vector<SafetensorsWriter::Tensor> layout;
-  for (const auto& [name, view] : checkpoint->tensors()) {
-    tensors[name] = ReadFloats(*checkpoint, name);
-    layout.push_back({name, DataType::kF32, view.shape});
+  for (const auto& item : checkpoint->tensors()) {
+    tensors[item.first] = ReadFloats(*checkpoint, item.first);
   }
   change(tensors);
+  std::vector<SafetensorsWriter::Tensor> layout;
+  for (const auto& [name, values] : tensors) {
+    const bool added = !checkpoint->Contains(name);
+    layout.push_back({name, DataType::kF32,
+                      added ? std::vector{std::ssize(values)} : checkpoint->Get(name).shape});
+  }
   std::filesystem::create_directory(to);
   for (const char* name : {"config.json", "tokenizer.json", "tokenizer_config.json"}) {
     std::filesystem::copy_file(from / name, to / name);

@@ -37,6 +37,9 @@ enum class RowOrder {
                      // [head][q, k, v][head_dim], in GGUF files as ours
 };
 
+// Whether a linear has a bias.
+enum class Bias { kNone, kAlways, kAttention, kMlp };  // the last two: ModelConfig says so
+
 // One linear of a layer. The rows of the table stand in the order in which a site's outputs are
 // concatenated.
 struct LinearSpec {
@@ -44,7 +47,9 @@ struct LinearSpec {
   TensorNames module;
   RowOrder row_order;
   int64_t (*channels)(const ModelConfig&);
+  Bias bias;
 };
+bool HasBias(const LinearSpec& linear, const ModelConfig& config);
 
 // LAE and its like: divide the producer's output channels by s, multiply the input channels of the
 // site's linears by it. The attention heads that share a KV head share the channels of v_proj; of a
@@ -66,8 +71,9 @@ struct ArchSpec {
   std::span<const LinearSpec> linears;
   std::span<const EqualizationGroup> equalization_groups;
   // Both fill what the layers need; source.cc sets arch, dtype, the special tokens and, for GGUF,
-  // vocab, tied_head and what tensors tell of rope_scaling. What they do not know that changes the
-  // result must be an Error. The last two are null without a gguf_name.
+  // vocab, tied_head and what tensors tell: rope_scaling and the biases. What changes the result in
+  // other architectures, too, unsupported_fields.h refuses; the rest that they do not know and that
+  // changes the result must be an Error here. The last two are null without a gguf_name.
   ModelConfig (*config_from_hf)(const JsonFields& config);
   ModelConfig (*config_from_gguf)(const JsonFields& metadata);
   Json (*config_to_hf)(const ModelConfig& config);  // config.json for a source that has none

@@ -1,6 +1,6 @@
 // BLOOM: ALiBi, a LayerNorm after the embedding, GELU by tanh, one linear for q, k and v.
 #include "base/error.h"
-#include "model/arch/common.h"
+#include "model/arch/gguf_config.h"
 
 namespace fptq {
 namespace {
@@ -10,19 +10,22 @@ constexpr TensorNames kMlpNorm = {"transformer.h.{}.post_attention_layernorm", "
 constexpr TensorNames kQkv = {"transformer.h.{}.self_attention.query_key_value", "blk.{}.attn_qkv"};
 
 constexpr LinearSpec kLinears[] = {
-    {ActSite::kAttnIn, kQkv, RowOrder::kQkvByHead, QkvChannels},
+    {ActSite::kAttnIn, kQkv, RowOrder::kQkvByHead, QkvChannels, Bias::kAlways},
     {ActSite::kAttnOut,
      {"transformer.h.{}.self_attention.dense", "blk.{}.attn_output"},
      RowOrder::kAsIs,
-     HiddenChannels},
+     HiddenChannels,
+     Bias::kAlways},
     {ActSite::kMlpIn,
      {"transformer.h.{}.mlp.dense_h_to_4h", "blk.{}.ffn_up"},
      RowOrder::kAsIs,
-     MlpChannels},
+     MlpChannels,
+     Bias::kAlways},
     {ActSite::kMlpMid,
      {"transformer.h.{}.mlp.dense_4h_to_h", "blk.{}.ffn_down"},
      RowOrder::kAsIs,
-     HiddenChannels},
+     HiddenChannels,
+     Bias::kAlways},
 };
 
 constexpr EqualizationGroup kEqualizationGroups[] = {
@@ -31,25 +34,25 @@ constexpr EqualizationGroup kEqualizationGroups[] = {
     {ActSite::kAttnOut, Producer::kLinear, kQkv},
 };
 
-ModelConfig Plain() {
-  ModelConfig config;
+void SetFixed(ModelConfig& config) {
   config.norm = NormKind::kLayer;
   config.activation = Activation::kGeluTanh;
   config.gated_mlp = false;
   config.alibi = true;
-  return config;
 }
 
-// Some fields have two names, of which transformers reads either.
+// Some fields have two names; where both are there, transformers takes `name`.
 int64_t Int(const JsonFields& fields, const char* name, const char* other) {
   return fields.Int(fields.Has(name) ? name : other, 1, kMaxInt);
 }
 
 ModelConfig ConfigFromHf(const JsonFields& fields) {
   RequireBool(fields, "apply_residual_connection_post_layernorm", false);
-  ModelConfig config = Plain();
+  RequireFullAttention(fields);
+  ModelConfig config;
+  SetFixed(config);
   config.layers = Int(fields, "n_layer", "num_hidden_layers");
-  config.hidden = Int(fields, "hidden_size", "n_embed");
+  config.hidden = Int(fields, "n_embed", "hidden_size");
   config.heads = Int(fields, "n_head", "num_attention_heads");
   config.kv_heads = config.heads;
   config.head_dim = DefaultHeadDim(fields, "hidden_size", config);
@@ -62,19 +65,15 @@ ModelConfig ConfigFromHf(const JsonFields& fields) {
 }
 
 ModelConfig ConfigFromGguf(const JsonFields& fields) {
-  ModelConfig config = Plain();
-  config.layers = fields.Int("bloom.block_count", 1, kMaxInt);
-  config.hidden = fields.Int("bloom.embedding_length", 1, kMaxInt);
-  config.heads = fields.Int("bloom.attention.head_count", 1, kMaxInt);
-  config.kv_heads = config.heads;
-  config.head_dim = DefaultHeadDim(fields, "bloom.embedding_length", config);
-  config.mlp = fields.Int("bloom.feed_forward_length", 1, kMaxInt);
+  ModelConfig config = ReadGgufDimensions(fields, "bloom");
+  SetFixed(config);
   if (config.mlp != 4 * config.hidden) {
     throw Error("{}: bloom.feed_forward_length: expected 4 x {}, found {}", fields.where(),
                 config.hidden, config.mlp);
   }
-  config.max_positions = fields.Int("bloom.context_length", 1, kMaxInt);
+  RequireEqualHeads(fields, "bloom", config);
   config.norm_epsilon = fields.Double("bloom.attention.layer_norm_epsilon");
+  RequireBool(fields, "bloom.use_parallel_residual", false);
   return config;
 }
 

@@ -1,60 +1,39 @@
 #include "model/arch/common.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
-#include <cmath>
+#include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 
 namespace fptq {
 namespace {
 
-// What changes the result and is not implemented must not pass silently.
-RopeScaling ReadRopeScaling(const JsonFields& fields) {
-  const std::string type = fields.StringOr("rope_type", fields.StringOr("type", "default"));
+// Of `rope`, a part of `fields`.
+RopeScaling ReadRopeScaling(const JsonFields& fields, const JsonFields& rope,
+                            const ModelConfig& config) {
+  const std::string type = rope.StringOr("rope_type", rope.StringOr("type", "default"));
   RopeScaling scaling;
   if (type == "default") return scaling;
   if (type == "linear") {
     scaling.kind = RopeScaling::Kind::kLinear;
-    scaling.factor = fields.Double("factor");
+    scaling.factor = rope.Double("factor");
     return scaling;
   }
   if (type == "llama3") {
+    constexpr std::string_view kOriginal = "original_max_position_embeddings";
     scaling.kind = RopeScaling::Kind::kLlama3;
-    scaling.factor = fields.Double("factor");
-    scaling.low_freq_factor = fields.Double("low_freq_factor");
-    scaling.high_freq_factor = fields.Double("high_freq_factor");
-    scaling.original_positions = fields.Int("original_max_position_embeddings", 1, kMaxInt);
+    scaling.factor = rope.Double("factor");
+    scaling.low_freq_factor = rope.Double("low_freq_factor");
+    scaling.high_freq_factor = rope.Double("high_freq_factor");
+    scaling.original_positions =
+        (fields.Has(kOriginal) ? fields : rope).IntOr(kOriginal, config.max_positions, 1, kMaxInt);
     return scaling;
   }
-  throw Error("{}: rope scaling: expected type default, linear or llama3, found '{}'",
-              fields.where(), type);
-}
-
-std::string Key(std::string_view arch, std::string_view name) {
-  return fmt::format("{}.{}", arch, name);
-}
-
-// Error if a number is there and not 0.
-void RequireNone(const JsonFields& fields, const std::string& field) {
-  if (fields.Has(field) && fields.Double(field) != 0) {
-    throw Error("{}: {}: expected none, as it is not supported, found {}", fields.where(), field,
-                fields.Double(field));
-  }
-}
-
-RopeScaling ReadGgufRopeScaling(const JsonFields& fields, std::string_view arch) {
-  const std::string field = Key(arch, "rope.scaling.type");
-  const std::string type = fields.StringOr(field, "none");
-  RopeScaling scaling;
-  if (type == "none") return scaling;
-  if (type != "linear") {
-    throw Error("{}: {}: expected none or linear, found '{}'", fields.where(), field, type);
-  }
-  scaling.kind = RopeScaling::Kind::kLinear;
-  scaling.factor = fields.Double(Key(arch, "rope.scaling.factor"));
-  return scaling;
+  throw Error("{}: rope scaling: expected type default, linear or llama3, found '{}'", rope.where(),
+              type);
 }
 
 }  // namespace
@@ -71,19 +50,24 @@ Activation ReadActivation(const JsonFields& fields, std::string_view field,
                           std::string_view otherwise) {
   constexpr std::pair<std::string_view, Activation> kNames[] = {
       {"silu", Activation::kSilu},
+      {"swish", Activation::kSilu},
       {"gelu", Activation::kGelu},
+      {"gelu_python", Activation::kGelu},
       {"gelu_new", Activation::kGeluTanh},
       {"gelu_fast", Activation::kGeluTanh},
+      {"gelu_accurate", Activation::kGeluTanh},
       {"gelu_pytorch_tanh", Activation::kGeluTanh},
+      {"gelu_python_tanh", Activation::kGeluTanh},
       {"relu", Activation::kRelu},
   };
   const std::string name = fields.StringOr(field, otherwise);
+  std::vector<std::string_view> names;
   for (const auto& [known, activation] : kNames) {
     if (name == known) return activation;
+    names.push_back(known);
   }
-  throw Error(
-      "{}: {}: expected silu, gelu, gelu_new, gelu_fast, gelu_pytorch_tanh or relu, found '{}'",
-      fields.where(), field, name);
+  throw Error("{}: {}: expected one of {}, found '{}'", fields.where(), field,
+              fmt::join(names, ", "), name);
 }
 
 int64_t DefaultHeadDim(const JsonFields& fields, std::string_view field,
@@ -95,11 +79,11 @@ int64_t DefaultHeadDim(const JsonFields& fields, std::string_view field,
   return config.hidden / config.heads;
 }
 
-void ReadRope(const JsonFields& fields, double theta, double share, ModelConfig& config) {
-  theta = fields.DoubleOr("rope_theta", theta);
-  share = fields.DoubleOr("partial_rotary_factor", share);
+void ReadRope(const JsonFields& fields, const RopeNames& names, ModelConfig& config) {
+  config.rope_theta = fields.DoubleOr(names.theta, 10000.0);
+  double share = fields.DoubleOr(names.share, names.default_share);
   for (const char* name : {"rope_scaling", "rope_parameters"}) {
-    if (!fields.Has(name)) continue;
+    if (!fields.Has(name) || fields.Object(name).empty()) continue;
     const JsonFields rope(fields.Object(name), fields.where() + ": " + name);
     for (const char* layers : {"full_attention", "sliding_attention"}) {
       if (rope.Has(layers)) {
@@ -107,14 +91,14 @@ void ReadRope(const JsonFields& fields, double theta, double share, ModelConfig&
                     layers);
       }
     }
-    config.rope_scaling = ReadRopeScaling(rope);
-    theta = rope.DoubleOr("rope_theta", theta);
+    config.rope_scaling = ReadRopeScaling(fields, rope, config);
+    config.rope_theta = rope.DoubleOr("rope_theta", config.rope_theta);
     share = rope.DoubleOr("partial_rotary_factor", share);
+    break;
   }
   if (!(share >= 0 && share <= 1)) {
-    throw Error("{}: partial_rotary_factor: expected 0 to 1, found {}", fields.where(), share);
+    throw Error("{}: {}: expected 0 to 1, found {}", fields.where(), names.share, share);
   }
-  config.rope_theta = theta;
   config.rotary = static_cast<int64_t>(static_cast<double>(config.head_dim) * share);
 }
 
@@ -134,22 +118,43 @@ Json RopeScalingToHf(const RopeScaling& scaling) {
   return nullptr;
 }
 
-void ReadWindows(const JsonFields& fields, int64_t first, ModelConfig& config) {
-  const int64_t window = fields.IntOr("sliding_window", 0, 1, kMaxInt);
-  if (window == 0) return;
+int64_t ReadWindow(const JsonFields& fields, int64_t otherwise) {
+  if (fields.IsNull("sliding_window")) return 0;
+  return fields.IntOr("sliding_window", otherwise, 1, kMaxInt);
+}
+
+void ReadWindows(const JsonFields& fields, int64_t window, int64_t first, ModelConfig& config) {
   if (!fields.Has("layer_types")) {
-    for (int64_t layer = 0; layer < config.layers; ++layer) {
+    if (window == 0) return;
+    const int64_t layers = std::min(config.layers, kMaxLayers);  // Validate() refuses more
+    for (int64_t layer = 0; layer < layers; ++layer) {
       config.windows.push_back(layer < first ? 0 : window);
     }
     return;
   }
   for (const Json& type : fields.Array("layer_types")) {
-    if (type != "full_attention" && type != "sliding_attention") {
+    const bool slides = type == "sliding_attention";
+    if (!slides && type != "full_attention") {
       throw Error("{}: layer_types: expected full_attention or sliding_attention, found {}",
                   fields.where(), type.dump());
     }
-    config.windows.push_back(type == "sliding_attention" ? window : 0);
+    if (slides && window == 0) {
+      throw Error(
+          "{}: layer_types: expected full_attention, as there is no sliding_window, found "
+          "sliding_attention",
+          fields.where());
+    }
+    config.windows.push_back(slides ? window : 0);
   }
+}
+
+void RequireFullAttention(const JsonFields& fields) {
+  if (fields.Has("sliding_window")) {
+    throw Error("{}: sliding_window: expected null, as this architecture has none, found {}",
+                fields.where(), fields.Value("sliding_window").dump());
+  }
+  ModelConfig ignored;
+  ReadWindows(fields, /*window=*/0, /*first=*/0, ignored);
 }
 
 void RequireBool(const JsonFields& fields, std::string_view field, bool expected) {
@@ -159,50 +164,39 @@ void RequireBool(const JsonFields& fields, std::string_view field, bool expected
   }
 }
 
-ModelConfig LlamaConfigFromHf(const JsonFields& fields) {
+ModelConfig LlamaConfigFromHf(const JsonFields& fields, const LlamaDefaults& defaults) {
   ModelConfig config;
   config.layers = fields.Int("num_hidden_layers", 0, kMaxInt);
   config.hidden = fields.Int("hidden_size", 0, kMaxInt);
   config.heads = fields.Int("num_attention_heads", 1, kMaxInt);
-  config.kv_heads = fields.IntOr("num_key_value_heads", config.heads, 0, kMaxInt);
-  config.head_dim = fields.Has("head_dim") ? fields.Int("head_dim", 0, kMaxInt)
-                                           : DefaultHeadDim(fields, "hidden_size", config);
+  const bool as_heads = defaults.kv_heads == 0 || fields.IsNull("num_key_value_heads");
+  config.kv_heads =
+      fields.IntOr("num_key_value_heads", as_heads ? config.heads : defaults.kv_heads, 0, kMaxInt);
+  if (fields.Has("head_dim") || defaults.head_dim != 0) {
+    config.head_dim = fields.IntOr("head_dim", defaults.head_dim, 0, kMaxInt);
+  } else {
+    config.head_dim = DefaultHeadDim(fields, "hidden_size", config);
+  }
   config.mlp = fields.Int("intermediate_size", 0, kMaxInt);
   config.vocab = fields.Int("vocab_size", 0, kMaxInt);
-  config.max_positions = fields.IntOr("max_position_embeddings", 2048, 0, kMaxInt);
+  config.max_positions =
+      fields.IntOr("max_position_embeddings", defaults.max_positions, 0, kMaxInt);
   config.norm_epsilon = fields.DoubleOr("rms_norm_eps", 1e-6);
   config.activation = ReadActivation(fields, "hidden_act", "silu");
-  ReadRope(fields, /*theta=*/10000.0, /*share=*/1.0, config);
+  ReadRope(fields, {}, config);
+  if (config.rotary != config.head_dim) {
+    throw Error("{}: partial_rotary_factor: expected 1, as whole heads rotate, found {} of {}",
+                fields.where(), config.rotary, config.head_dim);
+  }
   config.tied_head = fields.BoolOr("tie_word_embeddings", false);
   return config;
 }
 
-ModelConfig LlamaConfigFromGguf(const JsonFields& fields, std::string_view arch) {
-  const auto key = [&](std::string_view name) { return Key(arch, name); };
-  RequireNone(fields, key("expert_count"));
-  RequireNone(fields, key("attention.sliding_window"));
-  ModelConfig config;
-  config.layers = fields.Int(key("block_count"), 0, kMaxInt);
-  config.hidden = fields.Int(key("embedding_length"), 0, kMaxInt);
-  config.heads = fields.Int(key("attention.head_count"), 1, kMaxInt);
-  config.kv_heads = fields.IntOr(key("attention.head_count_kv"), config.heads, 0, kMaxInt);
-  config.head_dim = fields.Has(key("attention.key_length"))
-                        ? fields.Int(key("attention.key_length"), 0, kMaxInt)
-                        : DefaultHeadDim(fields, key("embedding_length"), config);
-  config.rotary = fields.IntOr(key("rope.dimension_count"), config.head_dim, 0, kMaxInt);
-  config.mlp = fields.Int(key("feed_forward_length"), 0, kMaxInt);
-  config.max_positions = fields.Int(key("context_length"), 0, kMaxInt);
-  config.norm_epsilon = fields.Double(key("attention.layer_norm_rms_epsilon"));
-  config.rope_theta = fields.DoubleOr(key("rope.freq_base"), 10000.0);
-  config.rope_scaling = ReadGgufRopeScaling(fields, arch);
-  return config;
-}
-
-ModelConfig QwenConfigFromHf(const JsonFields& fields) {
-  ModelConfig config = LlamaConfigFromHf(fields);
-  if (fields.BoolOr("use_sliding_window", false)) {
-    ReadWindows(fields, fields.IntOr("max_window_layers", 28, 0, kMaxInt), config);
-  }
+ModelConfig QwenConfigFromHf(const JsonFields& fields, const LlamaDefaults& defaults) {
+  ModelConfig config = LlamaConfigFromHf(fields, defaults);
+  const bool slides = fields.BoolOr("use_sliding_window", false);
+  ReadWindows(fields, slides ? ReadWindow(fields, /*otherwise=*/4096) : 0,
+              /*first=*/fields.IntOr("max_window_layers", 28, 0, kMaxInt), config);
   return config;
 }
 

@@ -26,24 +26,40 @@ Activation ReadActivation(const JsonFields& fields, std::string_view field,
 // hidden / heads; Error naming `field` (of `hidden`) if it does not divide.
 int64_t DefaultHeadDim(const JsonFields& fields, std::string_view field, const ModelConfig& config);
 
-// rope_theta, rope_scaling and rope_parameters, where transformers 5 keeps both: the rotary fields
-// of `config`, whose head_dim must be set. `theta` and `share`, of a head's dims that rotate, hold
-// where these say nothing.
-void ReadRope(const JsonFields& fields, double theta, double share, ModelConfig& config);
+// What an architecture calls the base of its rotary frequencies and the share of a head's dims that
+// rotate, outside of rope_parameters.
+struct RopeNames {
+  std::string_view theta = "rope_theta";
+  std::string_view share = "partial_rotary_factor";
+  double default_share = 1;
+};
+// The rotary fields of `config`, whose head_dim and max_positions must be set, as transformers
+// reads them: rope_scaling, if it says anything, else rope_parameters; what that does not say, the
+// fields outside of it say.
+void ReadRope(const JsonFields& fields, const RopeNames& names, ModelConfig& config);
 Json RopeScalingToHf(const RopeScaling& scaling);
 
-// `sliding_window` for the layers that `layer_types` names, without it for those from `first` on.
-void ReadWindows(const JsonFields& fields, int64_t first, ModelConfig& config);
+// `sliding_window`: 0 if it is null, and `otherwise` if it is absent.
+int64_t ReadWindow(const JsonFields& fields, int64_t otherwise);
+// A window of 0 is none. The layers that `layer_types` names have it; without that field those from
+// `first` on.
+void ReadWindows(const JsonFields& fields, int64_t window, int64_t first, ModelConfig& config);
+// Error if there is a window, for architectures that have none.
+void RequireFullAttention(const JsonFields& fields);
 
 // Error if the field is there and is not `expected`.
 void RequireBool(const JsonFields& fields, std::string_view field, bool expected);
 
-// LLaMA's fields of config.json, which many share, and what llama.cpp makes of them, "llama." being
-// `arch` + ".".
-ModelConfig LlamaConfigFromHf(const JsonFields& fields);
-ModelConfig LlamaConfigFromGguf(const JsonFields& fields, std::string_view arch);
+// What transformers takes where config.json does not have the field.
+struct LlamaDefaults {
+  int64_t kv_heads = 0;  // 0: as many as heads
+  int64_t head_dim = 0;  // 0: hidden size / heads
+  int64_t max_positions = 2048;
+};
+// LLaMA's fields of config.json, which many share.
+ModelConfig LlamaConfigFromHf(const JsonFields& fields, const LlamaDefaults& defaults);
 // LlamaConfigFromHf, with the sliding window of Qwen2 and Qwen3.
-ModelConfig QwenConfigFromHf(const JsonFields& fields);
+ModelConfig QwenConfigFromHf(const JsonFields& fields, const LlamaDefaults& defaults);
 Json LlamaConfigToHf(const ModelConfig& config);
 
 }  // namespace fptq

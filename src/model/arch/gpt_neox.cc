@@ -1,7 +1,7 @@
 // GPT-NeoX and Pythia: attention and MLP side by side, rotary embeddings of a part of each head,
 // one linear for q, k and v.
 #include "base/error.h"
-#include "model/arch/common.h"
+#include "model/arch/gguf_config.h"
 
 namespace fptq {
 namespace {
@@ -11,19 +11,22 @@ constexpr TensorNames kMlpNorm = {"gpt_neox.layers.{}.post_attention_layernorm",
 constexpr TensorNames kQkv = {"gpt_neox.layers.{}.attention.query_key_value", "blk.{}.attn_qkv"};
 
 constexpr LinearSpec kLinears[] = {
-    {ActSite::kAttnIn, kQkv, RowOrder::kQkvByHead, QkvChannels},
+    {ActSite::kAttnIn, kQkv, RowOrder::kQkvByHead, QkvChannels, Bias::kAttention},
     {ActSite::kAttnOut,
      {"gpt_neox.layers.{}.attention.dense", "blk.{}.attn_output"},
      RowOrder::kAsIs,
-     HiddenChannels},
+     HiddenChannels,
+     Bias::kAttention},
     {ActSite::kMlpIn,
      {"gpt_neox.layers.{}.mlp.dense_h_to_4h", "blk.{}.ffn_up"},
      RowOrder::kAsIs,
-     MlpChannels},
+     MlpChannels,
+     Bias::kAlways},
     {ActSite::kMlpMid,
      {"gpt_neox.layers.{}.mlp.dense_4h_to_h", "blk.{}.ffn_down"},
      RowOrder::kAsIs,
-     HiddenChannels},
+     HiddenChannels,
+     Bias::kAlways},
 };
 
 constexpr EqualizationGroup kEqualizationGroups[] = {
@@ -33,6 +36,7 @@ constexpr EqualizationGroup kEqualizationGroups[] = {
 };
 
 ModelConfig ConfigFromHf(const JsonFields& fields) {
+  RequireFullAttention(fields);
   ModelConfig config;
   config.norm = NormKind::kLayer;
   config.gated_mlp = false;
@@ -42,33 +46,31 @@ ModelConfig ConfigFromHf(const JsonFields& fields) {
   config.heads = fields.Int("num_attention_heads", 1, kMaxInt);
   config.kv_heads = config.heads;
   config.head_dim = DefaultHeadDim(fields, "hidden_size", config);
+  if (const int64_t dim = fields.IntOr("head_dim", config.head_dim, 1, kMaxInt);
+      dim != config.head_dim) {
+    throw Error("{}: head_dim: expected {}, found {}", fields.where(), config.head_dim, dim);
+  }
   config.mlp = fields.Int("intermediate_size", 1, kMaxInt);
   config.vocab = fields.Int("vocab_size", 1, kMaxInt);
   config.max_positions = fields.IntOr("max_position_embeddings", 2048, 1, kMaxInt);
   config.norm_epsilon = fields.DoubleOr("layer_norm_eps", 1e-5);
   config.activation = ReadActivation(fields, "hidden_act", "gelu");
-  ReadRope(fields, /*theta=*/fields.DoubleOr("rotary_emb_base", 10000.0),
-           /*share=*/fields.DoubleOr("rotary_pct", 0.25), config);
+  ReadRope(fields, {.theta = "rotary_emb_base", .share = "rotary_pct", .default_share = 0.25},
+           config);
+  config.attention_bias = fields.BoolOr("attention_bias", true);
   config.tied_head = fields.BoolOr("tie_word_embeddings", false);
   return config;
 }
 
 ModelConfig ConfigFromGguf(const JsonFields& fields) {
-  ModelConfig config;
+  ModelConfig config = ReadGgufDimensions(fields, "gptneox");
+  RequireEqualHeads(fields, "gptneox", config);
   config.norm = NormKind::kLayer;
+  config.norm_epsilon = fields.Double("gptneox.attention.layer_norm_epsilon");
   config.gated_mlp = false;
   config.activation = Activation::kGelu;
   config.parallel_residual = fields.BoolOr("gptneox.use_parallel_residual", true);
-  config.layers = fields.Int("gptneox.block_count", 1, kMaxInt);
-  config.hidden = fields.Int("gptneox.embedding_length", 1, kMaxInt);
-  config.heads = fields.Int("gptneox.attention.head_count", 1, kMaxInt);
-  config.kv_heads = config.heads;
-  config.head_dim = DefaultHeadDim(fields, "gptneox.embedding_length", config);
-  config.mlp = fields.Int("gptneox.feed_forward_length", 1, kMaxInt);
-  config.max_positions = fields.Int("gptneox.context_length", 1, kMaxInt);
-  config.norm_epsilon = fields.Double("gptneox.attention.layer_norm_epsilon");
-  config.rotary = fields.Int("gptneox.rope.dimension_count", 0, kMaxInt);
-  config.rope_theta = fields.DoubleOr("gptneox.rope.freq_base", 10000.0);
+  ReadGgufRope(fields, "gptneox", config);
   return config;
 }
 
@@ -84,6 +86,7 @@ Json ConfigToHf(const ModelConfig& config) {
       {"use_parallel_residual", config.parallel_residual},
       {"rotary_pct", static_cast<double>(config.rotary) / static_cast<double>(config.head_dim)},
       {"rotary_emb_base", config.rope_theta},
+      {"attention_bias", config.attention_bias},
   };
 }
 

@@ -1,24 +1,31 @@
 // LLaMA and what shares its shape: RMSNorm, rotary embeddings, grouped-query attention, gated SiLU
 // MLP.
-#include "base/error.h"
+#include "model/arch/gguf_config.h"
 #include "model/arch/llama_tensors.h"
 
 namespace fptq {
 namespace {
 
-ModelConfig ConfigFromGguf(const JsonFields& fields) {
-  ModelConfig config = LlamaConfigFromGguf(fields, "llama");
-  if (config.rotary != config.head_dim) {  // LlamaForCausalLM rotates whole heads
-    throw Error("{}: llama.rope.dimension_count: expected the head dimension {}, found {}",
-                fields.where(), config.head_dim, config.rotary);
-  }
+constexpr auto kLinears =
+    llama_tensors::Linears(RowOrder::kGgufRotaryPairs, /*qkv=*/Bias::kAttention,
+                           /*output=*/Bias::kAttention, /*mlp=*/Bias::kMlp);
+
+ModelConfig ConfigFromHf(const JsonFields& fields) {
+  RequireFullAttention(fields);
+  ModelConfig config = LlamaConfigFromHf(fields, {});
+  config.attention_bias = fields.BoolOr("attention_bias", false);
+  config.mlp_bias = fields.BoolOr("mlp_bias", false);
   return config;
+}
+
+ModelConfig ConfigFromGguf(const JsonFields& fields) {
+  return LlamaConfigFromGguf(fields, "llama");
 }
 
 Json ConfigToHf(const ModelConfig& config) {
   Json json = LlamaConfigToHf(config);
-  json["attention_bias"] = false;
-  json["mlp_bias"] = false;
+  json["attention_bias"] = config.attention_bias;
+  json["mlp_bias"] = config.mlp_bias;
   return json;
 }
 
@@ -27,7 +34,8 @@ Json ConfigToHf(const ModelConfig& config) {
 extern const ArchSpec kLlamaArch;
 constinit const ArchSpec kLlamaArch = [] {
   ArchSpec arch = llama_tensors::Relative("llama", "LlamaForCausalLM");
-  arch.linears = llama_tensors::kPairedLinears;
+  arch.linears = kLinears;
+  arch.config_from_hf = ConfigFromHf;
   arch.config_from_gguf = ConfigFromGguf;
   arch.config_to_hf = ConfigToHf;
   return arch;

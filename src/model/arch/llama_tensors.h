@@ -19,36 +19,38 @@ inline constexpr TensorNames kKNorm = {"model.layers.{}.self_attn.k_norm", "blk.
 inline constexpr TensorNames kVProj = {"model.layers.{}.self_attn.v_proj", "blk.{}.attn_v"};
 inline constexpr TensorNames kUpProj = {"model.layers.{}.mlp.up_proj", "blk.{}.ffn_up"};
 
-// `rotated`: how the rows of q and k are stored.
-constexpr std::array<LinearSpec, 7> Linears(RowOrder rotated) {
+// `rotated`: how the rows of q and k are stored; then which linears have biases.
+constexpr std::array<LinearSpec, 7> Linears(RowOrder rotated, Bias qkv, Bias output, Bias mlp) {
   return {{
       {ActSite::kAttnIn,
        {"model.layers.{}.self_attn.q_proj", "blk.{}.attn_q"},
        rotated,
-       QueryChannels},
+       QueryChannels,
+       qkv},
       {ActSite::kAttnIn,
        {"model.layers.{}.self_attn.k_proj", "blk.{}.attn_k"},
        rotated,
-       KvChannels},
-      {ActSite::kAttnIn, kVProj, RowOrder::kAsIs, KvChannels},
+       KvChannels,
+       qkv},
+      {ActSite::kAttnIn, kVProj, RowOrder::kAsIs, KvChannels, qkv},
       {ActSite::kAttnOut,
        {"model.layers.{}.self_attn.o_proj", "blk.{}.attn_output"},
        RowOrder::kAsIs,
-       HiddenChannels},
+       HiddenChannels,
+       output},
       {ActSite::kMlpIn,
        {"model.layers.{}.mlp.gate_proj", "blk.{}.ffn_gate"},
        RowOrder::kAsIs,
-       MlpChannels},
-      {ActSite::kMlpIn, kUpProj, RowOrder::kAsIs, MlpChannels},
+       MlpChannels,
+       mlp},
+      {ActSite::kMlpIn, kUpProj, RowOrder::kAsIs, MlpChannels, mlp},
       {ActSite::kMlpMid,
        {"model.layers.{}.mlp.down_proj", "blk.{}.ffn_down"},
        RowOrder::kAsIs,
-       HiddenChannels},
+       HiddenChannels,
+       mlp},
   }};
 }
-// llama.cpp rotates pairs of neighbours in LLaMA itself and halves in most others.
-inline constexpr auto kPairedLinears = Linears(RowOrder::kGgufRotaryPairs);
-inline constexpr auto kLinears = Linears(RowOrder::kAsIs);
 
 inline constexpr EqualizationGroup kEqualizationGroups[] = {
     {ActSite::kAttnIn, Producer::kNorm, kAttnNorm},
@@ -57,7 +59,7 @@ inline constexpr EqualizationGroup kEqualizationGroups[] = {
     {ActSite::kMlpMid, Producer::kLinear, kUpProj},  // silu(gate) * up is linear in up
 };
 
-// LLaMA's relatives, each of which replaces what it has otherwise.
+// LLaMA's relatives, each of which adds its linears and replaces what it has otherwise.
 constexpr ArchSpec Relative(std::string_view name, std::string_view hf_class) {
   return {
       .name = name,
@@ -72,9 +74,9 @@ constexpr ArchSpec Relative(std::string_view name, std::string_view hf_class) {
       .mlp_norm = kMlpNorm,
       .q_norm = {},
       .k_norm = {},
-      .linears = kLinears,
+      .linears = {},
       .equalization_groups = kEqualizationGroups,
-      .config_from_hf = LlamaConfigFromHf,
+      .config_from_hf = nullptr,
       .config_from_gguf = nullptr,
       .config_to_hf = LlamaConfigToHf,
   };

@@ -1,12 +1,25 @@
 // Mistral: LLaMA with a sliding window. GGUF files of it say "llama".
+#include <algorithm>
+
+#include "base/error.h"
 #include "model/arch/llama_tensors.h"
 
 namespace fptq {
 namespace {
 
+// llama.cpp's files of it are those of LLaMA, so the order of rows is of no account.
+constexpr auto kLinears =
+    llama_tensors::Linears(RowOrder::kAsIs, Bias::kNone, Bias::kNone, Bias::kNone);
+
 ModelConfig ConfigFromHf(const JsonFields& fields) {
-  ModelConfig config = LlamaConfigFromHf(fields);
-  ReadWindows(fields, /*first=*/0, config);
+  ModelConfig config = LlamaConfigFromHf(fields, {.kv_heads = 8, .max_positions = 131072});
+  const int64_t window = ReadWindow(fields, /*otherwise=*/4096);
+  ReadWindows(fields, window, /*first=*/0, config);
+  // transformers does not read layer_types here: all layers have the window.
+  if (std::ranges::any_of(config.windows, [&](int64_t found) { return found != window; })) {
+    throw Error("{}: layer_types: expected sliding_attention in all layers, found full_attention",
+                fields.where());
+  }
   return config;
 }
 
@@ -16,6 +29,7 @@ extern const ArchSpec kMistralArch;
 constinit const ArchSpec kMistralArch = [] {
   ArchSpec arch = llama_tensors::Relative("mistral", "MistralForCausalLM");
   arch.gguf_name = "";
+  arch.linears = kLinears;
   arch.config_from_hf = ConfigFromHf;
   arch.config_to_hf = nullptr;
   return arch;

@@ -14,18 +14,25 @@ constexpr LinearSpec kLinears[] = {
     {ActSite::kAttnIn,
      {"model.decoder.layers.{}.self_attn.q_proj", ""},
      RowOrder::kAsIs,
-     QueryChannels},
+     QueryChannels,
+     Bias::kAttention},
     {ActSite::kAttnIn,
      {"model.decoder.layers.{}.self_attn.k_proj", ""},
      RowOrder::kAsIs,
-     KvChannels},
-    {ActSite::kAttnIn, kVProj, RowOrder::kAsIs, KvChannels},
+     KvChannels,
+     Bias::kAttention},
+    {ActSite::kAttnIn, kVProj, RowOrder::kAsIs, KvChannels, Bias::kAttention},
     {ActSite::kAttnOut,
      {"model.decoder.layers.{}.self_attn.out_proj", ""},
      RowOrder::kAsIs,
-     HiddenChannels},
-    {ActSite::kMlpIn, kFc1, RowOrder::kAsIs, MlpChannels},
-    {ActSite::kMlpMid, {"model.decoder.layers.{}.fc2", ""}, RowOrder::kAsIs, HiddenChannels},
+     HiddenChannels,
+     Bias::kAttention},
+    {ActSite::kMlpIn, kFc1, RowOrder::kAsIs, MlpChannels, Bias::kMlp},
+    {ActSite::kMlpMid,
+     {"model.decoder.layers.{}.fc2", ""},
+     RowOrder::kAsIs,
+     HiddenChannels,
+     Bias::kMlp},
 };
 
 constexpr EqualizationGroup kEqualizationGroups[] = {
@@ -39,6 +46,7 @@ ModelConfig ConfigFromHf(const JsonFields& fields) {
   RequireBool(fields, "do_layer_norm_before", true);
   RequireBool(fields, "layer_norm_elementwise_affine", true);
   RequireBool(fields, "_remove_final_layer_norm", false);
+  RequireFullAttention(fields);
   // The group of kMlpMid holds for it alone.
   if (const std::string act = fields.StringOr("activation_function", "relu"); act != "relu") {
     throw Error("{}: activation_function: expected relu, found '{}'", fields.where(), act);
@@ -49,6 +57,7 @@ ModelConfig ConfigFromHf(const JsonFields& fields) {
   config.activation = Activation::kRelu;
   config.gated_mlp = false;
   config.position_offset = 2;
+  config.attention_bias = config.mlp_bias = fields.BoolOr("enable_bias", true);
   config.layers = fields.Int("num_hidden_layers", 1, kMaxInt);
   config.hidden = fields.Int("hidden_size", 1, kMaxInt);
   config.heads = fields.Int("num_attention_heads", 1, kMaxInt);

@@ -58,6 +58,20 @@ int64_t RowByHead(int64_t channels, int64_t head_dim, int64_t channel) {
   return (head * 3 + part) * head_dim + channel % head_dim;
 }
 
+bool HasBias(const LinearSpec& linear, const ModelConfig& config) {
+  switch (linear.bias) {
+    case Bias::kNone:
+      return false;
+    case Bias::kAlways:
+      return true;
+    case Bias::kAttention:
+      return config.attention_bias;
+    case Bias::kMlp:
+      return config.mlp_bias;
+  }
+  return false;
+}
+
 std::string_view ActSiteName(ActSite site) {
   switch (site) {
     case ActSite::kAttnIn:
