@@ -307,9 +307,9 @@ LayerWeights ReadFloatLayer(const ModelSource& source, int64_t layer, ThreadPool
   });
 }
 
-std::shared_ptr<const Model> LoadModel(const std::filesystem::path& path, ThreadPool& pool,
+std::shared_ptr<const Model> LoadModel(const ModelLocation& location, ThreadPool& pool,
                                        FloatForm form, Arena memory) try {
-  ModelSource source = ModelSource::Open(path);
+  ModelSource source = ModelSource::Open(location);
   TokenizerFiles files = source.LoadTokenizer();
   CheckOuterTensors(source, pool);
   std::vector<LayerWeights> layers;
@@ -344,7 +344,7 @@ std::shared_ptr<const Model> LoadModel(const std::filesystem::path& path, Thread
                                              .chat_template_jinja = std::move(files.chat_template),
                                              .warnings = std::move(warnings)});
 } catch (...) {
-  RethrowNaming(path.string());
+  RethrowNaming(location.path.string());
 }
 
 void Forward(const Model& model, const ForwardBatch& batch, KvCache& cache, ThreadPool& pool,

@@ -40,7 +40,7 @@ enum class FloatForm {
 };
 
 // Loads a quantized folder (W4A8, int8 lm_head) or a float source. Integer weights go to `memory`.
-std::shared_ptr<const Model> LoadModel(const std::filesystem::path& path, ThreadPool& pool,
+std::shared_ptr<const Model> LoadModel(const ModelLocation& location, ThreadPool& pool,
                                        FloatForm form = FloatForm::kFloat32, Arena memory = {});
 
 // Float weights in the kernels' layout; for a site, its linears one below the other.

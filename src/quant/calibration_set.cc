@@ -71,8 +71,7 @@ CalibrationSet MakeCalibrationSet(const QuantRecipe& recipe, const ModelSource& 
   const int64_t count = ChosenTokens(recipe, config);
   if (recipe.calibration == kSelfCalibration) {
     const SelfTextOptions options = {.tokens = count, .length = length, .seed = recipe.seed};
-    const auto model =
-        LoadModel(source.checkpoint().path(), pool, FloatForm::kInt8, Arena(scratch));
+    const auto model = LoadModel(source.location(), pool, FloatForm::kInt8, Arena(scratch));
     return {SampleSelfText(*model, prefix, options, pool, progress)};
   }
   std::vector<int32_t> tokens;

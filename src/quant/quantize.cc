@@ -183,18 +183,19 @@ void GoOn(const ModelSource& source, const RunState& state, HiddenStates& hidden
 
 }  // namespace
 
-ModelSource OpenFloatSource(const fs::path& path, const QuantRecipe& recipe) {
+ModelSource OpenFloatSource(const ModelLocation& location, const QuantRecipe& recipe) {
   Validate(recipe, "recipe");
-  ModelSource source = ModelSource::Open(path);
+  ModelSource source = ModelSource::Open(location);
   if (source.quantized()) {
-    throw Error("{}: expected a float model to quantize, found a quantized one", path.string());
+    throw Error("{}: expected a float model to quantize, found a quantized one",
+                location.path.string());
   }
   const auto quantizable = [&](ActSite site) {
     return GroupSizeFor(SiteInputs(source.config(), site), recipe.group_size) > 0;
   };
   if (std::ranges::none_of(kAllActSites, quantizable)) {
     throw Error("{}: expected a linear with a multiple of 32 inputs to quantize, found none",
-                path.string());
+                location.path.string());
   }
   return source;
 }
@@ -208,21 +209,21 @@ InputFiles QuantizeInputs(const fs::path& source, const QuantRecipe& recipe) {
   return {source, recipe.calibration};
 }
 
-QuantizeReport QuantizeCheckpoint(const fs::path& source, const fs::path& output,
+QuantizeReport QuantizeCheckpoint(const ModelLocation& location, const fs::path& output,
                                   const QuantRecipe& recipe, const QuantizeOptions& options,
                                   ThreadPool& pool, const Progress& progress) {
-  OutputFolder folder(output, options.replace, kQuantizedFolder, QuantizeInputs(source, recipe));
+  OutputFolder folder(output, options.replace, kQuantizedFolder, QuantizeInputs(location.path, recipe));
   if (RunState::Exists(folder.work())) folder.Keep();
-  const QuantizeReport report = QuantizeInto(folder, source, recipe, options, pool, progress);
+  const QuantizeReport report = QuantizeInto(folder, location, recipe, options, pool, progress);
   folder.Commit();
   return report;
 }
 
-QuantizeReport QuantizeInto(OutputFolder& folder, const fs::path& source_path,
+QuantizeReport QuantizeInto(OutputFolder& folder, const ModelLocation& location,
                             const QuantRecipe& recipe, const QuantizeOptions& options,
                             ThreadPool& pool, const Progress& progress) {
   const auto start = std::chrono::steady_clock::now();
-  const ModelSource source = OpenFloatSource(source_path, recipe);
+  const ModelSource source = OpenFloatSource(location, recipe);
   const TokenizerFiles tokenizer = source.LoadTokenizer();
   RunState state(folder.work(), source.config(), FingerprintOf(source, recipe, pool, progress),
                  options.restart);
@@ -260,9 +261,9 @@ QuantizeReport QuantizeInto(OutputFolder& folder, const fs::path& source_path,
   return report;
 }
 
-QuantizationPlan PlanCheckpoint(const fs::path& source_path, const QuantRecipe& recipe,
+QuantizationPlan PlanCheckpoint(const ModelLocation& location, const QuantRecipe& recipe,
                                 ThreadPool& pool, const Progress& progress) {
-  const ModelSource source = OpenFloatSource(source_path, recipe);
+  const ModelSource source = OpenFloatSource(location, recipe);
   const TokenizerFiles tokenizer = source.LoadTokenizer();
   CheckWeights(source, pool, progress);
   const CalibrationSet calibration = MakeCalibrationSet(recipe, source, Tokenizer(tokenizer),

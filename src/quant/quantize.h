@@ -15,7 +15,7 @@
 namespace fptq {
 
 // The source, if it can be quantized by the recipe; Error otherwise.
-ModelSource OpenFloatSource(const std::filesystem::path& path, const QuantRecipe& recipe);
+ModelSource OpenFloatSource(const ModelLocation& location, const QuantRecipe& recipe);
 
 // The files of a quantized folder, and those of the work on it.
 extern const OutputKind kQuantizedFolder;
@@ -34,14 +34,14 @@ struct QuantizeOptions {
 // give the same bytes, whatever the number of threads and the kernels in use, and however often it
 // was interrupted: "OUTPUT.partial" keeps the finished layers (run_state.h). `progress` may be
 // empty.
-QuantizeReport QuantizeCheckpoint(const std::filesystem::path& source,
+QuantizeReport QuantizeCheckpoint(const ModelLocation& source,
                                   const std::filesystem::path& output, const QuantRecipe& recipe,
                                   const QuantizeOptions& options, ThreadPool& pool,
                                   const Progress& progress);
 
 // The same into the staging() of `folder`, which the caller then commits, or drops;
 // `options.replace` is the folder's.
-QuantizeReport QuantizeInto(OutputFolder& folder, const std::filesystem::path& source,
+QuantizeReport QuantizeInto(OutputFolder& folder, const ModelLocation& source,
                             const QuantRecipe& recipe, const QuantizeOptions& options,
                             ThreadPool& pool, const Progress& progress);
 
@@ -51,7 +51,7 @@ struct QuantizationPlan {
 };
 
 // What QuantizeCheckpoint would decide; writes nothing.
-QuantizationPlan PlanCheckpoint(const std::filesystem::path& source, const QuantRecipe& recipe,
+QuantizationPlan PlanCheckpoint(const ModelLocation& source, const QuantRecipe& recipe,
                                 ThreadPool& pool, const Progress& progress);
 
 }  // namespace fptq

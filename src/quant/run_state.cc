@@ -101,7 +101,7 @@ Json FingerprintOf(const ModelSource& source, const QuantRecipe& recipe, ThreadP
           {"recipe", RecipeToJson(recipe)},
           {"calibration_text", text},
           {"config", ConfigChecksum(source)},
-          {"tokenizer", tokenizer},
+          {"tokenizer", {tokenizer, source.location().pre_tokenizer}},
           {"weights", CheckWeights(source, pool, progress)}};
 }
 
