@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/tensor.h"
+#include "io/checkpoint.h"
 
 namespace fptq {
 
@@ -33,6 +34,18 @@ inline bool TensorsAreSound(const std::map<std::string, TensorView, std::less<>>
   volatile unsigned sink = sum;  // the bytes are really read
   static_cast<void>(sink);
   return true;
+}
+
+// Reads all of them as floats, whatever their types are.
+inline void DequantizeAll(const std::map<std::string, TensorView, std::less<>>& tensors) {
+  for (const auto& [name, view] : tensors) {
+    const int64_t block = BlockSizeOf(view.type).elements;
+    std::vector<float> values(static_cast<size_t>(block));
+    try {
+      for (int64_t i = 0; i < view.ElementCount(); i += block) DequantizeRange(view, i, values);
+    } catch (const Error&) {  // an integer type
+    }
+  }
 }
 
 // Calls parse(bytes) on copies of `valid` with a few random bytes changed. It must return true

@@ -1,0 +1,27 @@
+#include <fmt/format.h>
+
+#include "base/checksum.h"
+#include "base/error.h"
+#include "base/fuzz/target.h"
+#include "quant/run_state.h"
+
+namespace fptq {
+
+// {"records": [...], "tensors": bytes in the spool, "run": {...}}: the journal of an interrupted
+// run, with right checksums, and what goes on with it.
+FPTQ_FUZZ_TARGET(run_state, kJson) {
+  static const FuzzFolder folder;
+  const Json json = ParseJson(input, "input");
+  const JsonFields fields(json, "input");
+  std::string journal;
+  for (const Json& record : fields.Array("records")) {
+    const std::string text = record.dump();
+    journal += fmt::format("{:08x} {}\n", Checksum(text), text);
+  }
+  folder.Clear();
+  folder.Write("journal", journal);
+  folder.Write("tensors", std::string(static_cast<size_t>(fields.Int("tensors", 0, 1 << 16)), 'x'));
+  RunState(folder.path(), fields.Object("run"), /*restart=*/false);
+}
+
+}  // namespace fptq
