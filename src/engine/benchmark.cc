@@ -123,14 +123,16 @@ class Runner {
       : model_(model),
         test_(test),
         pool_(pool),
-        capacity_((test.depth + test.tokens + kKvBlock - 1) / kKvBlock * kKvBlock),
-        cache_(model.config(), model.kv_type(), test.sequences, capacity_, model.config().layers),
-        activations_(model.config(), MaxRows(test), test.sequences) {
+        pages_(PagesFor(test.depth + test.tokens)),
+        cache_(model.config(), model.kv_type(), test.sequences * pages_, model.config().layers),
+        table_(PageRange(0, cache_.pages())),
+        activations_(model.config(), MaxRows(test), test.sequences,
+                     test.sequences * SectionsFor(test.depth + test.tokens)) {
     std::mt19937 random(0);
     tokens_.resize(static_cast<size_t>(test.depth + test.tokens));
     const auto vocab = static_cast<uint32_t>(model.config().vocab);
     for (int32_t& token : tokens_) token = static_cast<int32_t>(random() % vocab);
-    const WorkCounter work(model, cache_.Bytes() / test.sequences / capacity_);
+    const WorkCounter work(model, cache_.Bytes() / cache_.pages() / kKvBlock);
     result_.kv_bytes = cache_.Bytes();
     Prefill(0, test.depth, nullptr);
     Repeat(&work);  // warms up and counts
@@ -197,7 +199,8 @@ class Runner {
   }
 
   BatchChunk Chunk(int64_t slot, int64_t begin, int64_t end, int64_t logits) const {
-    return {.slot = slot,
+    return {.pages = std::span(table_).subspan(static_cast<size_t>(slot * pages_),
+                                               static_cast<size_t>(pages_)),
             .first_position = begin,
             .tokens = std::span(tokens_).subspan(static_cast<size_t>(begin),
                                                  static_cast<size_t>(end - begin)),
@@ -212,8 +215,9 @@ class Runner {
   const Model& model_;
   const BenchmarkCase test_;
   ThreadPool& pool_;
-  int64_t capacity_;
+  int64_t pages_;  // of each sequence
   KvCache cache_;
+  std::vector<int32_t> table_;  // of all sequences, one after the other
   Activations activations_;
   ForwardBatch batch_;
   std::vector<int32_t> tokens_;  // [depth + tokens], the same for all sequences

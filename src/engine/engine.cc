@@ -49,8 +49,10 @@ Engine::Engine(std::shared_ptr<const Model> model, ThreadPool& pool, int64_t con
     : model_(std::move(model)),
       pool_(pool),
       context_(context),
-      cache_(model_->config(), model_->kv_type(), /*slots=*/1, context, model_->config().layers),
-      activations_(model_->config(), std::min(context, kPrefillRows), /*max_logits_rows=*/1),
+      cache_(model_->config(), model_->kv_type(), PagesFor(context), model_->config().layers),
+      pages_(PageRange(0, cache_.pages())),
+      activations_(model_->config(), std::min(context, kPrefillRows), /*max_logits_rows=*/1,
+                   SectionsFor(context)),
       batch_{.chunks = std::vector<BatchChunk>(1)} {
   tokens_.reserve(static_cast<size_t>(context));
 }
@@ -126,7 +128,7 @@ void Engine::Decode(const GenerateOptions& options, FunctionRef<void(std::string
 
 void Engine::Step(std::span<const int32_t> tokens) {
   batch_.chunks[0] = {
-      .slot = 0, .first_position = std::ssize(tokens_), .tokens = tokens, .logits = 1};
+      .pages = pages_, .first_position = std::ssize(tokens_), .tokens = tokens, .logits = 1};
   Forward(*model_, batch_, cache_, pool_, activations_);
   tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
 }

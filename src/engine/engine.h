@@ -69,6 +69,7 @@ class Engine {
   ThreadPool& pool_;
   int64_t context_;
   KvCache cache_;
+  std::vector<int32_t> pages_;  // all of the cache
   Activations activations_;
   ForwardBatch batch_;           // one chunk
   std::vector<int32_t> tokens_;  // whose keys and values are in the cache

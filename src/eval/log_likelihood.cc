@@ -31,8 +31,10 @@ class Scorer {
         requests_(requests),
         runs_(runs),
         pool_(pool),
-        cache_(model.config(), options.kv_type.value_or(model.kv_type()), sequences, capacity,
+        pages_(PagesFor(capacity)),
+        cache_(model.config(), options.kv_type.value_or(model.kv_type()), sequences * pages_,
                model.config().layers),
+        table_(PageRange(0, cache_.pages())),
         activations_(model.config(), options.batch_rows, options.batch_rows),
         sequences_(static_cast<size_t>(sequences)),
         results_(requests.size(), {.greedy = true}) {}
@@ -63,7 +65,8 @@ class Scorer {
       // The row of the context's last token predicts the first one of the continuation.
       const int64_t first_scored = std::max(position, request.context - 1);
       batch_.chunks.push_back(
-          {.slot = static_cast<int64_t>(slot),
+          {.pages = std::span(table_).subspan(slot * static_cast<size_t>(pages_),
+                                              static_cast<size_t>(pages_)),
            .first_position = position,
            .tokens = std::span(request.tokens)
                          .subspan(static_cast<size_t>(position), static_cast<size_t>(count)),
@@ -88,10 +91,14 @@ class Scorer {
     sequence.cached.resize(static_cast<size_t>(std::min(common, request.context - 1)));
   }
 
+  Sequence& SequenceOf(const BatchChunk& chunk) {
+    return sequences_[static_cast<size_t>(chunk.pages[0] / pages_)];
+  }
+
   void Score() {
     targets_.clear();
     for (const BatchChunk& chunk : batch_.chunks) {
-      const size_t index = sequences_[static_cast<size_t>(chunk.slot)].request;
+      const size_t index = SequenceOf(chunk).request;
       const int64_t end = chunk.first_position + std::ssize(chunk.tokens);
       for (int64_t row = end - chunk.logits; row < end; ++row) {
         targets_.emplace_back(index, requests_[index].tokens[static_cast<size_t>(row) + 1]);
@@ -115,7 +122,7 @@ class Scorer {
   }
 
   void Advance(const BatchChunk& chunk) {
-    Sequence& sequence = sequences_[static_cast<size_t>(chunk.slot)];
+    Sequence& sequence = SequenceOf(chunk);
     sequence.cached.insert(sequence.cached.end(), chunk.tokens.begin(), chunk.tokens.end());
     if (sequence.cached.size() + 1 < requests_[sequence.request].tokens.size()) return;
     ++finished_;
@@ -126,7 +133,9 @@ class Scorer {
   std::span<const TokenizedRequest> requests_;
   std::span<const int64_t> runs_;
   ThreadPool& pool_;
+  int64_t pages_;  // of each sequence
   KvCache cache_;
+  std::vector<int32_t> table_;  // of all sequences, one after the other
   Activations activations_;
   std::vector<Sequence> sequences_;
   ForwardBatch batch_;
@@ -138,9 +147,8 @@ class Scorer {
 };
 
 int64_t ChooseSequences(const ModelConfig& config, KvType type, int64_t capacity) {
-  const int64_t bytes_of_a_position =
-      2 * config.layers * config.kv_width() * (type == KvType::kI8 ? 1 : 4);
-  return std::clamp(kMaxCacheBytes / (bytes_of_a_position * capacity), int64_t{1}, kMaxSequences);
+  const int64_t bytes = PagesFor(capacity) * KvCache::PageBytes(config, type, config.layers);
+  return std::clamp(kMaxCacheBytes / bytes, int64_t{1}, kMaxSequences);
 }
 
 }  // namespace

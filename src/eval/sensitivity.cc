@@ -32,7 +32,8 @@ class LayerSwapper {
       : quantized_(quantized),
         source_(source),
         pool_(pool),
-        cache_(source.config(), KvType::kF32, /*slots=*/1, context, /*layers=*/1),
+        cache_(source.config(), KvType::kF32, PagesFor(context), /*layers=*/1),
+        pages_(PageRange(0, cache_.pages())),
         act_(source.config(), context, context),
         batch_{.chunks = std::vector<BatchChunk>(1)} {}
 
@@ -40,7 +41,7 @@ class LayerSwapper {
   void Run(std::span<const int32_t> window, std::vector<std::vector<double>>& divergences) {
     const ModelConfig& config = source_.config();
     const auto rows = std::ssize(window);
-    batch_.chunks[0] = {.slot = 0, .first_position = 0, .tokens = window, .logits = rows};
+    batch_.chunks[0] = {.pages = pages_, .first_position = 0, .tokens = window, .logits = rows};
     EmbedTokens(config, source_.source.embedding(), batch_, pool_, act_);
     PrepareRope(config, batch_, act_);
     const auto hidden = act_.hidden.span().first(static_cast<size_t>(rows * config.hidden));
@@ -88,6 +89,7 @@ class LayerSwapper {
   const Model& source_;
   ThreadPool& pool_;
   KvCache cache_;  // of one layer: each is run over the whole window
+  std::vector<int32_t> pages_;
   Activations act_;
   ForwardBatch batch_;  // one chunk
 };

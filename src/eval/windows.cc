@@ -34,13 +34,14 @@ WindowRunner::WindowRunner(const Model& model, KvType kv_type, int64_t context, 
     : model_(model),
       context_(context),
       pool_(pool),
-      cache_(model.config(), kv_type, /*slots=*/1, context, model.config().layers),
+      cache_(model.config(), kv_type, PagesFor(context), model.config().layers),
+      pages_(PageRange(0, cache_.pages())),
       activations_(model.config(), std::min(context, kRows), std::min(context, kRows)),
       batch_{.chunks = std::vector<BatchChunk>(1)} {}
 
 std::span<const float> WindowRunner::Run(std::span<const int32_t> chunk, int64_t position) {
   batch_.chunks[0] = {
-      .slot = 0, .first_position = position, .tokens = chunk, .logits = std::ssize(chunk)};
+      .pages = pages_, .first_position = position, .tokens = chunk, .logits = std::ssize(chunk)};
   Forward(model_, batch_, cache_, pool_, activations_);
   return activations_.logits.span().first(chunk.size() *
                                           static_cast<size_t>(model_.config().vocab));

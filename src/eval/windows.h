@@ -36,6 +36,7 @@ class WindowRunner {
   int64_t context_;
   ThreadPool& pool_;
   KvCache cache_;
+  std::vector<int32_t> pages_;  // all of the cache
   Activations activations_;
   ForwardBatch batch_;  // one chunk
 };

@@ -19,30 +19,48 @@ namespace {
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
+// The block table of a cache of so many positions: its pages, the last ones first.
+std::vector<int32_t> Pages(int64_t capacity) {
+  std::vector<int32_t> pages;
+  for (int64_t page = capacity / kKvBlock; page-- > 0;) {
+    pages.push_back(static_cast<int32_t>(page));
+  }
+  return pages;
+}
+
 // A cache with the positions 0..depth-1, and garbage in those that follow.
 struct CacheI8 {
   AlignedBuffer<uint8_t> keys;
   AlignedBuffer<int8_t> values;
   AlignedBuffer<float> key_scales, value_scales;
+  std::vector<int32_t> pages;
 
   CacheI8(int64_t capacity, int64_t dim)
-      : keys(capacity * dim), values(capacity * dim), key_scales(capacity), value_scales(capacity) {
+      : keys(capacity * dim),
+        values(capacity * dim),
+        key_scales(capacity),
+        value_scales(capacity),
+        pages(Pages(capacity)) {
     std::ranges::fill(keys.span(), uint8_t{0xab});
     std::ranges::fill(values.span(), int8_t{99});
     std::ranges::fill(key_scales.span(), kNan);
     std::ranges::fill(value_scales.span(), kNan);
   }
-  KvI8 kv() { return {keys.data(), values.data(), key_scales.data(), value_scales.data()}; }
+  KvI8 kv() {
+    return {keys.data(), values.data(), key_scales.data(), value_scales.data(), pages.data()};
+  }
 };
 
 struct CacheF32 {
   AlignedBuffer<float> keys, values;
+  std::vector<int32_t> pages;
 
-  CacheF32(int64_t capacity, int64_t dim) : keys(capacity * dim), values(capacity * dim) {
+  CacheF32(int64_t capacity, int64_t dim)
+      : keys(capacity * dim), values(capacity * dim), pages(Pages(capacity)) {
     std::ranges::fill(keys.span(), kNan);
     std::ranges::fill(values.span(), kNan);
   }
-  KvF32 kv() { return {keys.data(), values.data()}; }
+  KvF32 kv() { return {keys.data(), values.data(), pages.data()}; }
 };
 
 struct Case {
@@ -223,7 +241,7 @@ TEST(AttentionF32, AllTablesGiveTheBitsOfScalarInAnyChunking) {
   }
 }
 
-// What lies before the window of all rows may be anything.
+// What lies before the window of all rows may be anything, and so may the block table.
 TEST(AttentionI8, ReadsNothingBeforeTheWindow) {
   for (const Case& c : Cases()) {
     const int64_t begin = c.Begin(0);
@@ -236,13 +254,14 @@ TEST(AttentionI8, ReadsNothingBeforeTheWindow) {
     Scalar().attention_i8(c.Args(i8.kv(), expected_i8, 0, c.rows));
     Scalar().attention_f32(c.Args(f32.kv(), expected_f32, 0, c.rows));
 
-    const CacheI8 i8_garbage(c.capacity, c.dim);
-    std::copy_n(i8_garbage.key_scales.data(), begin, i8.key_scales.data());
-    std::copy_n(i8_garbage.value_scales.data(), begin, i8.value_scales.data());
     const std::vector<float> nan(Size(c.head_dim), kNan);
     for (int64_t p = 0; p < begin; ++p) {
+      const int64_t at = i8.pages[Size(p / kKvBlock)] * kKvBlock + p % kKvBlock;
+      i8.key_scales[at] = i8.value_scales[at] = kNan;
       Scalar().append_kv_f32({f32.kv(), p, c.head_dim, nan.data(), nan.data()});
     }
+    std::fill_n(i8.pages.begin(), begin / kKvBlock, -1'000'000);
+    std::fill_n(f32.pages.begin(), begin / kKvBlock, -1'000'000);
     for (const KernelTable& table : SupportedKernels()) {
       std::vector<float> found(c.queries.size());
       table.attention_i8(c.Args(i8.kv(), found, 0, c.rows));

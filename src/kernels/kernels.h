@@ -27,7 +27,8 @@ namespace fptq {
 inline constexpr int64_t kTileChannels = 16;
 // k and group_size are multiples of it.
 inline constexpr int64_t kMinGroupSize = 32;
-// Positions in a block of the KV cache; blocks are aligned to absolute positions.
+// Positions in a block of the KV cache, which are those of a page; blocks are aligned to absolute
+// positions.
 inline constexpr int64_t kKvBlock = 64;
 
 // Positions in a section of the KV cache, likewise aligned: whole blocks.
@@ -168,23 +169,28 @@ struct RotateArgs {
 };
 
 // --- KV cache and attention --------------------------------------------------------------------
-// The cache of one sequence, layer and KV head; block b holds positions b * kKvBlock ... + kKvBlock
-// - 1. `dim` is the head_dim rounded up to a multiple of 16 (the rest is zero).
-//  i8:  keys   [block][kKvBlock/16][dim/4][16 positions][4], less their KeyOffsets, as k + 128
-//       values [block][dim/16][kKvBlock/4][16 dims][4 positions], as v
-//       scales [block][kKvBlock], f32: x = q * scale, with scale = max|x| / 127 (1 for zeros, NaN
+// The cache of one layer and KV head, in pages, and the block table of one sequence: its block b,
+// positions b * kKvBlock to b * kKvBlock + kKvBlock - 1, is page pages[b]. `dim` is the head_dim
+// rounded up to a multiple of 16 (the rest is zero).
+//  i8:  keys   [page][kKvBlock/16][dim/4][16 positions][4], less their KeyOffsets, as k
+//       + 128
+//       values [page][dim/16][kKvBlock/4][16 dims][4 positions], as v
+//       scales [page][kKvBlock], f32: x = q * scale, with scale = max|x| / 127 (1 for zeros, NaN
 //       where x has NaN or infinity), q clamped to -127..127
-//  f32: keys   [block][kKvBlock/16][dim][16 positions]
-//       values [block][kKvBlock][dim]
+//  f32: keys   [page][kKvBlock/16][dim][16 positions]
+//       values [page][kKvBlock][dim]
+// A kernel reads the table from the block of the first position that it needs to that of the last.
 struct KvI8 {
   uint8_t* keys;
   int8_t* values;
   float* key_scales;
   float* value_scales;
+  const int32_t* pages;
 };
 struct KvF32 {
   float* keys;
   float* values;
+  const int32_t* pages;
 };
 
 // What the keys of a section have in common, one vector a section of the cache; null: nothing. An

@@ -3,6 +3,7 @@
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
+#include <numeric>
 #include <random>
 #include <string>
 #include <vector>
@@ -103,7 +104,9 @@ void AttentionI8(benchmark::State& state, const KernelTable& table, int64_t rows
   AlignedBuffer<uint8_t> keys(depth * head_dim);
   AlignedBuffer<int8_t> values(depth * head_dim);
   AlignedBuffer<float> key_scales(depth), value_scales(depth);
-  const KvI8 kv{keys.data(), values.data(), key_scales.data(), value_scales.data()};
+  std::vector<int32_t> pages(Size(depth / kKvBlock));
+  std::iota(pages.begin(), pages.end(), 0);
+  const KvI8 kv{keys.data(), values.data(), key_scales.data(), value_scales.data(), pages.data()};
   const std::vector<float> source = Normal(depth * head_dim);
   for (int64_t p = 0; p < depth; ++p) {
     const float* x = source.data() + p * head_dim;

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
+#include <vector>
 
 #include "base/tensor.h"
 #include "kernels/kernels.h"
@@ -11,38 +13,43 @@ namespace fptq {
 
 enum class KvType { kI8, kF32 };
 
-// `slots` sequences of up to `capacity` positions each. Positions may be written again: a sequence
-// is rewound by writing from an earlier position on. Holds no lengths: the batch says which
-// positions are valid.
+// Pages of kKvBlock positions each, for all layers. A sequence's block table says which pages hold
+// its positions, in order; several may share a page that none of them writes. Positions may be
+// written again: a sequence is rewound by writing from an earlier position on. Holds no lengths and
+// knows no owners: the batch says which positions are valid, and engine/page_pool.h who has a page.
 class KvCache {
  public:
   // `layers`: config.layers, or 1 for calibration, which runs one layer at a time.
-  KvCache(const ModelConfig& config, KvType type, int64_t slots, int64_t capacity, int64_t layers);
+  KvCache(const ModelConfig& config, KvType type, int64_t pages, int64_t layers);
 
   KvType type() const { return type_; }
-  int64_t slots() const { return slots_; }
-  int64_t capacity() const { return capacity_; }
-  int64_t Bytes() const;
+  int64_t pages() const { return pages_; }
+  int64_t Bytes() const { return pages_ * page_bytes_; }
+  // Memory for a page.
+  static int64_t PageBytes(const ModelConfig& config, KvType type, int64_t layers);
 
-  KvI8 I8(int64_t slot, int64_t layer, int64_t kv_head);
-  KvF32 F32(int64_t slot, int64_t layer, int64_t kv_head);
-  // Scratch of kI8 for the attention of one row in sections (kernels.h): [sections, heads,
-  // SectionStateSize]. The layers share it.
-  float* SectionStates(int64_t slot);
+  // `table`: page of each block of the sequence. It must outlive the result.
+  KvI8 I8(std::span<const int32_t> table, int64_t layer, int64_t kv_head);
+  KvF32 F32(std::span<const int32_t> table, int64_t layer, int64_t kv_head);
 
  private:
-  // A stream is what one (slot, layer, KV head) has seen.
-  int64_t Stream(int64_t slot, int64_t layer, int64_t kv_head) const;
+  // A stream is what one (layer, KV head) has seen: all pages, side by side.
+  int64_t Stream(int64_t layer, int64_t kv_head) const;
 
   KvType type_;
-  int64_t slots_, capacity_, layers_, kv_heads_;
-  int64_t stride_;        // elements of the keys (or values) of a stream
-  int64_t scale_stride_;  // positions of a stream, whole blocks
+  int64_t pages_, layers_, kv_heads_;
+  int64_t stride_;  // elements of the keys (or values) of a stream
+  int64_t page_bytes_;
   AlignedBuffer<uint8_t> keys_i8_;
   AlignedBuffer<int8_t> values_i8_;
   AlignedBuffer<float> key_scales_, value_scales_;
   AlignedBuffer<float> keys_f32_, values_f32_;
-  AlignedBuffer<float> section_states_;
 };
+
+// How many pages hold so many positions, and how many sections (kernels.h) they are.
+int64_t PagesFor(int64_t positions);
+int64_t SectionsFor(int64_t positions);
+// The block table of a sequence that has the pages from `first` on for itself.
+std::vector<int32_t> PageRange(int64_t first, int64_t count);
 
 }  // namespace fptq

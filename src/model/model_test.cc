@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <random>
 
 #include "base/json.h"
 #include "base/test_util.h"
@@ -56,6 +57,8 @@ std::vector<float> GoldenLogits(const std::string& model) {
 struct RunOptions {
   int threads = 1;
   std::vector<int64_t> chunks = {10'000};  // rows of each step; the last one repeats
+  std::vector<int32_t> pages = {};         // block table; empty: in order
+  int64_t max_sections = 0;                // Activations::max_sections
 };
 
 // Logits of all the tokens, run chunk after chunk.
@@ -63,14 +66,16 @@ std::vector<float> Logits(const Model& model, std::span<const int32_t> tokens,
                           const RunOptions& run) {
   ThreadPool pool(run.threads);
   const int64_t count = std::ssize(tokens);
-  KvCache cache(model.config(), model.kv_type(), /*slots=*/1, count, model.config().layers);
-  Activations act(model.config(), count, count);
+  const std::vector<int32_t> pages = run.pages.empty() ? PageRange(0, PagesFor(count)) : run.pages;
+  KvCache cache(model.config(), model.kv_type(), *std::ranges::max_element(pages) + 1,
+                model.config().layers);
+  Activations act(model.config(), count, count, run.max_sections);
   std::vector<float> logits;
   for (int64_t done = 0, step = 0; done < count; ++step) {
     const int64_t rows =
         std::min(run.chunks[std::min<size_t>(step, run.chunks.size() - 1)], count - done);
     const ForwardBatch batch{
-        .chunks = {{.slot = 0,
+        .chunks = {{.pages = pages,
                     .first_position = done,
                     .tokens = tokens.subspan(static_cast<size_t>(done), static_cast<size_t>(rows)),
                     .logits = rows}}};
@@ -152,10 +157,11 @@ TEST_P(QuantizedModel, AgreesWithTransformersWhenCacheAndHeadAreFloat) {
   DequantizeRange(model->source.head(), 0, head.weight.span());
   const Linear float_head = FloatLinear({&head, 1}, pool);
 
-  KvCache cache(config, KvType::kF32, /*slots=*/1, rows, config.layers);
+  KvCache cache(config, KvType::kF32, PagesFor(rows), config.layers);
+  const std::vector<int32_t> pages = PageRange(0, cache.pages());
   Activations act(config, rows, rows);
   const ForwardBatch batch{
-      .chunks = {{.slot = 0, .first_position = 0, .tokens = tokens, .logits = rows}}};
+      .chunks = {{.pages = pages, .first_position = 0, .tokens = tokens, .logits = rows}}};
   EmbedTokens(config, model->source.embedding(), batch, pool, act);
   PrepareRope(config, batch, act);
   for (int64_t layer = 0; layer < config.layers; ++layer) {
@@ -185,6 +191,58 @@ TEST_P(Invariance, ThreadsAndChunksDoNotMatter) {
   }
 }
 
+// Wherever the pages of the cache lie.
+TEST_P(Invariance, OrderOfPagesDoesNotMatter) {
+  const auto model = Load(GetParam());
+  std::vector<int32_t> tokens;
+  while (tokens.size() < 5 * kKvBlock) {
+    for (const int32_t token : GoldenTokens(GetParam())) tokens.push_back(token);
+  }
+  const std::vector<float> expected = Logits(*model, tokens, {});
+  std::vector<int32_t> pages = PageRange(0, PagesFor(std::ssize(tokens)) + 3);
+  std::mt19937 random(1);
+  for (int i = 0; i < 3; ++i) {
+    std::ranges::shuffle(pages, random);
+    EXPECT_EQ(Logits(*model, tokens, {.threads = 2, .chunks = {150, 1, 70, 1}, .pages = pages}),
+              expected);
+  }
+}
+
+// A page that two sequences have in common is written by one of them and read by both.
+TEST_P(Invariance, SharedPagesDoNotMatter) {
+  const auto model = Load(GetParam());
+  const ModelConfig& config = model->config();
+  const std::vector<int32_t> golden = GoldenTokens(GetParam());
+  std::vector<int32_t> tokens;  // a page and a half
+  while (tokens.size() < 3 * kKvBlock / 2) {
+    tokens.insert(tokens.end(), golden.begin(), golden.end());
+  }
+  std::vector<int32_t> other = tokens;
+  std::ranges::reverse(other.begin() + kKvBlock, other.end());
+  ThreadPool pool(2);
+  KvCache cache(config, model->kv_type(), /*pages=*/3, config.layers);
+  Activations act(config, std::ssize(tokens), 2);
+  const std::vector<int32_t> pages[] = {{1, 0}, {1, 2}};
+  const auto rest = [](const std::vector<int32_t>& all) {
+    return std::span(all).subspan(kKvBlock);
+  };
+  Forward(*model, {.chunks = {{.pages = pages[0], .tokens = std::span(tokens).first(kKvBlock)}}},
+          cache, pool, act);
+  Forward(
+      *model,
+      {.chunks =
+           {{.pages = pages[0], .first_position = kKvBlock, .tokens = rest(tokens), .logits = 1},
+            {.pages = pages[1], .first_position = kKvBlock, .tokens = rest(other), .logits = 1}}},
+      cache, pool, act);
+  const auto vocab = static_cast<size_t>(config.vocab);
+  for (size_t i = 0; i < 2; ++i) {
+    const std::vector<float> all = Logits(*model, i == 0 ? tokens : other, {});
+    EXPECT_TRUE(
+        std::ranges::equal(act.logits.span().subspan(i * vocab, vocab), std::span(all).last(vocab)))
+        << i;
+  }
+}
+
 // Steps of one row give each section of the cache to whichever thread is free.
 TEST_P(Invariance, SectionsOfALongContextDoNotMatter) {
   const auto model = Load(GetParam());
@@ -195,7 +253,7 @@ TEST_P(Invariance, SectionsOfALongContextDoNotMatter) {
   }
   const std::vector<float> expected = Logits(*model, tokens, {});
   for (const int threads : {1, 2}) {
-    const RunOptions run{.threads = threads, .chunks = {kKvSection - 4, 1}};
+    const RunOptions run{.threads = threads, .chunks = {kKvSection - 4, 1}, .max_sections = 2};
     EXPECT_EQ(Logits(*model, tokens, run), expected) << threads << " threads";
   }
 }
@@ -209,30 +267,32 @@ TEST_P(Invariance, BatchMixAndOldCacheContentsDoNotMatter) {
   const std::vector<int32_t> other(tokens.rbegin(), tokens.rend());
 
   ThreadPool pool(2);
-  KvCache cache(config, model->kv_type(), /*slots=*/3, /*capacity=*/128, config.layers);
+  KvCache cache(config, model->kv_type(), /*pages=*/6, config.layers);
+  const std::vector<int32_t> pages[] = {PageRange(0, 2), PageRange(2, 2), PageRange(4, 2)};
   Activations act(config, 256, 2);
   const int64_t split = std::ssize(tokens) / 2;
   const std::span<const int32_t> span = tokens;
   for (int round = 0; round < 2;
        ++round) {  // in the second round the cache holds the first one's leftovers
     Forward(*model,
-            {.chunks = {{.slot = 1, .first_position = 0, .tokens = other, .logits = 1},
-                        {.slot = 0,
+            {.chunks = {{.pages = pages[1], .first_position = 0, .tokens = other, .logits = 1},
+                        {.pages = pages[0],
                          .first_position = 0,
                          .tokens = span.first(static_cast<size_t>(split)),
                          .logits = 0}}},
             cache, pool, act);
-    Forward(*model,
-            {.chunks = {{.slot = 0,
-                         .first_position = split,
-                         .tokens = span.subspan(static_cast<size_t>(split)),
-                         .logits = 1},
-                        {.slot = 2, .first_position = 0, .tokens = span.first(3), .logits = 0},
-                        {.slot = 1,
-                         .first_position = std::ssize(other),
-                         .tokens = span.first(1),
-                         .logits = 1}}},
-            cache, pool, act);
+    Forward(
+        *model,
+        {.chunks = {{.pages = pages[0],
+                     .first_position = split,
+                     .tokens = span.subspan(static_cast<size_t>(split)),
+                     .logits = 1},
+                    {.pages = pages[2], .first_position = 0, .tokens = span.first(3), .logits = 0},
+                    {.pages = pages[1],
+                     .first_position = std::ssize(other),
+                     .tokens = span.first(1),
+                     .logits = 1}}},
+        cache, pool, act);
     EXPECT_TRUE(std::ranges::equal(act.logits.span().first(expected.size()), expected))
         << "round " << round;
   }
@@ -242,12 +302,12 @@ TEST_P(Invariance, ForwardAllocatesNothing) {
   const auto model = Load(GetParam());
   const std::vector<int32_t> tokens = GoldenTokens(GetParam());
   ThreadPool pool(2);
-  KvCache cache(model->config(), model->kv_type(), /*slots=*/1, /*capacity=*/64,
-                model->config().layers);
+  KvCache cache(model->config(), model->kv_type(), /*pages=*/1, model->config().layers);
+  const std::vector<int32_t> pages = {0};
   Activations act(model->config(), 64, 1);
   const ForwardBatch prefill{
-      .chunks = {{.slot = 0, .first_position = 0, .tokens = tokens, .logits = 1}}};
-  const ForwardBatch decode{.chunks = {{.slot = 0,
+      .chunks = {{.pages = pages, .first_position = 0, .tokens = tokens, .logits = 1}}};
+  const ForwardBatch decode{.chunks = {{.pages = pages,
                                         .first_position = std::ssize(tokens),
                                         .tokens = std::span(tokens).first(1),
                                         .logits = 1}}};
@@ -267,32 +327,42 @@ INSTANTIATE_TEST_SUITE_P(Model, Invariance,
 TEST(ForwardDeathTest, RejectsBatchesThatItsBuffersDoNotHold) {
   const auto model = Load("tiny-llama-w4a8");
   ThreadPool pool(1);
-  KvCache cache(model->config(), KvType::kI8, /*slots=*/2, /*capacity=*/8, model->config().layers);
+  KvCache cache(model->config(), KvType::kI8, /*pages=*/3, model->config().layers);
   Activations act(model->config(), /*max_rows=*/6, /*max_logits_rows=*/2);
   const std::vector<int32_t> tokens = {1, 2, 3, 4};
+  const auto two = std::span(tokens).first(2);
+  const std::vector<int32_t> zero = {0}, one = {1}, shared = {0, 2}, high = {3}, negative = {-1};
   const auto run = [&](std::vector<BatchChunk> chunks) {
     Forward(*model, {.chunks = std::move(chunks)}, cache, pool, act);
   };
-  run({{.slot = 0, .first_position = 4, .tokens = tokens, .logits = 1},
-       {.slot = 1, .first_position = 6, .tokens = std::span(tokens).first(2), .logits = 1}});
-  EXPECT_DEATH(run({{.slot = 0, .first_position = 5, .tokens = tokens}}), "check failed");
-  EXPECT_DEATH(run({{.slot = 0, .first_position = INT64_MAX, .tokens = tokens}}), "check failed");
-  EXPECT_DEATH(run({{.slot = 0, .first_position = -1, .tokens = tokens}}), "check failed");
-  EXPECT_DEATH(run({{.slot = 2, .first_position = 0, .tokens = tokens}}), "check failed");
-  EXPECT_DEATH(run({{.slot = -1, .first_position = 0, .tokens = tokens}}), "check failed");
-  EXPECT_DEATH(run({{.slot = 0, .first_position = 0, .tokens = {}}}), "check failed");
-  EXPECT_DEATH(run({{.slot = 0, .first_position = 0, .tokens = tokens},
-                    {.slot = 1, .first_position = 0, .tokens = tokens}}),
+  const int64_t last = kKvBlock - 4;
+  run({{.pages = zero, .first_position = last, .tokens = tokens, .logits = 1},
+       {.pages = one, .first_position = last + 2, .tokens = two, .logits = 1}});
+  run({{.pages = shared, .first_position = kKvBlock, .tokens = two},  // reads what `zero` has
+       {.pages = one, .first_position = 0, .tokens = two}});
+  EXPECT_DEATH(run({{.pages = zero, .first_position = last + 1, .tokens = tokens}}),
+               "check failed");
+  EXPECT_DEATH(run({{.pages = zero, .first_position = INT64_MAX, .tokens = tokens}}),
+               "check failed");
+  EXPECT_DEATH(run({{.pages = zero, .first_position = -1, .tokens = tokens}}), "check failed");
+  EXPECT_DEATH(run({{.pages = {}, .first_position = 0, .tokens = tokens}}), "check failed");
+  EXPECT_DEATH(run({{.pages = high, .first_position = 0, .tokens = tokens}}), "check failed");
+  EXPECT_DEATH(run({{.pages = negative, .first_position = 0, .tokens = tokens}}), "check failed");
+  EXPECT_DEATH(run({{.pages = zero, .first_position = 0, .tokens = {}}}), "check failed");
+  EXPECT_DEATH(run({{.pages = zero, .first_position = 0, .tokens = tokens},
+                    {.pages = one, .first_position = 0, .tokens = tokens}}),
                "check failed");  // more rows than there are
-  EXPECT_DEATH(run({{.slot = 1, .first_position = 0, .tokens = std::span(tokens).first(1)},
-                    {.slot = 0, .first_position = 0, .tokens = std::span(tokens).first(1)},
-                    {.slot = 1, .first_position = 1, .tokens = std::span(tokens).last(1)}}),
+  EXPECT_DEATH(run({{.pages = one, .first_position = 0, .tokens = two},
+                    {.pages = zero, .first_position = 0, .tokens = two},
+                    {.pages = one, .first_position = 2, .tokens = two}}),
+               "check failed");  // two write to a page
+  EXPECT_DEATH(run({{.pages = zero, .first_position = 0, .tokens = tokens, .logits = 3}}),
                "check failed");
-  EXPECT_DEATH(run({{.slot = 0, .first_position = 0, .tokens = tokens, .logits = 3}}),
+  EXPECT_DEATH(run({{.pages = zero,
+                     .first_position = 0,
+                     .tokens = std::span(tokens).first(1),
+                     .logits = 2}}),
                "check failed");
-  EXPECT_DEATH(
-      run({{.slot = 0, .first_position = 0, .tokens = std::span(tokens).first(1), .logits = 2}}),
-      "check failed");
 }
 
 TEST(CheckTokens, RejectsIdsOutsideTheVocabulary) {

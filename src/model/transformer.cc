@@ -92,10 +92,10 @@ void RotateAndAppend(const ModelConfig& config, const LayerWeights& weights,
       };
       switch (cache.type()) {
         case KvType::kI8:
-          append_head(kernels.append_kv_i8, cache.I8(chunk.slot, cache_layer, head));
+          append_head(kernels.append_kv_i8, cache.I8(chunk.pages, cache_layer, head));
           break;
         case KvType::kF32:
-          append_head(kernels.append_kv_f32, cache.F32(chunk.slot, cache_layer, head));
+          append_head(kernels.append_kv_f32, cache.F32(chunk.pages, cache_layer, head));
           break;
       }
     }
@@ -104,60 +104,66 @@ void RotateAndAppend(const ModelConfig& config, const LayerWeights& weights,
                    [&](int64_t begin, int64_t end) { ForEachRow(batch, begin, end, append); });
 }
 
-// The sections of the cache that attention takes one by one for the chunk's row, so that several
-// threads can share a long context; only one: all of them together, as for many rows.
-struct Sections {
-  int64_t first = 0, count = 1;
-};
-Sections SplitSections(const KvCache& cache, const BatchChunk& chunk, int64_t window) {
-  if (cache.type() != KvType::kI8 || chunk.tokens.size() > 1) return {};
+// How many sections the chunk's one row attends to; those of several rows are not shared.
+AttentionSections SectionsOf(const BatchChunk& chunk, int64_t window) {
+  if (chunk.tokens.size() > 1) return {};
   const int64_t position = chunk.first_position;
   const int64_t first = window > 0 ? std::max<int64_t>(0, position + 1 - window) / kKvSection : 0;
   return {.first = first, .count = position / kKvSection + 1 - first};
 }
 
-// A task is a KV head x up to kAttentionRows rows of a chunk, or a section of its one row.
-int64_t AttentionTasks(const KvCache& cache, const BatchChunk& chunk, int64_t window) {
-  const int64_t tiles = (std::ssize(chunk.tokens) + kAttentionRows - 1) / kAttentionRows;
-  return std::max(tiles, SplitSections(cache, chunk, window).count);
+// Cuts the batch into tasks. Sections are shared as long as there is room for their states: a
+// batch of many sequences has enough tasks without.
+void PlanAttention(const ModelConfig& config, int64_t window, const ForwardBatch& batch,
+                   KvType type, Activations& act) {
+  const int64_t state_size = config.heads * SectionStateSize(config.head_dim);
+  int64_t row = 0, used = 0;
+  act.sections.clear();
+  act.attention_tasks.clear();
+  for (const BatchChunk& chunk : batch.chunks) {
+    AttentionSections& sections = act.sections.emplace_back(
+        type == KvType::kI8 ? SectionsOf(chunk, window) : AttentionSections());
+    if (sections.count > 1 && used + sections.count <= act.max_sections) {
+      sections.states = act.section_states.data() + used * state_size;
+      used += sections.count;
+      for (int64_t i = 0; i < sections.count; ++i) {
+        act.attention_tasks.push_back(
+            {.chunk = &chunk, .row = row, .sections = &sections, .section = i});
+      }
+    } else {
+      for (int64_t i = 0; i < std::ssize(chunk.tokens); i += kAttentionRows) {
+        act.attention_tasks.push_back({.chunk = &chunk, .row = row + i, .index = i});
+      }
+    }
+    row += std::ssize(chunk.tokens);
+  }
 }
 
-// Split sections remain to be merged: AttentionOutput.
+// Shared sections remain to be merged: AttentionOutput.
 void Attention(const ModelConfig& config, const AlignedBuffer<float>& key_offsets, int64_t window,
                const ForwardBatch& batch, KvCache& cache, int64_t cache_layer, ThreadPool& pool,
                Activations& act) {
   const KernelTable& kernels = Kernels();
   const int64_t width = config.query_width() + 2 * config.kv_width();
   const int64_t group = config.heads / config.kv_heads;
-  int64_t tasks = 0;
-  for (const BatchChunk& chunk : batch.chunks) {
-    tasks += AttentionTasks(cache, chunk, window);
-  }
+  PlanAttention(config, window, batch, cache.type(), act);
 
-  pool.ParallelEach(tasks * config.kv_heads, [&](int64_t task) {
-    const int64_t head = task % config.kv_heads;
-    int64_t part = task / config.kv_heads;
-    int64_t row = 0;
-    const BatchChunk* chunk = batch.chunks.data();
-    for (; part >= AttentionTasks(cache, *chunk, window); ++chunk) {
-      part -= AttentionTasks(cache, *chunk, window);
-      row += std::ssize(chunk->tokens);
-    }
-    const Sections sections = SplitSections(cache, *chunk, window);
-    const bool split = sections.count > 1;
-    const int64_t first = split ? 0 : part * kAttentionRows;
-    row += first;
+  pool.ParallelEach(std::ssize(act.attention_tasks) * config.kv_heads, [&](int64_t i) {
+    const AttentionTask& task = act.attention_tasks[static_cast<size_t>(i / config.kv_heads)];
+    const int64_t head = i % config.kv_heads;
+    const BatchChunk& chunk = *task.chunk;
     const auto args = [&]<typename Kv>(Kv kv) {
       return AttentionArgs<Kv>{
           .kv = kv,
-          .first_position = chunk->first_position + first,
-          .rows = std::min(kAttentionRows, std::ssize(chunk->tokens) - first),
+          .first_position = chunk.first_position + task.index,
+          .rows = std::min(kAttentionRows, std::ssize(chunk.tokens) - task.index),
           .heads = group,
           .head_dim = config.head_dim,
           .softmax_scale = 1.0f / std::sqrt(static_cast<float>(config.head_dim)),
-          .query = act.qkv.data() + row * width + head * group * config.head_dim,
+          .query = act.qkv.data() + task.row * width + head * group * config.head_dim,
           .query_stride = width,
-          .out = act.attention.data() + row * config.query_width() + head * group * config.head_dim,
+          .out = act.attention.data() + task.row * config.query_width() +
+                 head * group * config.head_dim,
           .out_stride = config.query_width(),
           .window = window,
           .alibi_slopes = config.alibi ? act.alibi_slopes.data() + head * group : nullptr,
@@ -165,32 +171,34 @@ void Attention(const ModelConfig& config, const AlignedBuffer<float>& key_offset
     };
     switch (cache.type()) {
       case KvType::kI8:
-        if (split) {
+        if (task.sections != nullptr) {
           kernels.attention_section_i8(
-              {.attention = args(cache.I8(chunk->slot, cache_layer, head)),
-               .section = sections.first + part,
-               .states = cache.SectionStates(chunk->slot) +
-                         (part * config.heads + head * group) * SectionStateSize(config.head_dim)});
+              {.attention = args(cache.I8(chunk.pages, cache_layer, head)),
+               .section = task.sections->first + task.section,
+               .states = task.sections->states + (task.section * config.heads + head * group) *
+                                                     SectionStateSize(config.head_dim)});
         } else {
-          kernels.attention_i8(args(cache.I8(chunk->slot, cache_layer, head)));
+          kernels.attention_i8(args(cache.I8(chunk.pages, cache_layer, head)));
         }
         break;
       case KvType::kF32:
-        kernels.attention_f32(args(cache.F32(chunk->slot, cache_layer, head)));
+        kernels.attention_f32(args(cache.F32(chunk.pages, cache_layer, head)));
         break;
     }
   });
 }
 
 // input = the output of attention
-void AttentionOutput(const ModelConfig& config, int64_t window, const ForwardBatch& batch,
-                     KvCache& cache, const Linear& o, ThreadPool& pool, Activations& act) {
+void AttentionOutput(const ModelConfig& config, const ForwardBatch& batch, const Linear& o,
+                     ThreadPool& pool, Activations& act) {
   pool.ParallelFor(batch.rows(), [&](int64_t begin, int64_t end) {
     ForEachRow(batch, begin, end, [&](const BatchChunk& chunk, int64_t, int64_t row) {
       float* out = act.attention.data() + row * config.query_width();
-      if (const int64_t sections = SplitSections(cache, chunk, window).count; sections > 1) {
-        Kernels().merge_sections({.states = cache.SectionStates(chunk.slot),
-                                  .sections = sections,
+      const AttentionSections& sections =
+          act.sections[static_cast<size_t>(&chunk - batch.chunks.data())];
+      if (sections.states != nullptr) {
+        Kernels().merge_sections({.states = sections.states,
+                                  .sections = sections.count,
                                   .heads = config.heads,
                                   .head_dim = config.head_dim,
                                   .out = out});
@@ -229,20 +237,36 @@ void MlpInput(const ModelConfig& config, const Linear& down, int64_t rows, Threa
 
 // What whoever makes a batch promises: whoever breaks it would write beyond a buffer, or two
 // threads the same positions.
-void ValidateBatch(const ForwardBatch& batch, const KvCache& cache, const Activations& act) {
+void ValidateBatch(int64_t window, const ForwardBatch& batch, const KvCache& cache,
+                   const Activations& act) {
   FPTQ_CHECK(batch.rows() <= act.max_rows);
   for (auto chunk = batch.chunks.begin(); chunk != batch.chunks.end(); ++chunk) {
     const int64_t rows = std::ssize(chunk->tokens);
     FPTQ_CHECK(rows > 0);
     FPTQ_CHECK(chunk->logits >= 0 && chunk->logits <= rows);
-    FPTQ_CHECK(chunk->slot >= 0 && chunk->slot < cache.slots());
-    FPTQ_CHECK(chunk->first_position >= 0 && chunk->first_position <= cache.capacity() - rows);
-    const auto same_slot = [&](const BatchChunk& other) { return other.slot == chunk->slot; };
-    FPTQ_CHECK(std::none_of(batch.chunks.begin(), chunk, same_slot));
+    const int64_t room = std::ssize(chunk->pages) * kKvBlock;
+    FPTQ_CHECK(chunk->first_position >= 0 && chunk->first_position <= room - rows);
+    const int64_t first_read =
+        window > 0 ? std::max<int64_t>(0, chunk->first_position + 1 - window) : 0;
+    bool pages_exist = true;
+    for (const int32_t page : chunk->Pages(first_read)) {
+      pages_exist &= page >= 0 && page < cache.pages();
+    }
+    FPTQ_CHECK(pages_exist);
+    const auto written = chunk->Pages(chunk->first_position);
+    FPTQ_CHECK(std::none_of(batch.chunks.begin(), chunk, [&](const BatchChunk& other) {
+      const auto others = other.Pages(other.first_position);
+      return std::ranges::find_first_of(others, written) != others.end();
+    }));
   }
 }
 
 }  // namespace
+
+std::span<const int32_t> BatchChunk::Pages(int64_t begin) const {
+  const int64_t first = begin / kKvBlock, end = PagesFor(first_position + std::ssize(tokens));
+  return pages.subspan(static_cast<size_t>(first), static_cast<size_t>(end - first));
+}
 
 int64_t ForwardBatch::rows() const {
   int64_t rows = 0;
@@ -256,21 +280,28 @@ int64_t ForwardBatch::logits_rows() const {
   return rows;
 }
 
-Activations::Activations(const ModelConfig& config, int64_t rows, int64_t logits_rows)
+Activations::Activations(const ModelConfig& config, int64_t rows, int64_t logits_rows,
+                         int64_t shared_sections)
     : max_rows(rows),
       max_logits_rows(logits_rows),
+      max_sections(shared_sections),
       hidden(rows * config.hidden),
       normed(rows * config.hidden),
       input(std::max(rows, logits_rows), MaxInputs(config)),
       qkv(rows * (config.query_width() + 2 * config.kv_width())),
       attention(rows * config.query_width()),
+      section_states(CheckedMultiply(
+          shared_sections, config.heads * SectionStateSize(config.head_dim), "attention")),
       gate_up(rows * config.mlp_width()),
       layer_input(config.parallel_residual ? rows * config.hidden : 0),
       logits(CheckedMultiply(logits_rows, config.vocab, "logits")),
       rope_cos(rows * (config.rotary / 2)),
       rope_sin(rows * (config.rotary / 2)),
       rope_frequencies(RopeFrequencies(config)),
-      alibi_slopes(config.alibi ? AlibiSlopes(config.heads) : std::vector<float>()) {}
+      alibi_slopes(config.alibi ? AlibiSlopes(config.heads) : std::vector<float>()) {
+  sections.reserve(static_cast<size_t>(rows));
+  attention_tasks.reserve(static_cast<size_t>(rows + shared_sections));
+}
 
 void EmbedTokens(const ModelConfig& config, const Embedding& embedding, const ForwardBatch& batch,
                  ThreadPool& pool, Activations& act) {
@@ -316,7 +347,8 @@ void PrepareRope(const ModelConfig& config, const ForwardBatch& batch, Activatio
 void ForwardLayer(const ModelConfig& config, const LayerWeights& weights, int64_t layer,
                   const ForwardBatch& batch, KvCache& cache, int64_t cache_layer, ThreadPool& pool,
                   Activations& act, ActivationObserver* observer) {
-  ValidateBatch(batch, cache, act);
+  const int64_t window = config.window(layer);
+  ValidateBatch(window, batch, cache, act);
   const int64_t rows = batch.rows();
   const auto enter = [&](ActSite site) -> const Linear& {
     act.input.saturation = act.saturation == nullptr ? nullptr : &act.saturation->at(layer, site);
@@ -335,7 +367,6 @@ void ForwardLayer(const ModelConfig& config, const LayerWeights& weights, int64_
     std::copy_n(act.hidden.data(), rows * config.hidden, act.layer_input.data());
     mlp_from = act.layer_input.data();
   }
-  const int64_t window = config.window(layer);
 
   const Linear& qkv = enter(ActSite::kAttnIn);
   NormInput(config, weights.attn_norm, act.hidden.data(), qkv, rows, pool, act);
@@ -349,7 +380,7 @@ void ForwardLayer(const ModelConfig& config, const LayerWeights& weights, int64_
   Stamp(act, ForwardPart::kAttention);
 
   const Linear& o = enter(ActSite::kAttnOut);
-  AttentionOutput(config, window, batch, cache, o, pool, act);
+  AttentionOutput(config, batch, o, pool, act);
   Stamp(act, ForwardPart::kNormQuantize);
   observe(ActSite::kAttnOut);
   Apply(o, act.input, rows, pool, act.hidden.data(), /*accumulate=*/true);

@@ -19,14 +19,17 @@ namespace fptq {
 
 // Consecutive positions of one sequence: a chunk of a prompt, or one decode step. At least one.
 struct BatchChunk {
-  int64_t slot = 0;            // of the KV cache
-  int64_t first_position = 0;  // all earlier positions are in the cache
+  std::span<const int32_t> pages;  // the sequence's block table, up to the chunk's last position
+  int64_t first_position = 0;      // all earlier positions are in the cache
   std::span<const int32_t> tokens;
   int64_t logits = 0;  // how many of the last rows want logits
+
+  // The pages of the positions from `begin` to the chunk's last one.
+  std::span<const int32_t> Pages(int64_t begin) const;
 };
 
-// Any mix of prefill chunks and decode steps, at most one chunk a slot. Its rows are the chunks'
-// tokens, in order.
+// Any mix of prefill chunks and decode steps, at most one chunk a sequence: no two write to one
+// page. Its rows are the chunks' tokens, in order.
 struct ForwardBatch {
   std::vector<BatchChunk> chunks;
 
@@ -52,17 +55,38 @@ class ActivationObserver {
                        int64_t n_rows) = 0;
 };
 
-// All scratch of the forward pass, allocated once for up to max_rows rows and max_logits_rows rows
-// of logits.
-struct Activations {
-  Activations(const ModelConfig& config, int64_t max_rows, int64_t max_logits_rows);
+// The sections of the KV cache (kernels.h) that attention takes one by one for a chunk of one row,
+// so that several threads can share a long context; or one, where it takes them all together.
+struct AttentionSections {
+  int64_t first = 0, count = 1;
+  float* states = nullptr;  // [count, heads, SectionStateSize]
+};
 
-  int64_t max_rows, max_logits_rows;
+// What one thread does for a KV head: some rows of a chunk, or a section of its one row.
+struct AttentionTask {
+  const BatchChunk* chunk = nullptr;
+  int64_t row = 0;                              // the first one, in the batch
+  int64_t index = 0;                            // the first one, in the chunk
+  const AttentionSections* sections = nullptr;  // null: all sections together
+  int64_t section = 0;                          // which of them
+};
+
+// All scratch of the forward pass, allocated once for up to max_rows rows and max_logits_rows rows
+// of logits. `max_sections`: how many sections of the KV cache the threads may share in a step
+// (speed alone depends on it).
+struct Activations {
+  Activations(const ModelConfig& config, int64_t max_rows, int64_t max_logits_rows,
+              int64_t max_sections = 0);
+
+  int64_t max_rows, max_logits_rows, max_sections;
   AlignedBuffer<float> hidden;              // [rows, hidden]: the residual stream
   AlignedBuffer<float> normed;              // [rows, hidden]
   LinearInput input;                        // what enters the next linear
   AlignedBuffer<float> qkv;                 // [rows, query_width + 2 kv_width]
   AlignedBuffer<float> attention;           // [rows, query_width]
+  AlignedBuffer<float> section_states;      // [sections, heads, SectionStateSize]
+  std::vector<AttentionSections> sections;  // of each chunk, in the current layer
+  std::vector<AttentionTask> attention_tasks;
   AlignedBuffer<float> gate_up;             // [rows, mlp_width]
   AlignedBuffer<float> layer_input;         // [rows, hidden], for a parallel residual
   AlignedBuffer<float> logits;              // [logits_rows, vocab]

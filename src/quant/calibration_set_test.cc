@@ -87,10 +87,11 @@ double MeanNll(const std::vector<std::vector<int32_t>>& sequences) {
   int64_t count = 0;
   for (const auto& sequence : sequences) {
     const int64_t n = std::ssize(sequence);
-    KvCache cache(config, KvType::kF32, 1, n, config.layers);
+    KvCache cache(config, KvType::kF32, PagesFor(n), config.layers);
+    const std::vector<int32_t> pages = PageRange(0, cache.pages());
     Activations act(config, n, n);
     const ForwardBatch batch{
-        .chunks = {{.slot = 0, .first_position = 0, .tokens = sequence, .logits = n}}};
+        .chunks = {{.pages = pages, .first_position = 0, .tokens = sequence, .logits = n}}};
     Forward(*model, batch, cache, pool, act);
     for (int64_t i = 0; i + 1 < n; ++i) {
       const float* logits = act.logits.data() + i * config.vocab;

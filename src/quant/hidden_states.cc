@@ -6,8 +6,8 @@
 namespace fptq {
 namespace {
 
-ForwardBatch Batch(const std::vector<int32_t>& tokens) {
-  return {.chunks = {{.slot = 0, .first_position = 0, .tokens = tokens, .logits = 0}}};
+ForwardBatch Batch(const std::vector<int32_t>& pages, const std::vector<int32_t>& tokens) {
+  return {.chunks = {{.pages = pages, .first_position = 0, .tokens = tokens, .logits = 0}}};
 }
 
 }  // namespace
@@ -18,24 +18,26 @@ HiddenStates::HiddenStates(const ModelSource& source, const CalibrationSet& set,
       set_(set),
       pool_(pool),
       activations_(config_, set.LongestSequence(), /*max_logits_rows=*/0),
-      cache_(config_, KvType::kF32, /*slots=*/1, set.LongestSequence(), /*layers=*/1),
+      cache_(config_, KvType::kF32, PagesFor(set.LongestSequence()), /*layers=*/1),
+      pages_(PageRange(0, cache_.pages())),
       memory_(std::move(memory)) {
   for (const std::vector<int32_t>& tokens : set.sequences) {
-    EmbedTokens(config_, source.embedding(), Batch(tokens), pool, activations_);
+    EmbedTokens(config_, source.embedding(), Batch(pages_, tokens), pool, activations_);
     hidden_.push_back(MakeBuffer<float>(std::ssize(tokens) * config_.hidden, &memory_));
     std::copy_n(activations_.hidden.data(), hidden_.back().size(), hidden_.back().data());
   }
   // All sequences begin at position 0, so the rotations of the longest serve all of them.
   const auto size = [](const std::vector<int32_t>& tokens) { return tokens.size(); };
-  PrepareRope(config_, Batch(*std::ranges::max_element(set.sequences, {}, size)), activations_);
+  PrepareRope(config_, Batch(pages_, *std::ranges::max_element(set.sequences, {}, size)),
+              activations_);
 }
 
 void HiddenStates::Advance(const LayerWeights& weights, int64_t layer,
                            ActivationObserver* observer) {
   for (size_t i = 0; i < hidden_.size(); ++i) {
     std::copy_n(hidden_[i].data(), hidden_[i].size(), activations_.hidden.data());
-    ForwardLayer(config_, weights, layer, Batch(set_.sequences[i]), cache_, /*cache_layer=*/0,
-                 pool_, activations_, observer);
+    ForwardLayer(config_, weights, layer, Batch(pages_, set_.sequences[i]), cache_,
+                 /*cache_layer=*/0, pool_, activations_, observer);
     std::copy_n(activations_.hidden.data(), hidden_[i].size(), hidden_[i].data());
   }
 }

@@ -34,7 +34,8 @@ class HiddenStates {
   const CalibrationSet& set_;
   ThreadPool& pool_;
   Activations activations_;
-  KvCache cache_;  // of one layer
+  KvCache cache_;               // of one layer
+  std::vector<int32_t> pages_;  // all of them
   Arena memory_;
   std::vector<AlignedBuffer<float>> hidden_;  // by sequence: [tokens, hidden]
 };

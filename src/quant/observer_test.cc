@@ -48,11 +48,13 @@ Rows ForwardRows(const CalibrationSet& set, ThreadPool& pool) {
     }
   } keeper;
   const auto model = LoadModel(kModel, pool);
-  KvCache cache(model->config(), KvType::kF32, 1, set.LongestSequence(), model->config().layers);
+  KvCache cache(model->config(), KvType::kF32, PagesFor(set.LongestSequence()),
+                model->config().layers);
+  const std::vector<int32_t> pages = PageRange(0, cache.pages());
   Activations act(model->config(), set.LongestSequence(), 1);
   for (const auto& sequence : set.sequences) {
     const ForwardBatch batch{
-        .chunks = {{.slot = 0, .first_position = 0, .tokens = sequence, .logits = 1}}};
+        .chunks = {{.pages = pages, .first_position = 0, .tokens = sequence, .logits = 1}}};
     Forward(*model, batch, cache, pool, act, &keeper);
   }
   return keeper.rows;

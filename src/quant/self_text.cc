@@ -33,9 +33,7 @@ int32_t RandomTokens::Next() {
 }
 
 int64_t SelfTextSlotBytes(const ModelConfig& config, const SelfTextOptions& options) {
-  const auto round_up = [](int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; };
-  const int64_t position = 2 * (round_up(config.head_dim, kTileChannels) + 4);  // with scales
-  return config.layers * config.kv_heads * round_up(options.length, kKvBlock) * position;
+  return PagesFor(options.length) * KvCache::PageBytes(config, KvType::kI8, config.layers);
 }
 
 int64_t SelfTextSlots(const ModelConfig& config, const SelfTextOptions& options) {
@@ -57,7 +55,9 @@ std::vector<std::vector<int32_t>> SampleSelfText(const Model& model,
   FPTQ_CHECK(options.tokens > 0 && options.length > std::ssize(prefix));
   const int64_t count = (options.tokens + options.length - 1) / options.length;
   const int64_t slots = SelfTextSlots(config, options);
-  KvCache cache(config, KvType::kI8, slots, options.length, config.layers);
+  const int64_t pages = PagesFor(options.length);
+  KvCache cache(config, KvType::kI8, slots * pages, config.layers);
+  const std::vector<int32_t> table = PageRange(0, cache.pages());
   Activations act(config, slots, slots);
   RandomTokens random(options.seed, config, model.tokenizer);
   std::vector<std::vector<int32_t>> sequences;
@@ -79,7 +79,8 @@ std::vector<std::vector<int32_t>> SampleSelfText(const Model& model,
       const bool draw = position + 1 == std::ssize(sequences[first]);
       for (size_t i = 0; i < rows; ++i) {
         batch.chunks.push_back(
-            {.slot = static_cast<int64_t>(i),
+            {.pages = std::span(table).subspan(i * static_cast<size_t>(pages),
+                                               static_cast<size_t>(pages)),
              .first_position = position,
              .tokens = std::span(sequences[first + i]).subspan(static_cast<size_t>(position), 1),
              .logits = draw ? 1 : 0});

@@ -56,10 +56,11 @@ inline std::vector<float> GoldenLogits(const std::filesystem::path& model_path,
   const auto model = LoadModel(model_path, pool);
   const auto tokens = ReadJsonFile(golden / "golden.json")["token_ids"].get<std::vector<int32_t>>();
   const int64_t count = std::ssize(tokens);
-  KvCache cache(model->config(), model->kv_type(), /*slots=*/1, count, model->config().layers);
+  KvCache cache(model->config(), model->kv_type(), PagesFor(count), model->config().layers);
+  const std::vector<int32_t> pages = PageRange(0, cache.pages());
   Activations act(model->config(), count, count);
   const ForwardBatch batch{
-      .chunks = {{.slot = 0, .first_position = 0, .tokens = tokens, .logits = count}}};
+      .chunks = {{.pages = pages, .first_position = 0, .tokens = tokens, .logits = count}}};
   Forward(*model, batch, cache, pool, act);
   return {act.logits.data(), act.logits.data() + count * model->config().vocab};
 }
