@@ -1,5 +1,6 @@
 #include "model/kv_cache.h"
 
+#include <algorithm>
 #include <limits>
 #include <numeric>
 
@@ -74,6 +75,26 @@ KvF32 KvCache::F32(std::span<const int32_t> table, int64_t layer, int64_t kv_hea
   return {.keys = keys_f32_.data() + stream * stride_,
           .values = values_f32_.data() + stream * stride_,
           .pages = table.data()};
+}
+
+void KvCache::CopyPage(int32_t from, int32_t to, ThreadPool& pool) {
+  FPTQ_CHECK(from >= 0 && from < pages_ && to >= 0 && to < pages_);
+  pool.ParallelFor(layers_ * kv_heads_, [&](int64_t begin, int64_t end) {
+    for (int64_t stream = begin; stream < end; ++stream) {
+      const auto copy = [&](auto& buffer, int64_t stream_size) {
+        if (buffer.size() == 0) return;
+        const int64_t page_size = stream_size / pages_;
+        auto* first = buffer.data() + stream * stream_size;
+        std::copy_n(first + from * page_size, page_size, first + to * page_size);
+      };
+      copy(keys_i8_, stride_);
+      copy(values_i8_, stride_);
+      copy(key_scales_, pages_ * kKvBlock);
+      copy(value_scales_, pages_ * kKvBlock);
+      copy(keys_f32_, stride_);
+      copy(values_f32_, stride_);
+    }
+  });
 }
 
 }  // namespace fptq

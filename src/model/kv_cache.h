@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/tensor.h"
+#include "base/thread_pool.h"
 #include "kernels/kernels.h"
 #include "model/config.h"
 
@@ -31,6 +32,9 @@ class KvCache {
   // `table`: page of each block of the sequence. It must outlive the result.
   KvI8 I8(std::span<const int32_t> table, int64_t layer, int64_t kv_head);
   KvF32 F32(std::span<const int32_t> table, int64_t layer, int64_t kv_head);
+
+  // Page `to` holds then what page `from` does.
+  void CopyPage(int32_t from, int32_t to, ThreadPool& pool);
 
  private:
   // A stream is what one (layer, KV head) has seen: all pages, side by side.

@@ -243,6 +243,30 @@ TEST_P(Invariance, SharedPagesDoNotMatter) {
   }
 }
 
+// A copy of a page serves as well as the page.
+TEST_P(Invariance, CopiesOfPagesDoNotMatter) {
+  const auto model = Load(GetParam());
+  const ModelConfig& config = model->config();
+  const std::vector<int32_t> tokens = GoldenTokens(GetParam());
+  ASSERT_LT(std::ssize(tokens), kKvBlock);
+  ThreadPool pool(2);
+  KvCache cache(config, model->kv_type(), /*pages=*/3, config.layers);
+  Activations act(config, std::ssize(tokens), 1);
+  const std::vector<int32_t> original = {0}, copy = {2};
+  Forward(*model, {.chunks = {{.pages = original, .tokens = std::span(tokens).first(20)}}}, cache,
+          pool, act);
+  cache.CopyPage(0, 2, pool);
+  Forward(*model,
+          {.chunks = {{.pages = copy,
+                       .first_position = 20,
+                       .tokens = std::span(tokens).subspan(20),
+                       .logits = 1}}},
+          cache, pool, act);
+  const std::vector<float> all = Logits(*model, tokens, {});
+  EXPECT_TRUE(std::ranges::equal(act.logits.span(),
+                                 std::span(all).last(static_cast<size_t>(config.vocab))));
+}
+
 // Steps of one row give each section of the cache to whichever thread is free.
 TEST_P(Invariance, SectionsOfALongContextDoNotMatter) {
   const auto model = Load(GetParam());
