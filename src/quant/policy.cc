@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <map>
-#include <regex>
 
 #include "base/error.h"
 #include "model/model.h"
@@ -168,10 +167,9 @@ void ChooseByError(SitePolicy& policy) {
 // The first override whose pattern matches LAYER/SITE or the name of a linear of the site.
 const SiteOverride* FindOverride(const Site& site) {
   for (const SiteOverride& item : site.recipe.overrides) {
-    const std::regex pattern(item.pattern);
-    if (std::regex_match(site.Name(), pattern)) return &item;
+    if (item.pattern.MatchesWhole(site.Name())) return &item;
     for (const SourceLinear& linear : site.layer.source.linears[static_cast<size_t>(site.site)]) {
-      if (std::regex_match(linear.name, pattern)) return &item;
+      if (item.pattern.MatchesWhole(linear.name)) return &item;
     }
   }
   return nullptr;
@@ -180,7 +178,7 @@ const SiteOverride* FindOverride(const Site& site) {
 void Choose(const Site& site, ThreadPool& pool, SitePolicy& policy) {
   if (const SiteOverride* item = FindOverride(site)) {
     policy.choice = item->choice;
-    policy.reason = fmt::format("override '{}'", item->pattern);
+    policy.reason = fmt::format("override '{}'", item->pattern.text());
     return;
   }
   if (site.recipe.activation_bits == 16) {

@@ -2,7 +2,6 @@
 
 #include <array>
 #include <limits>
-#include <regex>
 #include <span>
 #include <utility>
 
@@ -39,18 +38,15 @@ void CheckFields(const Json& json, std::string_view where) {
 constexpr Equalization kEqualizations[] = {Equalization::kNone, Equalization::kLae,
                                            Equalization::kSmoothQuant};
 
-SiteOverride MakeOverride(std::string pattern, std::string_view choice, std::string_view where) {
-  try {
-    const std::regex regex(pattern);
-  } catch (const std::regex_error& error) {
-    throw Error("{}: expected a regular expression, found '{}' ({})", where, pattern, error.what());
-  }
-  return {std::move(pattern), ActChoiceFromName(choice, where)};
+SiteOverride MakeOverride(std::string_view pattern, std::string_view choice,
+                          std::string_view where) {
+  return {.pattern = Regex(pattern, where, RegexSyntax::kPython),
+          .choice = ActChoiceFromName(choice, where)};
 }
 
 Json OverridesToJson(std::span<const SiteOverride> overrides) {
   Json json = Json::object();
-  for (const SiteOverride& item : overrides) json[item.pattern] = ActChoiceName(item.choice);
+  for (const SiteOverride& item : overrides) json[item.pattern.text()] = ActChoiceName(item.choice);
   return json;
 }
 
@@ -133,7 +129,7 @@ SiteOverride ParseOverride(std::string_view text, std::string_view where) {
   if (separator == std::string_view::npos) {
     throw Error("{}: expected REGEX=CHOICE, found '{}'", where, text);
   }
-  return MakeOverride(std::string(text.substr(0, separator)), text.substr(separator + 1), where);
+  return MakeOverride(text.substr(0, separator), text.substr(separator + 1), where);
 }
 
 bool HasCalibrationText(const QuantRecipe& recipe) {

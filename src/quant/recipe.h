@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "base/regex.h"
 
 namespace fptq {
 
@@ -33,9 +34,9 @@ struct ActChoice {
 };
 
 // Pins the sites whose LAYER/SITE ("3/mlp_mid") or one of whose modules
-// ("model.layers.3.mlp.down_proj") matches the whole pattern, an ECMAScript regular expression.
+// ("model.layers.3.mlp.down_proj") matches the whole pattern, as Python's re.fullmatch does.
 struct SiteOverride {
-  std::string pattern;
+  Regex pattern;
   ActChoice choice;
 };
 

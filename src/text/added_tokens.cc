@@ -43,7 +43,8 @@ std::vector<AddedToken> ParseAddedTokens(const Json& tokenizer, const std::strin
 }
 
 AddedTokenFinder::AddedTokenFinder()
-    : word_character_(R"([\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}])", "added tokens") {}
+    : word_character_(R"([\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}])", "added tokens",
+                      RegexSyntax::kOniguruma) {}
 
 void AddedTokenFinder::Add(std::string_view text, const AddedToken& token) {
   starts_[static_cast<uint8_t>(text.front())] = true;

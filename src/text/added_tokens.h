@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "base/json.h"
+#include "base/regex.h"
 #include "base/thread_pool.h"
-#include "text/regex.h"
 
 namespace fptq {
 

@@ -45,7 +45,7 @@ void Normalizer::Parse(const Json& spec, const std::string& where) {
     step.content = fields.String("prepend");
   } else if (type == "Replace") {
     step.kind = Kind::kReplace;
-    step.pattern.emplace_back(ParsePattern(fields), where);
+    step.pattern.emplace_back(ParsePattern(fields), where, RegexSyntax::kOniguruma);
     step.content = fields.String("content");
   } else {
     throw Error("{}: '{}' is not supported; known are Sequence, NFC, Prepend, Replace", where,

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/json.h"
-#include "text/regex.h"
+#include "base/regex.h"
 
 namespace fptq {
 

@@ -36,12 +36,14 @@ void PreTokenizer::Parse(const Json& spec, const std::string& where) {
   if (type == "ByteLevel") {
     byte_level_ = true;
     if (fields.BoolOr("add_prefix_space", true)) stage.prefix.assign(1, ' ');
-    if (fields.BoolOr("use_regex", true)) stage.regex.emplace(kGpt2Pattern, where);
+    if (fields.BoolOr("use_regex", true)) {
+      stage.regex.emplace(kGpt2Pattern, where, RegexSyntax::kOniguruma);
+    }
   } else if (type == "Digits") {
-    stage.regex.emplace(fields.BoolOr("individual_digits", false) ? R"(\p{N})" : R"(\p{N}+)",
-                        where);
+    stage.regex.emplace(fields.BoolOr("individual_digits", false) ? R"(\p{N})" : R"(\p{N}+)", where,
+                        RegexSyntax::kOniguruma);
   } else if (type == "Split") {
-    stage.regex.emplace(ParsePattern(fields), where);
+    stage.regex.emplace(ParsePattern(fields), where, RegexSyntax::kOniguruma);
     stage.behavior = ParseBehavior(fields.String("behavior"), where);
     stage.invert = fields.BoolOr("invert", false);
   } else if (type == "Metaspace") {
@@ -66,7 +68,7 @@ PreTokenizer::Stage PreTokenizer::ParseMetaspace(const JsonFields& spec) {
   if (scheme != "never") stage.prefix = stage.space;
   stage.prefix_at_start_only = scheme == "first";
   if (spec.BoolOr("split", true)) {
-    stage.regex.emplace(Regex::Escape(stage.space), spec.where());
+    stage.regex.emplace(Regex::Escape(stage.space), spec.where(), RegexSyntax::kOniguruma);
     stage.behavior = Behavior::kMergedWithNext;
   }
   return stage;
