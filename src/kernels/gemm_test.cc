@@ -113,6 +113,50 @@ TEST_P(QuantizedGemm, AllTablesGiveTheBitsOfScalar) {
   }
 }
 
+// The largest sums that there can be, of either sign, neither overflow nor lose a bit on their way
+// to float. Powers of two as scales keep what follows exact.
+TEST_P(QuantizedGemm, TheLongestGroupIsExact) {
+  const int bits = GetParam();
+  const int8_t low = bits == 4 ? -8 : -128, high = bits == 4 ? 7 : 127;
+  constexpr int64_t kChannels = 3;
+  QuantizedMatrix matrix = MakeQuantizedMatrix(bits, kChannels, kMaxGroupSize, kMaxGroupSize);
+  const float scale = 0.5f;
+  for (int64_t n = 0; n < kChannels; ++n) {
+    PackRow(matrix, n, std::vector<int8_t>(kMaxGroupSize, n == 0 ? high : low), {&scale, 1});
+  }
+  std::vector<int8_t> activations(2 * kMaxGroupSize, -128);
+  std::fill_n(activations.begin(), kMaxGroupSize, int8_t{127});
+  const std::vector<float> activation_scales = {1, 1};
+  const std::vector<int32_t> group_sums = {127 * kMaxGroupSize, -128 * kMaxGroupSize};
+  for (const KernelTable& table : SupportedKernels()) {
+    std::vector<float> out(2 * kChannels);
+    RunQuantized(table, bits,
+                 {.activations = activations.data(),
+                  .activation_scales = activation_scales.data(),
+                  .group_sums = group_sums.data(),
+                  .rows = 2,
+                  .k = kMaxGroupSize,
+                  .group_size = kMaxGroupSize,
+                  .weights = matrix.tiles.data(),
+                  .weight_scales = matrix.scales.data(),
+                  .full_range = matrix.full_range,
+                  .bias = nullptr,
+                  .channels = kChannels,
+                  .tile_begin = 0,
+                  .tile_end = matrix.channel_tiles(),
+                  .out = out.data(),
+                  .out_stride = kChannels,
+                  .accumulate = false});
+    for (const int64_t row : {0, 1}) {
+      const int64_t a = row == 0 ? 127 : -128;
+      EXPECT_EQ(out[Size(row * kChannels)], 0.5f * static_cast<float>(a * high * kMaxGroupSize))
+          << table.name;
+      EXPECT_EQ(out[Size(row * kChannels + 1)], 0.5f * static_cast<float>(a * low * kMaxGroupSize))
+          << table.name;
+    }
+  }
+}
+
 TEST_P(QuantizedGemm, ManyRowsCrossTheBlocksOfRows) {
   std::mt19937 rng(2);
   const int bits = GetParam();

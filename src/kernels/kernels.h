@@ -27,6 +27,10 @@ namespace fptq {
 inline constexpr int64_t kTileChannels = 16;
 // k and group_size are multiples of it.
 inline constexpr int64_t kMinGroupSize = 32;
+// The longest group whose products of two int8 sum up exactly in int32, and whose activations in
+// float.
+inline constexpr int64_t kMaxGroupSize = (int64_t{1} << 17) - kMinGroupSize;
+static_assert(kMaxGroupSize * 128 * 128 <= INT32_MAX && kMaxGroupSize * 128 <= 1 << 24);
 // Positions in a block of the KV cache, which are those of a page; blocks are aligned to absolute
 // positions.
 inline constexpr int64_t kKvBlock = 64;
@@ -42,7 +46,7 @@ inline constexpr int64_t kKvSection = 1024;
 //  w8   [tile][k/4][16 channels][4]: byte j of channel c in vector v holds k = 4v + j, as q + 128
 //  (q in -128..127). f32  [tile][k][16 channels]. scales [tile][k / group_size][16 channels], f32.
 //  Channels beyond N have scale 0 and q = 0.
-// k and group_size are multiples of 32, and group_size divides k.
+// k and group_size are multiples of 32, group_size divides k and is at most kMaxGroupSize.
 
 // out[r][n] (+)= activation_scales[r] * sum_g weight_scale[n][g] * sum_{k in g} a[r][k] * q[n][k]
 // (+ bias[n]) computed as: acc = fma(float(int32 sum of group g), weight_scale, acc) for g in
@@ -125,7 +129,7 @@ struct ActivationArgs {
 struct QuantizeRowArgs {
   const float* x;       // [n]
   int64_t n;            // a multiple of group_size
-  int64_t group_size;   // a multiple of 32
+  int64_t group_size;   // a multiple of 32, at most kMaxGroupSize
   float static_scale;   // 0: dynamic
   int8_t* q;            // [n]
   float* scale;         // [1]: the scale used

@@ -362,6 +362,25 @@ TEST(QuantizeRow, ScalarIsTheFormula) {
   }
 }
 
+TEST(QuantizeRow, TheSumOfTheLongestGroupIsExact) {
+  for (const float value : {-2.0f, 0.99f}) {  // -128, and 99 with a remainder
+    const std::vector<float> x(Size(kMaxGroupSize), value);
+    std::vector<int8_t> q(x.size());
+    float scale = 0;
+    int32_t sum = 0;
+    for (const KernelTable& table : SupportedKernels()) {
+      table.quantize_row({.x = x.data(),
+                          .n = kMaxGroupSize,
+                          .group_size = kMaxGroupSize,
+                          .static_scale = 0.01f,
+                          .q = q.data(),
+                          .scale = &scale,
+                          .group_sums = &sum});
+      EXPECT_EQ(sum, (value < 0 ? -128 : 99) * kMaxGroupSize) << table.name;
+    }
+  }
+}
+
 TEST(QuantizeRow, HalvesGoToEvenAndZerosHaveScaleOne) {
   std::vector<float> x(32, 0.0f);
   EXPECT_EQ(Quantized(Scalar(), x, 32, 0).scale, 1);

@@ -1,6 +1,7 @@
 #include "kernels/weights.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <vector>
@@ -78,7 +79,8 @@ QuantizedMatrix MakeQuantizedMatrix(int bits, int64_t channels, int64_t k, int64
                                     Arena* arena) {
   FPTQ_CHECK(bits == 4 || bits == 8);
   FPTQ_CHECK(channels > 0 && k > 0 && group_size > 0);
-  FPTQ_CHECK(group_size % 32 == 0 && k % group_size == 0);
+  FPTQ_CHECK(group_size % kMinGroupSize == 0 && group_size <= kMaxGroupSize);
+  FPTQ_CHECK(k % group_size == 0);
   QuantizedMatrix m;
   m.bits = bits;
   m.channels = channels;
@@ -106,6 +108,7 @@ void PackRow(QuantizedMatrix& matrix, int64_t channel, std::span<const int8_t> q
   FPTQ_CHECK(channel >= 0 && channel < matrix.channels);
   CheckSize(q, matrix.k);
   CheckSize(scales, matrix.k / matrix.group_size);
+  if (std::ranges::find(q, int8_t{-128}) != q.end()) std::atomic_ref(matrix.full_range) = true;
   uint8_t* word = matrix.tiles.data() + FirstWord(matrix, channel);
   for (int64_t k = 0; k < matrix.k; k += WordLength(matrix), word += kWordStride) {
     const int8_t* from = q.data() + k;

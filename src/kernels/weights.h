@@ -14,8 +14,8 @@ struct QuantizedMatrix {
   int bits = 4;                  // 4 or 8
   int64_t channels = 0;          // N, outputs
   int64_t k = 0;                 // inputs, a multiple of 32
-  int64_t group_size = 0;        // divides k, a multiple of 32
-  bool full_range = false;       // of 8 bits, with a q of -128
+  int64_t group_size = 0;        // divides k, a multiple of 32, at most kMaxGroupSize
+  bool full_range = false;       // of 8 bits, with a q of -128: PackRow sets it
   AlignedBuffer<uint8_t> tiles;  // w4 or w8 layout
   AlignedBuffer<float> scales;   // [tiles, k / group_size, 16]
 
@@ -39,8 +39,7 @@ QuantizedMatrix MakeQuantizedMatrix(int bits, int64_t channels, int64_t k, int64
                                     Arena* arena = nullptr);
 FloatMatrix MakeFloatMatrix(int64_t channels, int64_t k);
 
-// q: [k], -8..7 for 4 bits; for 8 -127..127, or -128 in a full_range matrix. scales: [k /
-// group_size].
+// q: [k], -8..7 for 4 bits, -128..127 for 8. scales: [k / group_size].
 void PackRow(QuantizedMatrix& matrix, int64_t channel, std::span<const int8_t> q,
              std::span<const float> scales);
 void UnpackRow(const QuantizedMatrix& matrix, int64_t channel, std::span<int8_t> q,
