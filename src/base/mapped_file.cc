@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <string_view>
 #include <utility>
 
 #include "base/error.h"
@@ -30,6 +31,13 @@ std::span<const std::byte> Map(int fd, const std::filesystem::path& path) {
   return {static_cast<const std::byte*>(data), size};
 }
 
+// What a clone without Git LFS has in the place of a large file.
+bool IsLfsPointer(std::span<const std::byte> bytes) {
+  constexpr std::string_view kBegin = "version https://git-lfs.github.com/spec/";
+  return bytes.size() > kBegin.size() &&
+         std::memcmp(bytes.data(), kBegin.data(), kBegin.size()) == 0;
+}
+
 }  // namespace
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
@@ -37,6 +45,11 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   const FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.get() < 0) ThrowErrno(path, "cannot open");
   bytes_ = Map(file.get(), path);
+  if (IsLfsPointer(bytes_)) {
+    munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+    throw Error("{}: is a Git LFS pointer, not the file itself; 'git lfs pull' gets that",
+                path.string());
+  }
 }
 
 void MappedFile::ReleasePages() const {

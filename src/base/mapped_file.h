@@ -7,7 +7,8 @@
 
 namespace fptq {
 
-// mmaps a regular file. Error if it is missing, unreadable, a directory or empty.
+// mmaps a regular file. Error if it is missing, unreadable, a directory, empty, or a Git LFS
+// pointer.
 class MappedFile {
  public:
   explicit MappedFile(const std::filesystem::path& path);

@@ -25,6 +25,10 @@ TEST(MappedFileTest, Refuses) {
   EXPECT_ERROR("none: cannot open: No such file", MappedFile(folder / "none"));
   EXPECT_ERROR("expected a file, found a folder", MappedFile(folder.path()));
   EXPECT_ERROR("empty: the file is empty", MappedFile(folder.Write("empty", "")));
+  EXPECT_ERROR("lfs: is a Git LFS pointer",
+               MappedFile(folder.Write("lfs",
+                                       "version https://git-lfs.github.com/spec/v1\n"
+                                       "oid sha256:0123\nsize 988097824\n")));
   ASSERT_EQ(mkfifo((folder / "pipe").c_str(), 0600), 0);
   EXPECT_ERROR("expected a file, found something else", MappedFile(folder / "pipe"));
 }
