@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <new>
 
 #include "base/error.h"
@@ -37,6 +38,12 @@ std::string_view DataTypeName(DataType type) {
       return "U32";
     case DataType::kU64:
       return "U64";
+    case DataType::kF8E4M3:
+      return "F8_E4M3";
+    case DataType::kF8E5M2:
+      return "F8_E5M2";
+    case DataType::kF8E8M0:
+      return "F8_E8M0";
     case DataType::kQ4_0:
       return "Q4_0";
     case DataType::kQ4_1:
@@ -63,6 +70,9 @@ BlockSize BlockSizeOf(DataType type) {
     case DataType::kI8:
     case DataType::kU8:
     case DataType::kBool:
+    case DataType::kF8E4M3:
+    case DataType::kF8E5M2:
+    case DataType::kF8E8M0:
       return {1, 1};
     case DataType::kF16:
     case DataType::kBF16:
@@ -110,6 +120,11 @@ int64_t TensorView::ElementCount() const {
   int64_t count = 1;
   for (const int64_t dim : shape) count = CheckedMultiply(count, dim, "tensor shape");
   return count;
+}
+
+bool SameContent(const TensorView& a, const TensorView& b) {
+  return a.type == b.type && a.shape == b.shape && a.bytes.size() == b.bytes.size() &&
+         std::memcmp(a.bytes.data(), b.bytes.data(), a.bytes.size()) == 0;
 }
 
 std::string ShapeString(std::span<const int64_t> shape) {

@@ -27,6 +27,9 @@ enum class DataType {
   kU16,
   kU32,
   kU64,
+  kF8E4M3,  // this and the next two are only known, so that a message can say what is there
+  kF8E5M2,
+  kF8E8M0,
   kQ4_0,
   kQ4_1,
   kQ5_0,
@@ -58,6 +61,9 @@ struct TensorView {
 
   int64_t ElementCount() const;
 };
+
+// Type, shape and bytes.
+bool SameContent(const TensorView& a, const TensorView& b);
 
 std::string ShapeString(std::span<const int64_t> shape);  // "[576, 1536]"
 

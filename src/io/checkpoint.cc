@@ -1,8 +1,11 @@
 #include "io/checkpoint.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -20,6 +23,7 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kConfig = "config.json";
 constexpr std::string_view kSingleFile = "model.safetensors";
+constexpr std::string_view kNamedWeights = "transformers_weights";
 constexpr std::string_view kIndex = "model.safetensors.index.json";
 
 // A file name without a folder: an index must not lead out of its own.
@@ -42,14 +46,20 @@ class HuggingFaceCheckpoint : public Checkpoint {
   explicit HuggingFaceCheckpoint(const fs::path& folder)
       : Checkpoint(Format::kHuggingFace, folder) {
     ReadConfig();
-    if (Exists(folder / kSingleFile)) {
-      tensors_ = OpenShard(folder / kSingleFile);
-    } else if (Exists(folder / kIndex)) {
-      ReadShards();
-    } else if (const fs::path bin = FindByExtension(folder, ".bin"); !bin.empty()) {
-      throw Error("{}: is a PyTorch checkpoint; only safetensors and GGUF are read", bin.string());
+    const bool has_index = Exists(folder / kIndex);
+    const JsonFields config(metadata_, (folder / kConfig).string());
+    if (config.Has(kNamedWeights)) {
+      ReadNamedWeights(config);
+    } else if (Exists(folder / kSingleFile)) {
+      AddShard(std::string(kSingleFile));
+      if (has_index) {
+        warnings_.push_back(fmt::format("{}: there are both {} and {}; the first is read",
+                                        folder.string(), kSingleFile, kIndex));
+      }
+    } else if (has_index) {
+      ReadShards(std::string(kIndex));
     } else {
-      throw Error("{}: there is neither {} nor {}", folder.string(), kSingleFile, kIndex);
+      FailWithoutTensors();
     }
   }
 
@@ -68,31 +78,59 @@ class HuggingFaceCheckpoint : public Checkpoint {
     }
   }
 
-  std::map<std::string, TensorView, std::less<>> OpenShard(const fs::path& path) {
-    files_.emplace_back(path);
-    return ParseSafetensors(files_.back().bytes(), path.string());
+  // Those that config.json names, as it may to transformers.
+  void ReadNamedWeights(const JsonFields& config) {
+    const std::string name = config.String(kNamedWeights);
+    if (!IsPlainFileName(name)) {
+      throw Error("{}: {}: expected the name of a file in the same folder, found '{}'",
+                  config.where(), kNamedWeights, name);
+    }
+    name.ends_with(".json") ? ReadShards(name) : AddShard(name);
   }
 
-  // Takes the tensors that the index names, each from the shard that it names.
-  void ReadShards() {
-    const std::string where = (path_ / kIndex).string();
+  [[noreturn]] void FailWithoutTensors() {
+    if (const fs::path bin = FindByExtension(path_, ".bin"); !bin.empty()) {
+      throw Error("{}: is a PyTorch checkpoint; only safetensors and GGUF are read", bin.string());
+    }
+    const fs::path other = FindByExtension(path_, ".safetensors");
+    throw Error("{}: there is neither {} nor {}{}", path_.string(), kSingleFile, kIndex,
+                other.empty() ? "" : ", only " + other.filename().string());
+  }
+
+  // Takes the tensors of a file of the folder.
+  void AddShard(const std::string& name) {
+    files_.emplace_back(path_ / name);
+    for (auto& [tensor, view] :
+         ParseSafetensors(files_.back().bytes(), files_.back().path().string())) {
+      const auto [known, is_new] = tensors_.emplace(tensor, std::move(view));
+      if (!is_new && !SameContent(known->second, view)) {
+        throw Error("{}: tensor '{}' is in another file, too, with other content",
+                    files_.back().path().string(), tensor);
+      }
+    }
+  }
+
+  // Takes the tensors of the files that the index names: those, too, that it does not name.
+  void ReadShards(const std::string& index_name) {
+    const std::string where = (path_ / index_name).string();
     const Json index = ReadJsonFile(where);
-    std::map<std::string, std::map<std::string, TensorView, std::less<>>> shards;
+    std::set<std::string> shards;
     for (const auto& [name, file] : JsonFields(index, where).Object("weight_map").items()) {
       if (!file.is_string() || !IsPlainFileName(file.get_ref<const std::string&>())) {
         throw Error("{}: tensor '{}': expected the name of a file in the same folder, found {}",
                     where, name, file.dump());
       }
-      const std::string& shard_name = file.get_ref<const std::string&>();
-      auto shard = shards.find(shard_name);
-      if (shard == shards.end()) {
-        shard = shards.emplace(shard_name, OpenShard(path_ / shard_name)).first;
+      const auto [shard, is_new] = shards.insert(file.get<std::string>());
+      if (!is_new) continue;
+      if (std::error_code error; !fs::exists(path_ / *shard, error) && !error) {
+        throw Error("{}: tensor '{}' is said to be in {}, which is missing", where, name, *shard);
       }
-      const auto tensor = shard->second.find(name);
-      if (tensor == shard->second.end()) {
-        throw Error("{}: tensor '{}' is not in {}", where, name, shard_name);
+      AddShard(*shard);
+    }
+    for (const auto& [name, file] : index["weight_map"].items()) {
+      if (!tensors_.contains(name)) {
+        throw Error("{}: tensor '{}' is not in {}", where, name, file.get<std::string>());
       }
-      tensors_.insert(*tensor);
     }
   }
 };
@@ -172,10 +210,30 @@ std::unique_ptr<Checkpoint> Checkpoint::Open(const fs::path& path) {
   return std::make_unique<GgufCheckpoint>(path);
 }
 
+bool Checkpoint::ContainsModule(std::string_view module) const {
+  const std::string prefix = fmt::format("{}.", module);
+  const auto it = tensors_.lower_bound(prefix);
+  return it != tensors_.end() && it->first.starts_with(prefix);
+}
+
 const TensorView& Checkpoint::Get(std::string_view name) const {
   const auto it = tensors_.find(name);
-  if (it == tensors_.end()) throw Error("{}: tensor '{}' is missing", path_.string(), name);
+  if (it == tensors_.end()) {
+    throw Error("{}: tensor '{}' is missing{}", path_.string(), name, Siblings(name));
+  }
   return it->second;
+}
+
+std::string Checkpoint::Siblings(std::string_view name) const {
+  const std::string_view module = name.substr(0, name.rfind('.') + 1);
+  if (module.empty()) return "";
+  std::vector<std::string_view> found;
+  for (auto it = tensors_.lower_bound(module);
+       it != tensors_.end() && it->first.starts_with(module) && found.size() < 5; ++it) {
+    found.push_back(it->first);
+  }
+  if (found.empty()) return "";
+  return fmt::format("; of its module there are {}", fmt::join(found, ", "));
 }
 
 const TensorView& Checkpoint::Get(std::string_view name, std::span<const int64_t> shape) const {
@@ -183,6 +241,16 @@ const TensorView& Checkpoint::Get(std::string_view name, std::span<const int64_t
   if (!std::ranges::equal(view.shape, shape)) {
     throw Error("{}: tensor '{}': expected shape {}, found {}", path_.string(), name,
                 ShapeString(shape), ShapeString(view.shape));
+  }
+  return view;
+}
+
+const TensorView& Checkpoint::GetFloats(std::string_view name,
+                                        std::span<const int64_t> shape) const {
+  const TensorView& view = Get(name, shape);
+  if (!HoldsFloats(view.type)) {
+    throw Error("{}: tensor '{}': expected floats, found {}", path_.string(), name,
+                DataTypeName(view.type));
   }
   return view;
 }

@@ -35,11 +35,17 @@ class Checkpoint {
   const Json& metadata() const { return metadata_; }
   const std::map<std::string, TensorView, std::less<>>& tensors() const { return tensors_; }
 
+  // As ModelSource::warnings.
+  const std::vector<std::string>& warnings() const { return warnings_; }
+
   bool Contains(std::string_view name) const { return tensors_.find(name) != tensors_.end(); }
+  bool ContainsModule(std::string_view module) const;  // a tensor "MODULE.weight" or the like
   // Error naming the file and the tensor if it is absent.
   const TensorView& Get(std::string_view name) const;
   // Like Get, and its shape must be `shape`.
   const TensorView& Get(std::string_view name, std::span<const int64_t> shape) const;
+  // Like the one before, and DequantizeRange must be able to read it.
+  const TensorView& GetFloats(std::string_view name, std::span<const int64_t> shape) const;
 
   // The pages read so far no longer count as memory of this process; what is read again comes from
   // the page cache. Call it when weights have been copied out.
@@ -50,10 +56,13 @@ class Checkpoint {
 
  protected:
   Checkpoint(Format format, std::filesystem::path path) : format_(format), path_(std::move(path)) {}
+  // For messages: the tensors there are of the module that `name` is of, if any.
+  std::string Siblings(std::string_view name) const;
 
   Format format_;
   std::filesystem::path path_;
   Json metadata_;
+  std::vector<std::string> warnings_;
   std::vector<MappedFile> files_;
   std::map<std::string, TensorView, std::less<>> tensors_;  // in files_
 };

@@ -74,7 +74,8 @@ TEST_F(ShardsTest, Refuses) {
                             R"("x\u0000")", R"("sub\\x")"}) {
     expect(ErrorForShard(shard), "tensor 'a': expected the name of a file in the same folder");
   }
-  expect(ErrorForShard(R"("3.safetensors")"), "3.safetensors: cannot open: No such file");
+  expect(ErrorForShard(R"("3.safetensors")"),
+         "tensor 'a' is said to be in 3.safetensors, which is missing");
   expect(ErrorForShard(R"("2.safetensors")"), "tensor 'a' is not in 2.safetensors");
   expect(ErrorForShard(R"("config.json")"), "config.json: expected a header length");
   expect(ErrorForIndex("{"), "model.safetensors.index.json: not JSON");
@@ -93,6 +94,69 @@ TEST_F(ShardsTest, ATensorInTwoShardsIsTakenFromTheOneThatTheIndexNames) {
   std::vector<float> found(2);
   DequantizeRange(checkpoint->Get("a"), 0, found);
   EXPECT_EQ(found, values);
+}
+
+void WriteTensor(const std::filesystem::path& path, const std::string& name,
+                 const std::vector<float>& values) {
+  SafetensorsWriter writer(path, {{name, DataType::kF32, {std::ssize(values)}}});
+  writer.Write(name, std::as_bytes(std::span(values)));
+  writer.Close();
+}
+
+// As transformers does: all that is in the files.
+TEST_F(ShardsTest, ATensorThatTheIndexDoesNotNameIsThereAllTheSame) {
+  folder_.Write("model.safetensors.index.json", R"({"weight_map":{"a":"1.safetensors"}})");
+  EXPECT_TRUE(Checkpoint::Open(folder_.path())->Contains("b"));
+}
+
+TEST_F(ShardsTest, ATensorInTwoShardsMustBeTheSame) {
+  folder_.Write("model.safetensors.index.json",
+                R"({"weight_map":{"a":"1.safetensors","x":"4.safetensors"}})");
+  WriteShard(folder_ / "4.safetensors", {"x", "a"});
+  EXPECT_EQ(Checkpoint::Open(folder_.path())->tensors().size(), 3u);
+  folder_.Write("model.safetensors.index.json",
+                R"({"weight_map":{"b":"1.safetensors","a":"5.safetensors"}})");
+  WriteTensor(folder_ / "5.safetensors", "a", {3, 4});
+  EXPECT_ERROR("5.safetensors: tensor 'a' is in another file, too, with other content",
+               Checkpoint::Open(folder_.path()));
+}
+
+// As transformers does: the single file. Others go by the index, so it must not be silent.
+TEST_F(ShardsTest, OneFileGoesBeforeTheIndex) {
+  folder_.Write("model.safetensors.index.json", R"({"weight_map":{"a":"none.safetensors"}})");
+  WriteShard(folder_ / "model.safetensors", {"z"});
+  const auto checkpoint = Checkpoint::Open(folder_.path());
+  EXPECT_TRUE(checkpoint->Contains("z"));
+  EXPECT_FALSE(checkpoint->Contains("a"));
+  ASSERT_EQ(checkpoint->warnings().size(), 1u);
+  EXPECT_NE(checkpoint->warnings()[0].find("model.safetensors and model.safetensors.index.json"),
+            std::string::npos);
+  std::filesystem::remove(folder_ / "model.safetensors.index.json");
+  EXPECT_TRUE(Checkpoint::Open(folder_.path())->warnings().empty());
+  std::filesystem::remove(folder_ / "model.safetensors");
+  EXPECT_ERROR("there is neither model.safetensors nor", Checkpoint::Open(folder_.path()));
+}
+
+TEST_F(ShardsTest, ConfigJsonMayNameTheFile) {
+  const auto name = [&](std::string_view file) {
+    folder_.Write("config.json", fmt::format(R"({{"transformers_weights":"{}"}})", file));
+  };
+  name("2.safetensors");
+  EXPECT_TRUE(Checkpoint::Open(folder_.path())->Contains("c"));
+  folder_.Write("other.json", R"({"weight_map":{"a":"1.safetensors"}})");
+  name("other.json");
+  EXPECT_TRUE(Checkpoint::Open(folder_.path())->Contains("a"));
+  name("../2.safetensors");
+  EXPECT_ERROR("config.json: transformers_weights: expected the name of a file",
+               Checkpoint::Open(folder_.path()));
+}
+
+TEST(CheckpointTest, AMissingTensorNamesWhatItsModuleHas) {
+  const TempFolder folder;
+  folder.Write("config.json", "{}");
+  WriteShard(folder / "model.safetensors", {"l.q.qweight", "l.q.scales", "l.qk.weight"});
+  EXPECT_ERROR("tensor 'l.q.weight' is missing; of its module there are l.q.qweight, l.q.scales",
+               Checkpoint::Open(folder.path())->Get("l.q.weight"));
 }
 
 // A part with one tensor of F32 [1].

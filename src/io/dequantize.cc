@@ -131,39 +131,35 @@ void ForEachBlock(const uint8_t* in, BlockSize block, std::span<float> out) {
   for (int64_t i = 0; i < count; ++i) kBlock(in + i * block.bytes, &out[0] + i * block.elements);
 }
 
-}  // namespace
+using ReadBlocks = void (*)(const uint8_t*, BlockSize, std::span<float>);
 
-void Dequantize(DataType type, std::span<const std::byte> blocks, std::span<float> out) {
-  const BlockSize block = BlockSizeOf(type);
-  const int64_t count = static_cast<int64_t>(out.size()) / block.elements;
-  FPTQ_CHECK(static_cast<int64_t>(out.size()) == count * block.elements);
-  FPTQ_CHECK(static_cast<int64_t>(blocks.size()) == count * block.bytes);
-  const uint8_t* in = reinterpret_cast<const uint8_t*>(blocks.data());
+// Null for integers, and for floats that are not read.
+ReadBlocks ReaderOf(DataType type) {
   switch (type) {
     case DataType::kF32:
-      return ForEachBlock<F32Element>(in, block, out);
+      return ForEachBlock<F32Element>;
     case DataType::kF16:
-      return ForEachBlock<F16Element>(in, block, out);
+      return ForEachBlock<F16Element>;
     case DataType::kBF16:
-      return ForEachBlock<BF16Element>(in, block, out);
+      return ForEachBlock<BF16Element>;
     case DataType::kF64:
-      return ForEachBlock<F64Element>(in, block, out);
+      return ForEachBlock<F64Element>;
     case DataType::kQ4_0:
-      return ForEachBlock<Q4_0Block>(in, block, out);
+      return ForEachBlock<Q4_0Block>;
     case DataType::kQ4_1:
-      return ForEachBlock<Q4_1Block>(in, block, out);
+      return ForEachBlock<Q4_1Block>;
     case DataType::kQ5_0:
-      return ForEachBlock<Q5_0Block>(in, block, out);
+      return ForEachBlock<Q5_0Block>;
     case DataType::kQ5_1:
-      return ForEachBlock<Q5_1Block>(in, block, out);
+      return ForEachBlock<Q5_1Block>;
     case DataType::kQ8_0:
-      return ForEachBlock<Q8_0Block>(in, block, out);
+      return ForEachBlock<Q8_0Block>;
     case DataType::kQ4_K:
-      return ForEachBlock<Q4_KOrQ5_KBlock<false>>(in, block, out);
+      return ForEachBlock<Q4_KOrQ5_KBlock<false>>;
     case DataType::kQ5_K:
-      return ForEachBlock<Q4_KOrQ5_KBlock<true>>(in, block, out);
+      return ForEachBlock<Q4_KOrQ5_KBlock<true>>;
     case DataType::kQ6_K:
-      return ForEachBlock<Q6_KBlock>(in, block, out);
+      return ForEachBlock<Q6_KBlock>;
     case DataType::kI8:
     case DataType::kU8:
     case DataType::kI16:
@@ -173,9 +169,26 @@ void Dequantize(DataType type, std::span<const std::byte> blocks, std::span<floa
     case DataType::kI64:
     case DataType::kU64:
     case DataType::kBool:
-      break;
+    case DataType::kF8E4M3:
+    case DataType::kF8E5M2:
+    case DataType::kF8E8M0:
+      return nullptr;
   }
-  throw Error("expected a tensor of floats, found {}", DataTypeName(type));
+  return nullptr;
+}
+
+}  // namespace
+
+bool HoldsFloats(DataType type) { return ReaderOf(type) != nullptr; }
+
+void Dequantize(DataType type, std::span<const std::byte> blocks, std::span<float> out) {
+  const BlockSize block = BlockSizeOf(type);
+  const int64_t count = static_cast<int64_t>(out.size()) / block.elements;
+  FPTQ_CHECK(static_cast<int64_t>(out.size()) == count * block.elements);
+  FPTQ_CHECK(static_cast<int64_t>(blocks.size()) == count * block.bytes);
+  const ReadBlocks read = ReaderOf(type);
+  if (read == nullptr) throw Error("expected a tensor of floats, found {}", DataTypeName(type));
+  read(reinterpret_cast<const uint8_t*>(blocks.data()), block, out);
 }
 
 }  // namespace fptq

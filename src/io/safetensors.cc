@@ -17,10 +17,11 @@ constexpr size_t kLengthBytes = 8;
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the limit of the reference implementation
 constexpr std::string_view kMetadata = "__metadata__";
 
-constexpr DataType kTypes[] = {DataType::kF64, DataType::kF32, DataType::kF16, DataType::kBF16,
-                               DataType::kI64, DataType::kI32, DataType::kI16, DataType::kI8,
-                               DataType::kU64, DataType::kU32, DataType::kU16, DataType::kU8,
-                               DataType::kBool};
+constexpr DataType kTypes[] = {
+    DataType::kF64,  DataType::kF32,    DataType::kF16,    DataType::kBF16,
+    DataType::kI64,  DataType::kI32,    DataType::kI16,    DataType::kI8,
+    DataType::kU64,  DataType::kU32,    DataType::kU16,    DataType::kU8,
+    DataType::kBool, DataType::kF8E4M3, DataType::kF8E5M2, DataType::kF8E8M0};
 
 // Bytes [begin, end) of the data that follows the header.
 struct Entry {
