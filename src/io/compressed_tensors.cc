@@ -21,20 +21,45 @@ static_assert(std::endian::native == std::endian::little);
 constexpr std::string_view kFormat = "pack-quantized";  // what we write
 constexpr std::string_view kPatternPrefix = "re:";
 constexpr std::string_view kLinearClass = "Linear";
-// Bounds what a hostile pattern can cost: std::regex backtracks.
-constexpr size_t kMaxPatternSize = 1000;
+// Of targets, and of those to ignore: each is matched with the name of each linear.
+constexpr size_t kMaxPatterns = 1000;
 
-void Expect(const JsonFields& fields, std::string_view name, std::string_view expected,
-            std::string_view otherwise) {
-  const std::string found = fields.StringOr(name, otherwise);
+void Expect(const JsonFields& fields, std::string_view name, std::string_view expected) {
+  const std::string found = fields.StringOr(name, expected);
   if (found != expected) {
     throw Error("{}: {}: expected \"{}\", found \"{}\"", fields.where(), name, expected, found);
   }
 }
 
+void RequireNone(const JsonFields& fields, std::string_view name) {
+  if (fields.Has(name) && !fields.Object(name).empty()) {
+    throw Error("{}: {}: expected none, found one", fields.where(), name);
+  }
+}
+
+// sparsity_config may only say that nothing is left out.
+void RequireDense(const JsonFields& fields) {
+  constexpr std::string_view kName = "sparsity_config";
+  if (!fields.Has(kName) || fields.Object(kName).empty()) return;
+  const JsonFields sparsity(fields.Object(kName), fmt::format("{}.{}", fields.where(), kName));
+  if (const std::string format = sparsity.StringOr("format", "(none)"); format != "dense") {
+    throw Error("{}: format: expected \"dense\", found \"{}\"", sparsity.where(), format);
+  }
+}
+
+// Whether weights may not be compressed yet. Many a compressed folder says "frozen", too.
+bool ParseFrozen(const JsonFields& fields) {
+  const std::string status = fields.StringOr("quantization_status", "compressed");
+  if (status != "compressed" && status != "frozen") {
+    throw Error("{}: quantization_status: expected \"compressed\" or \"frozen\", found \"{}\"",
+                fields.where(), status);
+  }
+  return status == "frozen";
+}
+
 // Returns num_bits of a group's weights or activations.
 int ParseBits(const JsonFields& fields) {
-  Expect(fields, "type", "int", "int");
+  Expect(fields, "type", "int");
   return static_cast<int>(fields.IntOr("num_bits", 8, 1, 64));
 }
 
@@ -106,7 +131,8 @@ std::optional<WeightStorage> ParseFormat(const JsonFields& fields) {
               kSupportedQuantizations);
 }
 
-LinearQuantization ParseGroup(const JsonFields& fields, std::optional<WeightStorage> storage) {
+LinearQuantization ParseGroup(const JsonFields& fields, std::optional<WeightStorage> storage,
+                              bool frozen) {
   if (fields.Has("format")) storage = ParseFormat(fields);
   if (!storage) throw Error("{}: format: expected one for this group, found none", fields.where());
   if (fields.Has("output_activations")) {
@@ -114,6 +140,7 @@ LinearQuantization ParseGroup(const JsonFields& fields, std::optional<WeightStor
   }
   const JsonFields weights(fields.Object("weights"), fields.where() + ".weights");
   LinearQuantization quantization = ParseWeights(weights, *storage);
+  quantization.frozen = frozen;
   if (!fields.Has("input_activations")) return quantization;
   quantization.activations = ParseActivations(
       JsonFields(fields.Object("input_activations"), fields.where() + ".input_activations"));
@@ -137,6 +164,14 @@ std::vector<std::string> ParseStrings(const JsonFields& fields, std::string_view
     strings.push_back(item.get<std::string>());
   }
   return strings;
+}
+
+// `target` is "re:..." and comes after `count` others.
+Regex ParsePattern(std::string_view target, size_t count, const std::string& where) {
+  if (count >= kMaxPatterns) {
+    throw Error("{}: expected at most {} regular expressions, found more", where, kMaxPatterns);
+  }
+  return {target.substr(kPatternPrefix.size()), where, RegexSyntax::kPython};
 }
 
 // A class name, not the name of a module: modules of linears have a dot or are "lm_head".
@@ -166,27 +201,27 @@ Json ActivationsJson(ActivationQuantization activations) {
 
 }  // namespace
 
-CompressedTensorsConfig::Pattern CompressedTensorsConfig::ParsePattern(const std::string& target,
-                                                                       std::string_view where) {
-  const std::string text = target.substr(kPatternPrefix.size());
-  if (text.size() > kMaxPatternSize) {
-    throw Error("{}: expected a pattern of at most {} characters, found {}", where, kMaxPatternSize,
-                text.size());
-  }
-  try {
-    return {text, std::regex(text)};
-  } catch (const std::regex_error& error) {
-    throw Error("{}: expected a regular expression, found \"{}\" ({})", where, text, error.what());
+void CompressedTensorsConfig::AddTarget(const std::string& target,
+                                        const LinearQuantization& quantization,
+                                        const std::string& where) {
+  if (target.starts_with(kPatternPrefix)) {
+    patterns_.insert_or_assign(
+        target, std::pair(ParsePattern(target, patterns_.size(), where), quantization));
+  } else if (target == kLinearClass) {
+    linear_ = quantization;
+  } else if (IsClassName(target)) {
+    throw Error("{}: targets: expected module names, \"re:...\" or \"Linear\", found \"{}\"", where,
+                target);
+  } else {
+    names_[target] = quantization;
   }
 }
 
-bool CompressedTensorsConfig::Matches(const Pattern& pattern, std::string_view module) {
-  try {
-    return std::regex_search(module.begin(), module.end(), pattern.regex,
-                             std::regex_constants::match_continuous);
-  } catch (const std::regex_error& error) {
-    throw Error("target \"re:{}\" cannot be matched against \"{}\": {}", pattern.text, module,
-                error.what());
+void CompressedTensorsConfig::AddIgnored(const std::string& target, const std::string& where) {
+  if (target.starts_with(kPatternPrefix)) {
+    ignored_patterns_.push_back(ParsePattern(target, ignored_patterns_.size(), where));
+  } else {
+    ignored_names_.insert(target);
   }
 }
 
@@ -199,58 +234,38 @@ CompressedTensorsConfig CompressedTensorsConfig::Parse(const Json& quantization_
                 kSupportedQuantizations);
   }
   const std::optional<WeightStorage> storage = ParseFormat(fields);
-  Expect(fields, "quantization_status", "compressed", "compressed");
-  for (const char* name : {"kv_cache_scheme", "sparsity_config", "transform_config"}) {
-    if (fields.Has(name) && !fields.Object(name).empty()) {
-      throw Error("{}: {}: expected none, found one", fields.where(), name);
-    }
-  }
+  RequireNone(fields, "kv_cache_scheme");
+  RequireNone(fields, "transform_config");
+  RequireDense(fields);
 
+  const bool frozen = ParseFrozen(fields);
   CompressedTensorsConfig config;
   for (const auto& [name, group] : fields.Object("config_groups").items()) {
     const JsonFields group_fields(group, fields.where() + ".config_groups." + name);
-    const LinearQuantization quantization = ParseGroup(group_fields, storage);
+    const LinearQuantization quantization = ParseGroup(group_fields, storage, frozen);
     for (const std::string& target : ParseStrings(group_fields, "targets")) {
-      if (target.starts_with(kPatternPrefix)) {
-        config.targets_.patterns.emplace_back(ParsePattern(target, group_fields.where()),
-                                              quantization);
-      } else if (target == kLinearClass) {
-        config.targets_.linear = quantization;
-      } else if (IsClassName(target)) {
-        throw Error("{}: targets: expected module names, \"re:...\" or \"Linear\", found \"{}\"",
-                    group_fields.where(), target);
-      } else {
-        config.targets_.names[target] = quantization;
-      }
+      config.AddTarget(target, quantization, group_fields.where());
     }
   }
-  std::stable_sort(config.targets_.patterns.begin(), config.targets_.patterns.end(),
-                   [](const auto& a, const auto& b) { return a.first.text < b.first.text; });
-
   if (!fields.Has("ignore")) return config;
   for (const std::string& target : ParseStrings(fields, "ignore")) {
-    if (target.starts_with(kPatternPrefix)) {
-      config.ignored_patterns_.push_back(ParsePattern(target, fields.where() + ".ignore"));
-    } else {
-      config.ignored_names_.push_back(target);
-    }
+    config.AddIgnored(target, fields.where() + ".ignore");
   }
   return config;
 }
 
 std::optional<LinearQuantization> CompressedTensorsConfig::Find(std::string_view module) const {
-  for (const std::string& name : ignored_names_) {
-    if (name == module || name == kLinearClass) return std::nullopt;
+  const auto matches = [&](const Regex& pattern) { return pattern.MatchesBegin(module); };
+  if (ignored_names_.contains(module) || ignored_names_.contains(kLinearClass) ||
+      std::ranges::any_of(ignored_patterns_, matches)) {
+    return std::nullopt;
   }
-  for (const Pattern& pattern : ignored_patterns_) {
-    if (Matches(pattern, module)) return std::nullopt;
+  const auto exact = names_.find(module);
+  if (exact != names_.end()) return exact->second;
+  for (const auto& [text, target] : patterns_) {
+    if (matches(target.first)) return target.second;
   }
-  const auto exact = targets_.names.find(module);
-  if (exact != targets_.names.end()) return exact->second;
-  for (const auto& [pattern, quantization] : targets_.patterns) {
-    if (Matches(pattern, module)) return quantization;
-  }
-  return targets_.linear;
+  return linear_;
 }
 
 Json CompressedTensorsJson(std::span<const std::pair<std::string, LinearQuantization>> linears,

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
-#include <regex>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "base/regex.h"
 
 namespace fptq {
 
@@ -26,6 +27,7 @@ enum class ActivationQuantization {
 enum class WeightStorage {
   kPacked,  // weight_packed, int32 words: pack-quantized
   kInt8,    // weight, int8: int-quantized and naive-quantized
+  kFloat,   // weight, float: rounded when it is read
 };
 
 // How a linear is quantized: integer weights in groups along the input dimension, w = (q - zero
@@ -37,6 +39,7 @@ struct LinearQuantization {
   bool symmetric = true;  // the zero points are 0
   WeightStorage storage = WeightStorage::kPacked;
   bool per_tensor = false;  // kWholeRow, and all rows have one scale
+  bool frozen = false;      // quantization_status: the weights may be float all the same
 
   static constexpr int64_t kWholeRow = 0;
   bool operator==(const LinearQuantization&) const = default;
@@ -57,21 +60,15 @@ class CompressedTensorsConfig {
   std::optional<LinearQuantization> Find(std::string_view module) const;
 
  private:
-  struct Pattern {
-    std::string text;
-    std::regex regex;  // matched at the beginning of the name, as Python's re.match does
-  };
-  struct Targets {
-    std::map<std::string, LinearQuantization, std::less<>> names;
-    std::vector<std::pair<Pattern, LinearQuantization>> patterns;  // by text
-    std::optional<LinearQuantization> linear;                      // class name "Linear"
-  };
-  static Pattern ParsePattern(const std::string& target, std::string_view where);
-  static bool Matches(const Pattern& pattern, std::string_view module);
+  void AddTarget(const std::string& target, const LinearQuantization& quantization,
+                 const std::string& where);
+  void AddIgnored(const std::string& target, const std::string& where);
 
-  Targets targets_;
-  std::vector<std::string> ignored_names_;
-  std::vector<Pattern> ignored_patterns_;
+  std::map<std::string, LinearQuantization, std::less<>> names_;
+  std::map<std::string, std::pair<Regex, LinearQuantization>> patterns_;  // by text
+  std::optional<LinearQuantization> linear_;                              // class name "Linear"
+  std::set<std::string, std::less<>> ignored_names_;
+  std::vector<Regex> ignored_patterns_;
 };
 
 // The `quantization_config` of these linears; `ignore` are modules that stay float. Explicit names,

@@ -137,6 +137,43 @@ TEST(CompressedTensorsConfig, OtherPeoplesForms) {
   EXPECT_EQ(Parse(json).Find("x")->group_size, LinearQuantization::kWholeRow);
 }
 
+// What says nothing, or nothing that changes the result.
+TEST(CompressedTensorsConfig, TakesWhatOthersWriteBeside) {
+  Json json = ConfigOf(Group({"Linear"}));
+  json["sparsity_config"] = {{"format", "dense"},
+                             {"global_sparsity", 0.153},
+                             {"sparsity_structure", "unstructured"},
+                             {"targets", {"model.layers.0.self_attn.q_proj"}},
+                             {"ignore", {"lm_head"}}};
+  json["transform_config"] = Json::object();
+  json["kv_cache_scheme"] = nullptr;
+  json["version"] = "0.12.2";
+  EXPECT_FALSE(Parse(json).Find("x")->frozen);
+  json["sparsity_config"] = Json::object();
+  json["quantization_status"] = "frozen";
+  EXPECT_TRUE(Parse(json).Find("x")->frozen);
+}
+
+// A target of two groups is the last one's; patterns go by their text, not by their place.
+TEST(CompressedTensorsConfig, TheLastGroupAndTheFirstPatternCount) {
+  Json json = ConfigOf(Group({"re:b.*", "re:a|b", "x"}));
+  json["config_groups"]["group_1"] = Group({"re:a|b", "x"});
+  json["config_groups"]["group_1"]["weights"]["group_size"] = 32;
+  const CompressedTensorsConfig config = Parse(json);
+  EXPECT_EQ(config.Find("x")->group_size, 32);
+  EXPECT_EQ(config.Find("bc")->group_size, 32);
+  EXPECT_FALSE(config.Find("c"));
+}
+
+TEST(CompressedTensorsConfig, APatternThatBacktracksIsAnError) {
+  const std::string name = "model.layers.0.self_attn.q_proj";
+  for (const char* pattern : {"re:(.*)*[^a-z.0_]", "re:(\\w|[a-z_]|\\.)+\\d$"}) {
+    EXPECT_ERROR("quantization_config.ignore: regular expression",
+                 Parse(ConfigOf(Group({"Linear"}), {pattern})).Find(name));
+    EXPECT_ERROR("group_0: regular expression", Parse(ConfigOf(Group({pattern}))).Find(name));
+  }
+}
+
 TEST(CompressedTensorsConfig, NamesWhatItCannotRun) {
   const auto expect_error = [](const char* pointer, const Json& value, const char* part) {
     Json json = ConfigOf(Group({"Linear"}));
@@ -152,14 +189,22 @@ TEST(CompressedTensorsConfig, NamesWhatItCannotRun) {
       "quant_method: 'gptq' is not supported; supported: compressed-tensors pack-quantized");
   expect_error("/format", "float-quantized", "format: 'float-quantized' is not supported");
   expect_error("/format", "marlin-24", "supported: compressed-tensors pack-quantized");
-  expect_error("/quantization_status", "frozen", "quantization_status");
+  expect_error("/quant_method", "fp8", "quant_method: 'fp8' is not supported");
+  expect_error("/quant_method", nullptr, "quant_method: '(none)' is not supported");
+  expect_error("/quantization_status", "calibration",
+               "quantization_status: expected \"compressed\" or \"frozen\"");
+  expect_error("/sparsity_config", {{"format", "sparse-24-bitmask"}},
+               "sparsity_config: format: expected \"dense\", found \"sparse-24-bitmask\"");
+  expect_error("/sparsity_config", {{"targets", Json::array()}}, "found \"(none)\"");
+  expect_error("/transform_config", {{"config_groups", Json::object()}}, "transform_config");
   expect_error("/kv_cache_scheme", {{"num_bits", 8}}, "kv_cache_scheme");
   expect_error("/config_groups", Json::array(), "'config_groups': expected an object");
   expect_error("/ignore", {1}, "ignore: expected strings");
   expect_group_error("/format", "marlin-24", "group_0: format");
   expect_group_error("/targets", {"Embedding"}, "targets");
   expect_group_error("/targets", {"re:("}, "regular expression");
-  expect_group_error("/targets", {"re:" + std::string(2000, 'a')}, "characters");
+  expect_group_error("/targets", {"re:" + std::string(20000, 'a')}, "at most 16384 bytes");
+  expect_group_error("/targets", std::vector<std::string>(1001, "re:a"), "expected at most 1000");
   expect_group_error("/targets", "Linear", "'targets': expected an array");
   expect_group_error("/output_activations", Json::object(), "output_activations");
   expect_group_error("/weights", nullptr, "'weights' is missing");

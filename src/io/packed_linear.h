@@ -18,22 +18,28 @@ struct PackedLinear {
   int64_t k = 0;
   int64_t group_size = 0;  // k if a row has one scale
   LinearQuantization quantization;
-  TensorView weights;      // kPacked: [N, K * bits / 32] I32; kInt8: [N, K] I8
+  TensorView weights;      // kPacked: [N, K * bits / 32, rounded up] I32; kInt8: [N, K] I8; kFloat:
+                           // [N, K]
   TensorView scales;       // [N, K / group_size] F32, F16 or BF16; per_tensor: one element
-  TensorView zero_points;  // if not symmetric, kPacked: [N * bits / 32, K / group_size] I32, packed
-                           // along N; kInt8: of the shape of scales, I8
+  TensorView zero_points;  // if not symmetric, kPacked: [N * bits / 32, rounded up, K / group_size]
+                           // I32, packed along N; else of the shape of scales, I8
   float input_scale = 0;   // of kStaticTensor; else 0
 
   int64_t groups() const { return k / group_size; }
   // Bits that q - zero point needs: 4, 8, or 9 for asymmetric weights of 8 bits.
   int integer_bits() const;
 
-  // A row: q [k]; zeros, scales [groups]. Error if a scale is NaN or infinite.
+  // A row: q [k]; zeros, scales [groups]; q and zeros are integers of weight_bits. Error if a scale
+  // is NaN or infinite, or an integer that is stored in more bits does not fit.
   void ReadRow(int64_t channel, std::span<int8_t> q, std::span<int8_t> zeros,
                std::span<float> scales_out) const;
 
  private:
   int8_t ReadZeroPoint(int64_t channel, int64_t group) const;
+  void CheckRange(std::span<const int8_t> q, std::string_view tensor) const;
+  void UnpackWords(int64_t channel, std::span<int8_t> q) const;
+  void RoundFloats(int64_t channel, std::span<const int8_t> zeros,
+                   std::span<const float> scales_of_row, std::span<int8_t> q) const;
 };
 
 // Error naming the tensor if one is missing, or does not have the shape, type or value that it must

@@ -89,6 +89,86 @@ TEST(PackedLinear, Int8Weights) {
   EXPECT_ERROR("expected integers of 4 bits", four_bits.ReadRow(0, q, zeros, scales));
 }
 
+TEST(PackedLinear, ZeroPointsStoredInInt8) {
+  FakeCheckpoint checkpoint;
+  std::vector<int8_t> weights(64, 7), zero_points = {-8, 8};
+  checkpoint.Set("m.weight", DataType::kI8, {2, 32}, weights);
+  checkpoint.Set("m.weight_zero_point", DataType::kI8, {2, 1}, zero_points);
+  LinearQuantization how = {LinearQuantization::kWholeRow, ActivationQuantization::kDynamicToken, 4,
+                            false, WeightStorage::kInt8};
+  std::vector<int8_t> q(32), zeros(1);
+  std::vector<float> scales(1);
+  const PackedLinear linear = GetPackedLinear(checkpoint, "m", how, 2, 32);
+  linear.ReadRow(0, q, zeros, scales);
+  EXPECT_EQ(zeros[0], -8);
+  EXPECT_ERROR("m.weight_zero_point: expected integers of 4 bits, found 8",
+               linear.ReadRow(1, q, zeros, scales));
+  how.weight_bits = 8;
+  GetPackedLinear(checkpoint, "m", how, 2, 32).ReadRow(1, q, zeros, scales);
+  EXPECT_EQ(zeros[0], 8);
+}
+
+// The last word of a row is not full.
+TEST(PackedLinear, InputsThatFillNoWholeWord) {
+  FakeCheckpoint checkpoint;
+  std::vector<int32_t> words = {0x76543210, 0x00000098, 0x76543210, 0x0000003f};
+  std::vector<int64_t> shape = {2, 10};
+  checkpoint.Set("m.weight_packed", DataType::kI32, {2, 2}, words);
+  checkpoint.Set("m.weight_shape", DataType::kI64, {2}, shape);
+  const PackedLinear linear =
+      GetPackedLinear(checkpoint, "m", {LinearQuantization::kWholeRow}, 2, 10);
+  std::vector<int8_t> q(10), zeros(1);
+  std::vector<float> scales(1);
+  linear.ReadRow(1, q, zeros, scales);
+  EXPECT_EQ(q, (std::vector<int8_t>{-8, -7, -6, -5, -4, -3, -2, -1, 7, -5}));
+}
+
+// compressed-tensors' quantize(): round half to even of w / scale + zero point, clamped.
+TEST(PackedLinear, FloatWeightsOfAFrozenFolder) {
+  FakeCheckpoint checkpoint;
+  std::vector<float> weights(64);
+  weights[0] = 1.25f;
+  weights[1] = 0.75f;
+  weights[2] = -100;
+  weights[3] = 100;
+  std::vector<int8_t> zero_points = {1, 0};
+  checkpoint.Set("m.weight", DataType::kF32, {2, 32}, weights);
+  checkpoint.Set("m.weight_zero_point", DataType::kI8, {2, 1}, zero_points);
+  checkpoint.scales[1] = 0;
+  LinearQuantization how = {LinearQuantization::kWholeRow, ActivationQuantization::kDynamicToken, 4,
+                            false};
+  std::vector<int8_t> q(32), zeros(1);
+  std::vector<float> scales(1);
+  how.frozen = true;
+  const PackedLinear linear = GetPackedLinear(checkpoint, "m", how, 2, 32);
+  linear.ReadRow(0, q, zeros, scales);
+  EXPECT_EQ(zeros[0], 1);
+  EXPECT_EQ(std::vector<int8_t>(q.begin(), q.begin() + 5), (std::vector<int8_t>{4, 2, -8, 7, 1}));
+  linear.ReadRow(1, q, zeros, scales);
+  EXPECT_EQ(q[0], 0);
+  how = {LinearQuantization::kWholeRow, ActivationQuantization::kNone, 8, true,
+         WeightStorage::kInt8};
+  EXPECT_ERROR("expected type I8, found F32", GetPackedLinear(checkpoint, "m", how, 2, 32));
+  weights[40] = NAN;
+  EXPECT_ERROR("m.weight: expected finite values", linear.ReadRow(1, q, zeros, scales));
+}
+
+// Of either sign, zero or denormal: the weights are q x scale, whatever that is.
+TEST(PackedLinear, ScalesMayBeAnyFiniteNumber) {
+  FakeCheckpoint checkpoint;
+  std::vector<int8_t> q(32), zeros(1);
+  std::vector<float> scales(1);
+  for (const float scale : {0.0f, -0.0f, 1e-45f, -1e-40f, 3e38f}) {
+    checkpoint.scales[0] = scale;
+    GetPackedLinear(checkpoint, "m", kStatic32, 2, 32).ReadRow(0, q, zeros, scales);
+    EXPECT_EQ(scales[0], scale);
+  }
+  std::vector<uint16_t> halves = {0x7c00, 0x3c00};  // infinite
+  checkpoint.Set("m.weight_scale", DataType::kF16, {2, 1}, halves);
+  EXPECT_ERROR("m.weight_scale: expected finite values",
+               GetPackedLinear(checkpoint, "m", kStatic32, 2, 32).ReadRow(0, q, zeros, scales));
+}
+
 TEST(PackedLinear, ChecksItsTensors) {
   const auto expect_error = [](const char* part, auto&& change) {
     FakeCheckpoint checkpoint;
