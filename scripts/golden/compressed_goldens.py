@@ -4,6 +4,7 @@
   tiny-llama-w8a8    int-quantized, bfloat16, as llm-compressor writes W8A8: one scale a channel, "Linear", dynamic
                      activations; some weights are -128
   tiny-llama-mixed   mixed-precision: a scheme for each site (SCHEMES), float32
+  tiny-llama-parts   a scheme for each linear (PARTS), so that those of a site differ; lm_head quantized, too; float32
 
 The weights go through compressed-tensors' own compressors. transformers 5.23 fails to load packed zero points, so
 for its logits these linears are stored unpacked, with the same integers and zero points. See make_golden.py for the rest.
@@ -36,6 +37,17 @@ SCHEMES = {
     (1, "attn_out"): (PACKED, 4, False, 32, FLOAT),
     (1, "mlp_in"): (PACKED, 8, False, -1, FLOAT),
 }  # the mlp_mid of layer 1 is float
+
+# By linear, in both layers. k_proj is float.
+PARTS = {
+    "self_attn.q_proj": (PACKED, 4, True, 32, DYNAMIC),
+    "self_attn.v_proj": (PACKED, 8, True, -1, STATIC),
+    "self_attn.o_proj": (PACKED, 4, True, 32, DYNAMIC),
+    "mlp.gate_proj": (PACKED, 4, True, -1, FLOAT),
+    "mlp.up_proj": (INT, 8, True, -1, DYNAMIC),
+    "mlp.down_proj": (PACKED, 4, True, 32, STATIC),
+    "lm_head": (PACKED, 8, True, -1, DYNAMIC),
+}
 
 
 def weight_args(bits, symmetric, group):
@@ -112,6 +124,24 @@ def write_mixed(folder, model, tokenizer, packed_zeros):
                  ["lm_head"] + modules(1, "mlp_mid"))
 
 
+def write_parts(model, tokenizer):
+    tensors = tensors_of(model, torch.float32)
+    ranges = observe_ranges(model, tokenizer.encode(PROMPT).ids)
+    groups = []
+    for name, (form, bits, symmetric, size, activations) in PARTS.items():
+        args = weight_args(bits, symmetric, size)
+        names = [name] if name == "lm_head" else [f"model.layers.{layer}.{name}" for layer in range(2)]
+        groups.append(group_json(names, form, args, activations))
+        for module in names:
+            state = compress(tensors.pop(module + ".weight"), form, args)
+            tensors.update({f"{module}.{suffix}": tensor for suffix, tensor in state.items()})
+            if activations is STATIC:
+                tensors[module + ".input_scale"] = torch.tensor([ranges[module] / 127.5])
+    folder = new_folder("tiny-llama-parts")
+    write_folder(folder, model, tokenizer, torch.float32, tensors, "mixed-precision", groups, ["re:.*k_proj$"])
+    write_golden(folder, tokenizer, folder)
+
+
 def main():
     torch.set_num_threads(1)
     tokenizer = make_tokenizer()
@@ -125,6 +155,8 @@ def main():
     with tempfile.TemporaryDirectory() as unpacked:
         write_mixed(Path(unpacked), mixed, tokenizer, packed_zeros=False)
         write_golden(folder, tokenizer, unpacked)
+    write_parts(make_model(3, num_hidden_layers=2, num_key_value_heads=2, intermediate_size=96,
+                           tie_word_embeddings=False), tokenizer)
 
 
 if __name__ == "__main__":

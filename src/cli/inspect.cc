@@ -110,15 +110,18 @@ Json DescribeScheme(const std::optional<LinearQuantization>& how) {
 // The schemes of a quantized model and how many linears have each.
 Json DescribeQuantization(const ModelSource& source) {
   std::vector<std::pair<Json, int64_t>> schemes;
+  const auto add = [&](const std::optional<LinearQuantization>& how) {
+    const Json scheme = DescribeScheme(how);
+    auto found = std::ranges::find(schemes, scheme, &std::pair<Json, int64_t>::first);
+    if (found == schemes.end()) found = schemes.insert(found, {scheme, 0});
+    ++found->second;
+  };
   for (int64_t layer = 0; layer < source.config().layers; ++layer) {
     for (const LinearSpec& linear : source.arch().linears) {
-      const Json scheme =
-          DescribeScheme(source.quantization()->Find(source.Name(linear.module, layer)));
-      auto found = std::ranges::find(schemes, scheme, &std::pair<Json, int64_t>::first);
-      if (found == schemes.end()) found = schemes.insert(found, {scheme, 0});
-      ++found->second;
+      add(source.quantization()->Find(source.Name(linear.module, layer)));
     }
   }
+  if (source.head_quantization()) add(source.head_quantization());
   Json result = Json::array();
   for (const auto& [scheme, linears] : schemes) {
     Json row = {{"linears", linears}};

@@ -6,8 +6,10 @@
 namespace fptq {
 namespace {
 
-// No real model comes near; it keeps every product of two dimensions far from overflow.
-constexpr int64_t kMaxWidth = int64_t{1} << 24;
+// Bounds that no real model comes near; they keep every product of two dimensions far from overflow.
+// A row of weights may be one group.
+constexpr int64_t kMaxWidth = kMaxGroupSize;
+constexpr int64_t kMaxVocab = int64_t{1} << 24;
 
 void CheckRange(std::string_view where, std::string_view field, int64_t value, int64_t max) {
   if (value < 1 || value > max) {
@@ -24,7 +26,7 @@ void Validate(const ModelConfig& config, std::string_view where) {
   CheckRange(where, "number of key-value heads", config.kv_heads, config.heads);
   CheckRange(where, "head dimension", config.head_dim, kMaxHeadDim);
   CheckRange(where, "MLP width", config.mlp, kMaxWidth);
-  CheckRange(where, "vocabulary size", config.vocab, kMaxWidth);
+  CheckRange(where, "vocabulary size", config.vocab, kMaxVocab);
   CheckRange(where, "maximum position", config.max_positions, int64_t{1} << 31);
   if (config.heads % config.kv_heads != 0) {
     throw Error(

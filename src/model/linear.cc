@@ -27,18 +27,44 @@ void Count(SiteSaturation& saturation, int64_t values, int64_t saturated) {
   saturation.saturated_values.fetch_add(saturated, kRelaxed);
 }
 
+template <typename Matrix>
+int64_t ChannelsOf(const Matrix& matrix) {
+  return matrix.channels;
+}
+int64_t ChannelsOf(const Linear::Parts& parts) {
+  int64_t channels = 0;
+  for (const Linear& part : parts) channels += part.channels();
+  return channels;
+}
+
+template <typename Matrix>
+int64_t InputsOf(const Matrix& matrix) {
+  return matrix.k;
+}
+int64_t InputsOf(const Linear::Parts& parts) { return parts.front().k(); }
+
+template <typename Matrix>
+int64_t BytesOf(const Matrix& matrix) {
+  return matrix.Bytes();
+}
+int64_t BytesOf(const Linear::Parts& parts) {
+  int64_t bytes = 0;
+  for (const Linear& part : parts) bytes += part.Bytes();
+  return bytes;
+}
+
 }  // namespace
 
 int64_t Linear::channels() const {
-  return std::visit([](const auto& matrix) { return matrix.channels; }, weights);
+  return std::visit([](const auto& w) { return ChannelsOf(w); }, weights);
 }
 
 int64_t Linear::k() const {
-  return std::visit([](const auto& matrix) { return matrix.k; }, weights);
+  return std::visit([](const auto& w) { return InputsOf(w); }, weights);
 }
 
 int64_t Linear::Bytes() const {
-  return std::visit([](const auto& matrix) { return matrix.Bytes(); }, weights) + 4 * bias.size();
+  return std::visit([](const auto& w) { return BytesOf(w); }, weights) + 4 * bias.size();
 }
 
 LinearInput::LinearInput(int64_t max_rows, int64_t max_k)
@@ -48,25 +74,28 @@ LinearInput::LinearInput(int64_t max_rows, int64_t max_k)
       group_sums_(max_rows * (max_k / kMinGroupSize + 1)) {}
 
 void LinearInput::Set(const Linear& linear, int64_t row, const float* x) {
-  const auto* matrix = std::get_if<QuantizedMatrix>(&linear.weights);
-  if (matrix == nullptr) {
+  if (const auto* matrix = std::get_if<QuantizedMatrix>(&linear.weights)) {
+    Quantize(*matrix, linear.act, row, x);
+  } else {
     std::copy_n(x, linear.k(), f32_.data() + row * linear.k());
-    return;
   }
-  float static_scale = linear.act.static_scale;
+}
+
+void LinearInput::Quantize(const QuantizedMatrix& matrix, const ActQuant& act, int64_t row,
+                           const float* x) {
+  float static_scale = act.static_scale;
   if (static_scale > 0 && (guard || saturation != nullptr)) {
-    const int64_t saturated = CountSaturated({x, static_cast<size_t>(matrix->k)}, static_scale);
-    if (saturation != nullptr) Count(*saturation, matrix->k, saturated);
+    const int64_t saturated = CountSaturated({x, static_cast<size_t>(matrix.k)}, static_scale);
+    if (saturation != nullptr) Count(*saturation, matrix.k, saturated);
     if (guard && saturated > 0) static_scale = 0;
   }
-  Kernels().quantize_row(
-      {.x = x,
-       .n = matrix->k,
-       .group_size = matrix->group_size,
-       .static_scale = static_scale,
-       .q = q_.data() + row * matrix->k,
-       .scale = scales_.data() + row,
-       .group_sums = group_sums_.data() + row * (matrix->k / matrix->group_size)});
+  Kernels().quantize_row({.x = x,
+                          .n = matrix.k,
+                          .group_size = matrix.group_size,
+                          .static_scale = static_scale,
+                          .q = q_.data() + row * matrix.k,
+                          .scale = scales_.data() + row,
+                          .group_sums = group_sums_.data() + row * (matrix.k / matrix.group_size)});
 }
 
 std::span<const float> LinearInput::floats(int64_t rows, int64_t k) const {
@@ -74,17 +103,17 @@ std::span<const float> LinearInput::floats(int64_t rows, int64_t k) const {
   return f32_.span().first(static_cast<size_t>(rows * k));
 }
 
-void Apply(const Linear& linear, const LinearInput& input, int64_t rows, ThreadPool& pool,
-           float* out, bool accumulate) {
+void LinearInput::ApplyMatrix(const Linear& linear, int64_t rows, ThreadPool& pool, float* out,
+                              int64_t out_stride, bool accumulate) const {
   const KernelTable& kernels = Kernels();
   const float* bias = linear.bias.size() > 0 ? linear.bias.data() : nullptr;
   if (const auto* matrix = std::get_if<QuantizedMatrix>(&linear.weights)) {
-    FPTQ_CHECK(rows * matrix->k <= input.q_.size());
+    FPTQ_CHECK(rows * matrix->k <= q_.size());
     const auto gemm = matrix->bits == 4 ? kernels.gemm_w4 : kernels.gemm_w8;
     pool.ParallelFor(matrix->channel_tiles(), kTilesTogether, [&](int64_t begin, int64_t end) {
-      gemm({.activations = input.q_.data(),
-            .activation_scales = input.scales_.data(),
-            .group_sums = input.group_sums_.data(),
+      gemm({.activations = q_.data(),
+            .activation_scales = scales_.data(),
+            .group_sums = group_sums_.data(),
             .rows = rows,
             .k = matrix->k,
             .group_size = matrix->group_size,
@@ -96,15 +125,15 @@ void Apply(const Linear& linear, const LinearInput& input, int64_t rows, ThreadP
             .tile_begin = begin,
             .tile_end = end,
             .out = out,
-            .out_stride = matrix->channels,
+            .out_stride = out_stride,
             .accumulate = accumulate});
     });
     return;
   }
   const auto& matrix = std::get<FloatMatrix>(linear.weights);
-  FPTQ_CHECK(rows * matrix.k <= input.f32_.size());
+  FPTQ_CHECK(rows * matrix.k <= f32_.size());
   pool.ParallelFor(matrix.channel_tiles(), kTilesTogether, [&](int64_t begin, int64_t end) {
-    kernels.gemm_f32({.activations = input.f32_.data(),
+    kernels.gemm_f32({.activations = f32_.data(),
                       .rows = rows,
                       .k = matrix.k,
                       .weights = matrix.tiles.data(),
@@ -113,9 +142,27 @@ void Apply(const Linear& linear, const LinearInput& input, int64_t rows, ThreadP
                       .tile_begin = begin,
                       .tile_end = end,
                       .out = out,
-                      .out_stride = matrix.channels,
+                      .out_stride = out_stride,
                       .accumulate = accumulate});
   });
+}
+
+void Apply(const Linear& linear, LinearInput& input, int64_t rows, ThreadPool& pool, float* out,
+           bool accumulate) {
+  const int64_t channels = linear.channels();
+  const auto* parts = std::get_if<Linear::Parts>(&linear.weights);
+  if (parts == nullptr) return input.ApplyMatrix(linear, rows, pool, out, channels, accumulate);
+  for (const Linear& part : *parts) {
+    if (const auto* matrix = std::get_if<QuantizedMatrix>(&part.weights)) {
+      pool.ParallelFor(rows, [&](int64_t begin, int64_t end) {
+        for (int64_t row = begin; row < end; ++row) {
+          input.Quantize(*matrix, part.act, row, input.f32_.data() + row * matrix->k);
+        }
+      });
+    }
+    input.ApplyMatrix(part, rows, pool, out, channels, accumulate);
+    out += part.channels();
+  }
 }
 
 }  // namespace fptq

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 #include <variant>
+#include <vector>
 
 #include "base/tensor.h"
 #include "base/thread_pool.h"
@@ -15,20 +16,26 @@ namespace fptq {
 // How the activations of a linear with integer weights are quantized; LAE is already folded away.
 struct ActQuant {
   float static_scale = 0;  // 0: dynamic, a scale per token
+  bool rotated = false;    // of lm_head: RotateArgs come before, and the weights are rotated, too
 };
 
 struct Linear {
-  std::variant<FloatMatrix, QuantizedMatrix> weights;
+  // The last of them: linears that read the same input, each in a form of its own. Their outputs
+  // stand one after the other.
+  using Parts = std::vector<Linear>;
+  std::variant<FloatMatrix, QuantizedMatrix, Parts> weights;
   AlignedBuffer<float> bias;  // [N] or empty
   ActQuant act;               // for QuantizedMatrix
 
-  bool quantized() const { return weights.index() == 1; }
+  // All of it is integers.
+  bool quantized() const { return std::holds_alternative<QuantizedMatrix>(weights); }
   int64_t channels() const;
   int64_t k() const;
   int64_t Bytes() const;
 };
 
-// Rows that enter a linear: float, or int8 with scales. One buffer serves linears of any K up to
+// Rows that enter a linear: float, or int8 with scales. A linear in several parts takes float ones,
+// which Apply quantizes for each part. One buffer serves linears of any K up to
 // max_k.
 class LinearInput {
  public:
@@ -41,11 +48,14 @@ class LinearInput {
 
   // Row `row` of the input of `linear` is x, [linear.k()]. Rows may be set from several threads.
   void Set(const Linear& linear, int64_t row, const float* x);
-  // [rows, k] as set for a float linear.
+  // [rows, k] as set for a linear that takes float ones.
   std::span<const float> floats(int64_t rows, int64_t k) const;
 
  private:
-  friend void Apply(const Linear&, const LinearInput&, int64_t, ThreadPool&, float*, bool);
+  friend void Apply(const Linear&, LinearInput&, int64_t, ThreadPool&, float*, bool);
+  void Quantize(const QuantizedMatrix& matrix, const ActQuant& act, int64_t row, const float* x);
+  void ApplyMatrix(const Linear& linear, int64_t rows, ThreadPool& pool, float* out,
+                   int64_t out_stride, bool accumulate) const;
 
   AlignedBuffer<float> f32_;           // [rows, k]
   AlignedBuffer<int8_t> q_;            // [rows, k]
@@ -54,7 +64,7 @@ class LinearInput {
 };
 
 // out[rows, channels] = (or +=, if `accumulate`) linear(input).
-void Apply(const Linear& linear, const LinearInput& input, int64_t rows, ThreadPool& pool,
-           float* out, bool accumulate);
+void Apply(const Linear& linear, LinearInput& input, int64_t rows, ThreadPool& pool, float* out,
+           bool accumulate);
 
 }  // namespace fptq

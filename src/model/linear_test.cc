@@ -39,6 +39,44 @@ std::vector<float> Output(const Linear& linear, LinearInput& input, const std::v
   return out;
 }
 
+// Each part gives what it gives alone, whatever stands beside it.
+TEST(Apply, PartsInFormsOfTheirOwn) {
+  constexpr int64_t kRows = 3;
+  ThreadPool pool(2);
+  std::vector<Linear> parts;
+  parts.push_back(MakeLinear(/*static_scale=*/0));
+  FloatMatrix matrix = MakeFloatMatrix(kChannels, kInputs);
+  for (int64_t channel = 0; channel < kChannels; ++channel) PackRow(matrix, channel, Row({}));
+  AlignedBuffer<float> bias(kChannels);
+  bias[2] = 7;
+  parts.push_back({.weights = std::move(matrix), .bias = std::move(bias), .act = {}});
+  parts.push_back(MakeLinear(kScale));
+  const auto run = [&](const Linear& linear, float before) {
+    LinearInput input(kRows, kInputs);
+    std::vector<float> out(static_cast<size_t>(kRows * linear.channels()), before);
+    for (int64_t row = 0; row < kRows; ++row) {
+      input.Set(linear, row, Row({0.1f * static_cast<float>(row)}).data());
+    }
+    Apply(linear, input, kRows, pool, out.data(), /*accumulate=*/before != 0);
+    return out;
+  };
+  for (const float before : {0.0f, 2.0f}) {
+    std::vector<float> expected(static_cast<size_t>(3 * kRows * kChannels));
+    for (size_t part = 0; part < parts.size(); ++part) {
+      const std::vector<float> alone = run(parts[part], before);
+      for (size_t i = 0; i < alone.size(); ++i) {
+        expected[i / kChannels * 3 * kChannels + part * kChannels + i % kChannels] = alone[i];
+      }
+    }
+    Linear all{.weights = std::move(parts), .bias = {}, .act = {}};
+    EXPECT_EQ(all.channels(), 3 * kChannels);
+    EXPECT_EQ(all.k(), kInputs);
+    EXPECT_FALSE(all.quantized());
+    EXPECT_EQ(run(all, before), expected);
+    parts = std::move(std::get<Linear::Parts>(all.weights));
+  }
+}
+
 TEST(Saturation, CountsWhatLiesBeyondHalfAStep) {
   // Of the grid -128..127: 127.5 and -128.5 steps are rounded as far as any value may be.
   const Linear linear = MakeLinear(kScale);

@@ -1,7 +1,6 @@
 #include "model/model.h"
 
 #include <algorithm>
-#include <atomic>
 
 #include "base/error.h"
 #include "base/rethrow.h"
@@ -32,47 +31,20 @@ void ForEachChannel(std::span<const int64_t> linear_channels, ThreadPool& pool, 
   });
 }
 
-// By linear of the site: the head_dim of one that is stored head by head, else 0.
-std::vector<int64_t> QkvHeadDims(const ModelConfig& config, ActSite site) {
-  std::vector<int64_t> dims;
-  for (const LinearSpec& spec : config.arch->linears) {
-    if (spec.site != site) continue;
-    dims.push_back(spec.row_order == RowOrder::kQkvByHead ? config.head_dim : 0);
-  }
-  return dims;
-}
+// A quantized linear, whose rows may be stored in another order (SourceLinear).
+struct StoredLinear {
+  PackedLinear packed;
+  int64_t qkv_head_dim = 0;
 
-// The linears of a site, quantized alike as they have one input; none if they are float.
-std::vector<PackedLinear> GetPackedSite(const ModelSource& source, int64_t layer, ActSite site) {
-  const ModelConfig& config = source.config();
-  const int64_t k = SiteInputs(config, site);
-  std::vector<PackedLinear> linears;
-  std::vector<std::string> floats;
-  for (const LinearSpec& spec : source.arch().linears) {
-    if (spec.site != site) continue;
-    const std::string name = source.Name(spec.module, layer);
-    const auto found = source.quantization()->Find(name);
-    if (!found) {
-      floats.push_back(name);
-      continue;
-    }
-    linears.push_back(GetPackedLinear(source.checkpoint(), name, *found, spec.channels(config), k));
+  int64_t Row(int64_t channel) const {
+    return qkv_head_dim == 0 ? channel : RowByHead(packed.channels, qkv_head_dim, channel);
   }
-  const std::string where = source.checkpoint().path().string();
-  if (!floats.empty() && !linears.empty()) {
-    throw Error("{}: '{}' is quantized and '{}' is float: linears with the same input run as one",
-                where, linears[0].module, floats[0]);
+  // Both run as one matrix.
+  bool Alike(const StoredLinear& other) const {
+    return packed.quantization == other.packed.quantization &&
+           packed.input_scale == other.packed.input_scale;
   }
-  for (const PackedLinear& linear : linears) {
-    if (linear.quantization != linears[0].quantization ||
-        linear.input_scale != linears[0].input_scale) {
-      throw Error(
-          "{}: '{}' and '{}' have the same input: expected the same quantization and input scale",
-          where, linears[0].module, linear.module);
-    }
-  }
-  return linears;
-}
+};
 
 // A row of a PackedLinear.
 struct PackedRow {
@@ -107,61 +79,104 @@ void PackChannel(FloatMatrix& matrix, int64_t channel, PackedRow& row) {
   PackRow(matrix, channel, values);
 }
 
-Linear PackedSite(const ModelSource& source, std::span<const PackedLinear> linears,
-                  std::span<const int64_t> qkv_head_dims, Arena& memory, ThreadPool& pool) {
-  const auto stored_row = [&](size_t linear, int64_t row) {
-    const int64_t head_dim = qkv_head_dims[linear];
-    return head_dim == 0 ? row : RowByHead(linears[linear].channels, head_dim, row);
-  };
+// Linears that are all alike and have the same input.
+Linear PackedLinears(const ModelSource& source, std::span<const StoredLinear> linears,
+                     Arena& memory, ThreadPool& pool) {
   std::vector<int64_t> channels;
   int64_t all_channels = 0;
-  for (const PackedLinear& linear : linears) {
-    channels.push_back(linear.channels);
-    all_channels += linear.channels;
+  for (const StoredLinear& linear : linears) {
+    channels.push_back(linear.packed.channels);
+    all_channels += linear.packed.channels;
   }
-  const int64_t k = linears[0].k;
-  const LinearQuantization& how = linears[0].quantization;
+  const PackedLinear& first = linears[0].packed;
   Linear result;
-  result.act.static_scale = linears[0].input_scale;
+  result.act.static_scale = first.input_scale;
+  const auto pack = [&](auto matrix) {
+    ForEachChannel(channels, pool, [&](size_t linear, int64_t row, int64_t channel) {
+      const StoredLinear& from = linears[linear];
+      PackedRow packed(from.packed);
+      from.packed.ReadRow(from.Row(row), packed.q, packed.zeros, packed.scales);
+      PackChannel(matrix, channel, packed);
+    });
+    result.weights = std::move(matrix);
+  };
   // Float activations take float weights: there is no kernel for float times integers.
-  if (how.activations == ActivationQuantization::kNone) {
-    result.weights = MakeFloatMatrix(all_channels, k);
+  if (first.quantization.activations == ActivationQuantization::kNone) {
+    pack(MakeFloatMatrix(all_channels, first.k));
   } else {
-    result.weights = MakeQuantizedMatrix(linears[0].integer_bits(), all_channels, k,
-                                         linears[0].group_size, &memory);
+    pack(MakeQuantizedMatrix(first.integer_bits(), all_channels, first.k, first.group_size,
+                             &memory));
   }
-  std::atomic<bool> full_range = false;
-  ForEachChannel(channels, pool, [&](size_t linear, int64_t row, int64_t channel) {
-    PackedRow packed(linears[linear]);
-    linears[linear].ReadRow(stored_row(linear, row), packed.q, packed.zeros, packed.scales);
-    if (std::ranges::find(packed.q, int8_t{-128}) != packed.q.end()) full_range = true;
-    std::visit([&](auto& matrix) { PackChannel(matrix, channel, packed); }, result.weights);
-  });
-  if (auto* matrix = std::get_if<QuantizedMatrix>(&result.weights)) matrix->full_range = full_range;
-  int64_t first = 0;
-  for (size_t i = 0; i < linears.size(); ++i) {
-    const int64_t count = linears[i].channels;
-    if (const std::string name = linears[i].module + ".bias"; source.checkpoint().Contains(name)) {
-      source.checkpoint().Get(name, std::array{count});
+  int64_t begin = 0;
+  for (const StoredLinear& linear : linears) {
+    const int64_t count = linear.packed.channels;
+    if (const std::string name = linear.packed.module + ".bias";
+        source.checkpoint().Contains(name)) {
+      source.checkpoint().GetFloats(name, std::array{count});
       if (result.bias.size() == 0) result.bias.Resize(all_channels);
       const std::vector<float> bias = source.ReadVector(name);
       for (int64_t row = 0; row < count; ++row) {
-        result.bias[first + row] = bias[static_cast<size_t>(stored_row(i, row))];
+        result.bias[begin + row] = bias[static_cast<size_t>(linear.Row(row))];
       }
     }
-    first += count;
+    begin += count;
   }
   return result;
 }
 
+// The linears of a site of a quantized folder: neighbours that are alike as one matrix. Most often
+// that is all of them.
+Linear QuantizedSite(const ModelSource& source, int64_t layer, ActSite site, Arena& memory,
+                     ThreadPool& pool) {
+  const ModelConfig& config = source.config();
+  Linear::Parts parts;
+  std::vector<StoredLinear> quantized;  // of the part that is being collected
+  std::vector<SourceLinear> floats;
+  const auto finish_part = [&] {
+    if (!quantized.empty()) parts.push_back(PackedLinears(source, quantized, memory, pool));
+    if (!floats.empty()) parts.push_back(FloatLinear(floats, pool));
+    quantized.clear();
+    floats.clear();
+  };
+  for (const LinearSpec& spec : source.arch().linears) {
+    if (spec.site != site) continue;
+    const std::string name = source.Name(spec.module, layer);
+    const auto how = source.quantization()->Find(name);
+    if (!how) {
+      if (!quantized.empty()) finish_part();
+      floats.push_back(source.ReadLinear(spec, layer));
+      continue;
+    }
+    StoredLinear linear = {
+        .packed = GetPackedLinear(source.checkpoint(), name, *how, spec.channels(config),
+                                  SiteInputs(config, site)),
+        .qkv_head_dim = spec.row_order == RowOrder::kQkvByHead ? config.head_dim : 0};
+    if (!floats.empty() || (!quantized.empty() && !quantized[0].Alike(linear))) finish_part();
+    quantized.push_back(std::move(linear));
+  }
+  finish_part();
+  if (parts.size() == 1) return std::move(parts[0]);
+  return {.weights = std::move(parts), .bias = {}, .act = {}};
+}
+
+// The biases of a linear's channels, zeros where it has none.
+std::vector<float> Biases(const Linear& linear) {
+  std::vector<float> biases(linear.bias.span().begin(), linear.bias.span().end());
+  if (const auto* parts = std::get_if<Linear::Parts>(&linear.weights)) {
+    for (const Linear& part : *parts) std::ranges::copy(Biases(part), std::back_inserter(biases));
+  }
+  biases.resize(static_cast<size_t>(linear.channels()));
+  return biases;
+}
+
 // For an int8 cache; float ones do without.
 void SetKeyOffsets(const ModelConfig& config, LayerWeights& weights) {
-  const std::span<const float> bias = weights.at(ActSite::kAttnIn).bias.span();
+  const std::vector<float> biases = Biases(weights.at(ActSite::kAttnIn));
+  const auto keys = std::span(biases).subspan(static_cast<size_t>(config.query_width()),
+                                              static_cast<size_t>(config.kv_width()));
+  const bool has_bias = std::ranges::any_of(keys, [](float bias) { return bias != 0; });
   // A norm after the bias leaves nothing in common.
-  if (bias.empty() || !weights.k_norm.empty()) return;
-  weights.key_offsets =
-      MakeKeyOffsets(config, bias.subspan(static_cast<size_t>(config.query_width()),
-                                          static_cast<size_t>(config.kv_width())));
+  if (has_bias && weights.k_norm.empty()) weights.key_offsets = MakeKeyOffsets(config, keys);
 }
 
 LayerWeights QuantizedLayerWeights(const ModelSource& source, int64_t layer, Arena& memory,
@@ -172,14 +187,13 @@ LayerWeights QuantizedLayerWeights(const ModelSource& source, int64_t layer, Are
   weights.q_norm = source.ReadNorm(source.arch().q_norm, layer);
   weights.k_norm = source.ReadNorm(source.arch().k_norm, layer);
   for (const ActSite site : kAllActSites) {
-    const std::vector<PackedLinear> packed = GetPackedSite(source, layer, site);
-    weights.linears[static_cast<int>(site)] =
-        packed.empty()
-            ? FloatLinear(source.ReadSite(layer, site), pool)
-            : PackedSite(source, packed, QkvHeadDims(source.config(), site), memory, pool);
+    weights.linears[static_cast<int>(site)] = QuantizedSite(source, layer, site, memory, pool);
   }
   return weights;
 }
+
+// Whether a linear whose rows are one group each can run on integers.
+bool FitsInt8(int64_t k) { return k % kMinGroupSize == 0; }
 
 // NaN and infinity in the embeddings, the norms and lm_head are found here, not in the middle of an
 // answer; those of the layers where these are read.
@@ -194,12 +208,19 @@ void CheckOuterTensors(const ModelSource& source, ThreadPool& pool) {
   }
 }
 
-// lm_head: int8 with a dynamic scale per token beside integer layers, float beside float ones. The
-// int8 one takes rotated inputs, as the final norm leaves outlying channels.
+// lm_head: int8 with a dynamic scale per token beside integer layers, float beside float ones, or
+// as the folder has it. The int8 one takes rotated inputs, as the final norm leaves outlying
+// channels.
 Linear Head(const ModelSource& source, bool integer, Arena& memory, ThreadPool& pool) {
-  const TensorView& tensor = source.head();
   const int64_t channels = source.config().vocab;
   const int64_t k = source.config().hidden;
+  if (const auto& how = source.head_quantization()) {
+    const StoredLinear stored = {.packed = GetPackedLinear(source.checkpoint(),
+                                                           source.Name(source.arch().head), *how,
+                                                           channels, k)};
+    return PackedLinears(source, {&stored, 1}, memory, pool);
+  }
+  const TensorView& tensor = source.head();
   const auto pack = [&](auto matrix, auto pack_row) {
     ForEachChannel({&channels, 1}, pool, [&](size_t, int64_t row, int64_t channel) {
       thread_local std::vector<float> values;
@@ -210,17 +231,19 @@ Linear Head(const ModelSource& source, bool integer, Arena& memory, ThreadPool& 
     });
     return Linear{.weights = std::move(matrix), .bias = {}, .act = {}};
   };
-  if (!integer) {
+  if (!integer || !FitsInt8(k)) {
     return pack(MakeFloatMatrix(channels, k),
                 [](FloatMatrix& matrix, int64_t channel, std::span<const float> row) {
                   PackRow(matrix, channel, row);
                 });
   }
-  return pack(MakeQuantizedMatrix(/*bits=*/8, channels, k, /*group_size=*/k, &memory),
-              [](QuantizedMatrix& matrix, int64_t channel, std::span<float> row) {
-                Kernels().rotate({.x = row.data(), .rows = 1, .n = std::ssize(row)});
-                PackRowInt8(matrix, channel, row);
-              });
+  Linear head = pack(MakeQuantizedMatrix(/*bits=*/8, channels, k, /*group_size=*/k, &memory),
+                     [](QuantizedMatrix& matrix, int64_t channel, std::span<float> row) {
+                       Kernels().rotate({.x = row.data(), .rows = 1, .n = std::ssize(row)});
+                       PackRowInt8(matrix, channel, row);
+                     });
+  head.act.rotated = true;
+  return head;
 }
 
 }  // namespace
@@ -261,9 +284,9 @@ Linear StackLinears(std::span<const SourceLinear> linears, ThreadPool& pool, Mak
   return {.weights = std::move(matrix), .bias = std::move(bias), .act = {}};
 }
 
-// Float if their inputs are no whole group of integers.
+// Int8 where it can be.
 Linear Int8Linear(std::span<const SourceLinear> linears, Arena& memory, ThreadPool& pool) {
-  if (linears[0].k % kMinGroupSize != 0) return FloatLinear(linears, pool);
+  if (!FitsInt8(linears[0].k)) return FloatLinear(linears, pool);
   return StackLinears(
       linears, pool,
       [&](int64_t channels, int64_t k) {

@@ -132,7 +132,8 @@ double RmsError(std::span<const float> found, std::span<const float> expected) {
 // Ours, and what other programs write: scripts/golden/compressed_goldens.py.
 class QuantizedModel : public testing::TestWithParam<const char*> {};
 INSTANTIATE_TEST_SUITE_P(Model, QuantizedModel,
-                         testing::Values("tiny-llama-w4a8", "tiny-llama-w8a8", "tiny-llama-mixed"));
+                         testing::Values("tiny-llama-w4a8", "tiny-llama-w8a8", "tiny-llama-mixed",
+                                         "tiny-llama-parts"));
 
 TEST_P(QuantizedModel, AgreesWithTransformers) {
   const std::string name = GetParam();
@@ -151,11 +152,14 @@ TEST_P(QuantizedModel, AgreesWithTransformersWhenCacheAndHeadAreFloat) {
   const std::vector<int32_t> tokens = GoldenTokens(name);
   const int64_t rows = std::ssize(tokens);
   ThreadPool pool(1);
-  SourceLinear head{
-      .name = "lm_head", .channels = config.vocab, .k = config.hidden, .weight = {}, .bias = {}};
-  head.weight.Resize(head.channels * head.k);
-  DequantizeRange(model->source.head(), 0, head.weight.span());
-  const Linear float_head = FloatLinear({&head, 1}, pool);
+  Linear float_head;
+  if (!model->source.head_quantization()) {
+    SourceLinear head{
+        .name = "lm_head", .channels = config.vocab, .k = config.hidden, .weight = {}, .bias = {}};
+    head.weight.Resize(head.channels * head.k);
+    DequantizeRange(model->source.head(), 0, head.weight.span());
+    float_head = FloatLinear({&head, 1}, pool);
+  }
 
   KvCache cache(config, KvType::kF32, PagesFor(rows), config.layers);
   const std::vector<int32_t> pages = PageRange(0, cache.pages());
@@ -168,7 +172,8 @@ TEST_P(QuantizedModel, AgreesWithTransformersWhenCacheAndHeadAreFloat) {
     ForwardLayer(config, model->layers[static_cast<size_t>(layer)], layer, batch, cache, layer,
                  pool, act);
   }
-  ComputeLogits(config, model->final_norm, float_head, batch, pool, act);
+  ComputeLogits(config, model->final_norm,
+                model->source.head_quantization() ? model->head : float_head, batch, pool, act);
   // The same model as the golden. What remains is float rounding, which now and then tips an
   // activation that lies between two int8 values: one step of 1/127 in one of 64 or 96 inputs.
   EXPECT_LT(RelativeError(act.logits.span(), GoldenLogits(name)), 2e-3);
@@ -344,8 +349,34 @@ TEST_P(Invariance, ForwardAllocatesNothing) {
 
 INSTANTIATE_TEST_SUITE_P(Model, Invariance,
                          testing::Values("tiny-llama-f32", "tiny-llama-w4a8", "tiny-llama-mixed",
-                                         "tiny-llama-gguf", "tiny-bloom", "tiny-mistral",
-                                         "tiny-qwen3"));
+                                         "tiny-llama-parts", "tiny-llama-gguf", "tiny-bloom",
+                                         "tiny-mistral", "tiny-qwen3"));
+
+// Kernels rely on the flag: some of them would take -128 for its negative. It is about the integers
+// that run, which are those of the file less their zero points.
+TEST(LoadModel, FlagsIntegersOfMinus128) {
+  int64_t flagged = 0, others = 0;
+  const auto check = [&](const Linear& linear) {
+    const auto* matrix = std::get_if<QuantizedMatrix>(&linear.weights);
+    if (matrix == nullptr) return;
+    bool has_lowest = false;
+    std::vector<int8_t> q(static_cast<size_t>(matrix->k));
+    std::vector<float> scales(static_cast<size_t>(matrix->k / matrix->group_size));
+    for (int64_t channel = 0; channel < matrix->channels; ++channel) {
+      UnpackRow(*matrix, channel, q, scales);
+      has_lowest |= std::ranges::find(q, int8_t{-128}) != q.end();
+    }
+    EXPECT_EQ(matrix->full_range, has_lowest);
+    ++(has_lowest ? flagged : others);
+  };
+  for (const char* name : {"tiny-llama-w4a8", "tiny-llama-w8a8", "tiny-llama-mixed"}) {
+    for (const LayerWeights& layer : Load(name)->layers) {
+      for (const Linear& linear : layer.linears) check(linear);
+    }
+  }
+  EXPECT_GT(flagged, 0);
+  EXPECT_GT(others, 0);
+}
 
 // What a faulty scheduler would do: it must not end in memory of others, or in a race.
 TEST(ForwardDeathTest, RejectsBatchesThatItsBuffersDoNotHold) {

@@ -127,10 +127,6 @@ ModelConfig GgufConfig(const Checkpoint& checkpoint) {
   return config;
 }
 
-bool SameContent(const TensorView& a, const TensorView& b) {
-  return a.type == b.type && a.shape == b.shape && std::ranges::equal(a.bytes, b.bytes);
-}
-
 // The row of a GGUF file that holds our output channel `channel`.
 int64_t GgufRow(const LinearSpec& spec, const ModelConfig& config, int64_t channel) {
   if (spec.row_order != RowOrder::kGgufRotaryPairs) return channel;
@@ -157,10 +153,12 @@ ModelSource ModelSource::Open(const ModelLocation& location) try {
     throw Error("{}: expected a GGUF file, as a pre-tokenizer is named for it, found a folder",
                 path.string());
   }
+  source.warnings_ = checkpoint.warnings();
   source.config_ = IsGguf(checkpoint) ? GgufConfig(checkpoint) : HuggingFaceConfig(checkpoint);
-  if (!IsGguf(checkpoint) && checkpoint.metadata().contains("quantization_config")) {
-    source.quantization_ = CompressedTensorsConfig::Parse(
-        checkpoint.metadata()["quantization_config"], (path / "config.json").string());
+  if (const std::string where = (path / "config.json").string();
+      !IsGguf(checkpoint) && JsonFields(checkpoint.metadata(), where).Has("quantization_config")) {
+    source.quantization_ =
+        CompressedTensorsConfig::Parse(checkpoint.metadata()["quantization_config"], where);
   }
 
   const ArchSpec& arch = source.arch();
@@ -189,30 +187,32 @@ ModelSource ModelSource::Open(const ModelLocation& location) try {
 // The tensors say whether the head is the embedding; where tie_word_embeddings says otherwise, as
 // it does in many a folder, a warning.
 void ModelSource::DecideHead() {
-  const std::string name = Name(arch().head) + ".weight";
-  const std::string folder = checkpoint_->path().string();
-  if (!checkpoint_->Contains(name)) {
-    if (!config_.tied_head) {
-      warnings_.push_back(
-          fmt::format("{}: there is no tensor '{}' though config.json does not tie it to the "
-                      "embedding; the embedding takes its place",
-                      folder, name));
-    }
-    config_.tied_head = true;
-  } else if (config_.tied_head && !SameContent(checkpoint_->Get(name), *embedding_.tokens)) {
-    warnings_.push_back(
-        fmt::format("{}: tensor '{}' is not the embedding though config.json says that they are "
-                    "tied; it is used as it is",
-                    folder, name));
-    config_.tied_head = false;
+  const std::string module = Name(arch().head);
+  const std::string name = module + ".weight";
+  const bool is_there = checkpoint_->ContainsModule(module);
+  if (quantized() && (checkpoint_->Contains(module + ".weight_packed") ||
+                      checkpoint_->Contains(module + ".weight_scale"))) {
+    head_quantization_ = quantization_->Find(module);
   }
+  const auto warn = [&](std::string_view text) {
+    warnings_.push_back(fmt::format("{}: {}: {}", checkpoint_->path().string(), module, text));
+  };
+  if (!is_there && !config_.tied_head) {
+    warn("is missing though config.json does not tie it to the embedding, which takes its place");
+  }
+  const bool is_embedding = !is_there || (config_.tied_head && !head_quantization_ &&
+                                          SameContent(checkpoint_->Get(name), *embedding_.tokens));
+  if (config_.tied_head && !is_embedding) {
+    warn("is not the embedding though config.json says so; it is used as it is");
+  }
+  config_.tied_head = is_embedding;
 }
 
 void ModelSource::CheckTensors() const {
   const int64_t hidden = config_.hidden;
   std::set<std::string, std::less<>> known;
   const auto check = [&](std::string name, std::initializer_list<int64_t> shape) {
-    checkpoint_->Get(name, std::span(shape.begin(), shape.size()));
+    checkpoint_->GetFloats(name, std::span(shape.begin(), shape.size()));
     known.insert(std::move(name));
   };
   const auto check_norm = [&](const TensorNames& module, int64_t layer, int64_t size) {
@@ -225,7 +225,9 @@ void ModelSource::CheckTensors() const {
     check(Name(arch().positions) + ".weight",
           {config_.max_positions + config_.position_offset, hidden});
   }
-  if (!config_.tied_head) check(Name(arch().head) + ".weight", {config_.vocab, hidden});
+  if (!config_.tied_head && !head_quantization_) {
+    check(Name(arch().head) + ".weight", {config_.vocab, hidden});
+  }
   check_norm(arch().embedding_norm, 0, hidden);
   check_norm(arch().final_norm, 0, hidden);
   for (int64_t layer = 0; layer < config_.layers; ++layer) {
@@ -270,6 +272,9 @@ Json ModelSource::HfConfig() const {
   if (!IsGguf(*checkpoint_)) {
     Json json = checkpoint_->metadata();
     json["tie_word_embeddings"] = config_.tied_head;
+    // They name files of the source: code, which our architectures do without, and the weights.
+    json.erase("auto_map");
+    json.erase("transformers_weights");
     return json;
   }
   Json json = {
@@ -349,7 +354,7 @@ SourceLinear ModelSource::ReadLinear(const LinearSpec& spec, int64_t layer) cons
 
   const std::string module = Name(spec.module, layer);
   const TensorView& weight =
-      checkpoint_->Get(module + ".weight", std::array{linear.channels, linear.k});
+      checkpoint_->GetFloats(module + ".weight", std::array{linear.channels, linear.k});
   std::vector<float> bias;
   if (HasBias(spec, config_)) {
     linear.bias.resize(static_cast<size_t>(linear.channels));

@@ -94,12 +94,15 @@ class ModelSource {
 
   // Error if a weight is NaN or infinite, naming the tensor.
   SourceLayer ReadLayer(int64_t layer) const;
+  SourceLinear ReadLinear(const LinearSpec& spec, int64_t layer) const;
   std::vector<SourceLinear> ReadSite(int64_t layer, ActSite site) const;
   std::vector<float> ReadVector(const std::string& name) const;
   // Empty if the architecture has none.
   Norm ReadNorm(const TensorNames& module, int64_t layer = 0) const;
   const Embedding& embedding() const { return embedding_; }
   const TensorView& head() const;  // [vocab, hidden]; the embedding if tied
+  // Of a quantized folder: how lm_head is quantized; then it has no head() tensor.
+  const std::optional<LinearQuantization>& head_quantization() const { return head_quantization_; }
   // Those outside the layers: embeddings, norms and an lm_head of its own.
   std::vector<UsedTensor> OuterTensors() const;
   // Norms of a layer and biases of its linears, which quantization leaves float.
@@ -108,7 +111,6 @@ class ModelSource {
   std::vector<UsedTensor> LayerMatrices(int64_t layer) const;
 
  private:
-  SourceLinear ReadLinear(const LinearSpec& spec, int64_t layer) const;
   UsedTensor Used(const TensorNames& module, std::string_view suffix, int64_t layer) const;
   void AddNorm(const TensorNames& module, int64_t layer, std::vector<UsedTensor>& tensors) const;
   void CheckTensors() const;
@@ -123,6 +125,7 @@ class ModelSource {
   std::string_view absent_prefix_;
   Embedding embedding_;
   std::optional<CompressedTensorsConfig> quantization_;
+  std::optional<LinearQuantization> head_quantization_;
   std::vector<std::string> warnings_;
 };
 

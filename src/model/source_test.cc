@@ -126,8 +126,8 @@ TEST(ModelSource, TensorsSayWhetherTheHeadIsTied) {
   };
   for (const Case& c :
        {Case{true, 0, true, ""}, Case{true, 1, true, ""},
-        Case{true, -1, false, "'lm_head.weight' is not the embedding"}, Case{false, -1, false, ""},
-        Case{false, 1, false, ""}, Case{false, 0, true, "there is no tensor 'lm_head.weight'"}}) {
+        Case{true, -1, false, "lm_head: is not the embedding"}, Case{false, -1, false, ""},
+        Case{false, 1, false, ""}, Case{false, 0, true, "lm_head: is missing"}}) {
     SCOPED_TRACE(fmt::format("says {}, lm_head {}", c.says_tied, c.factor));
     const ModelSource source = open(c.says_tied, c.factor);
     EXPECT_EQ(source.config().tied_head, c.tied);
@@ -135,6 +135,108 @@ TEST(ModelSource, TensorsSayWhetherTheHeadIsTied) {
     EXPECT_EQ(warning(source).empty(), c.warning.empty());
     EXPECT_NE(warning(source).find(c.warning), std::string::npos) << warning(source);
   }
+}
+
+// A quantized lm_head, its float weight gone.
+void QuantizeHead(EditableModel& model) {
+  const auto& shape = model.tensors["model.embed_tokens.weight"].shape;
+  const std::vector<int32_t> words(static_cast<size_t>(shape[0] * shape[1] / 8), 0x12345678);
+  const std::vector<float> scales(static_cast<size_t>(shape[0]), 0.01f);
+  model.Set("lm_head.weight_packed", DataType::kI32, {shape[0], shape[1] / 8},
+            std::as_bytes(std::span(words)));
+  model.Set("lm_head.weight_scale", DataType::kF32, {shape[0], 1},
+            std::as_bytes(std::span(scales)));
+  model.Set("lm_head.weight_shape", DataType::kI64, {2}, std::as_bytes(std::span(shape)));
+}
+
+TEST(ModelSource, AQuantizedHeadMustBeDescribed) {
+  const TempFolder folder;
+  const auto quantized = fs::path(FPTQ_TESTDATA) / "models" / "tiny-llama-w4a8";
+  EditModel(quantized, folder.path(), QuantizeHead);
+  EXPECT_ERROR("'lm_head.weight' is missing; of its module there are lm_head.weight_packed",
+               ModelSource::Open(folder.path()));
+  EditModel(kTiny, folder.path(), QuantizeHead);
+  EXPECT_ERROR("'lm_head.weight' is missing; of its module there are lm_head.weight_packed",
+               ModelSource::Open(folder.path()));
+  EditModel(quantized, folder.path(), [](EditableModel& model) {
+    QuantizeHead(model);
+    Json& config = model.config["quantization_config"];
+    config["ignore"] = Json::array();
+    config["config_groups"].front()["targets"].push_back("lm_head");
+  });
+  const ModelSource source = ModelSource::Open(folder.path());
+  EXPECT_TRUE(source.head_quantization());
+  EXPECT_FALSE(source.config().tied_head);
+  EXPECT_EQ(source.warnings().size(), 1u);  // the config says tied
+}
+
+TEST(ModelSource, TheWrittenConfigNamesNoFilesOfTheSource) {
+  const TempFolder folder;
+  EditModel(kTiny, folder.path(), [](EditableModel& model) {
+    model.config["auto_map"] = {{"AutoModelForCausalLM", "modeling_x.XForCausalLM"}};
+    model.config["transformers_weights"] = "model.safetensors";
+  });
+  const Json config = ModelSource::Open(folder.path()).HfConfig();
+  EXPECT_FALSE(config.contains("auto_map"));
+  EXPECT_FALSE(config.contains("transformers_weights"));
+  EXPECT_EQ(config["hidden_size"], 64);
+}
+
+// At once, not when a layer is reached.
+TEST(ModelSource, TensorsMustBeFloats) {
+  for (const char* name : {"model.embed_tokens.weight", "model.norm.weight",
+                           "model.layers.1.self_attn.k_proj.weight"}) {
+    for (const DataType type : {DataType::kF8E4M3, DataType::kI8}) {
+      const TempFolder folder;
+      EditModel(kTiny, folder.path(), [&](EditableModel& model) {
+        EditableModel::Tensor& tensor = model.tensors.at(name);
+        tensor.type = type;
+        tensor.bytes.resize(tensor.bytes.size() / 4);
+      });
+      EXPECT_ERROR(fmt::format("tensor '{}': expected floats, found {}", name, DataTypeName(type)),
+                   ModelSource::Open(folder.path()));
+    }
+  }
+}
+
+// By their names, though their tensors are of types that are not read.
+TEST(ModelSource, OtherQuantizationsAreNamed) {
+  for (const char* method : {"gptq", "awq", "bitsandbytes", "fp8", "hqq"}) {
+    const TempFolder folder;
+    EditModel(kTiny, folder.path(), [&](EditableModel& model) {
+      model.config["quantization_config"] = {{"quant_method", method}, {"bits", 4}};
+      model.tensors["x"] = {DataType::kF8E4M3, {1}, {std::byte{0}}};
+    });
+    EXPECT_ERROR(fmt::format("quant_method: '{}' is not supported", method),
+                 ModelSource::Open(folder.path()));
+  }
+}
+
+TEST(ModelSource, AQuantizationOfNullIsNone) {
+  const TempFolder folder;
+  EditModel(kTiny, folder.path(),
+            [](EditableModel& model) { model.config["quantization_config"] = nullptr; });
+  EXPECT_FALSE(ModelSource::Open(folder.path()).quantized());
+}
+
+// A clone without Git LFS has a few lines in the place of each large file.
+TEST(ModelSource, SaysSoWhereAFileIsAPointerOfGitLfs) {
+  const std::string pointer =
+      "version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 988097824\n";
+  for (const char* name : {"config.json", "generation_config.json", "model.safetensors",
+                           "tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
+                           "model.safetensors.index.json", "tokenizer.model"}) {
+    const TempFolder folder;
+    fs::copy(kTiny, folder.path(),
+             fs::copy_options::recursive | fs::copy_options::overwrite_existing);
+    if (std::string_view(name).ends_with("index.json")) fs::remove(folder / "model.safetensors");
+    if (std::string_view(name) == "tokenizer.model") fs::remove(folder / "tokenizer.json");
+    folder.Write(name, pointer);
+    EXPECT_ERROR(std::string(name) + ": is a Git LFS pointer",
+                 ModelSource::Open(folder.path()).LoadTokenizer());
+  }
+  const TempFolder folder;
+  EXPECT_ERROR("m.gguf: is a Git LFS pointer", ModelSource::Open(folder.Write("m.gguf", pointer)));
 }
 
 TEST(ModelSource, NamesTheTensorWithNan) {

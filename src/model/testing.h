@@ -33,6 +33,20 @@ struct EditableModel {
   }
 };
 
+// Writes config.json and model.safetensors.
+inline void WriteModel(const EditableModel& model, const std::filesystem::path& to) {
+  std::ofstream(to / "config.json") << model.config.dump(2);
+  std::vector<SafetensorsWriter::Tensor> layout;
+  for (const auto& [name, tensor] : model.tensors) {
+    layout.push_back({name, tensor.type, tensor.shape});
+  }
+  SafetensorsWriter writer(to / "model.safetensors", layout);
+  for (const auto& [name, tensor] : model.tensors) {
+    if (!tensor.bytes.empty()) writer.Write(name, tensor.bytes);
+  }
+  writer.Close();
+}
+
 // Writes a copy of the folder `from`, changed by `change`, to `to`.
 inline void EditModel(const std::filesystem::path& from, const std::filesystem::path& to,
                       const std::function<void(EditableModel&)>& change) {
@@ -53,16 +67,7 @@ inline void EditModel(const std::filesystem::path& from, const std::filesystem::
       fs::copy_file(entry.path(), to / name, fs::copy_options::overwrite_existing);
     }
   }
-  std::ofstream(to / "config.json") << model.config.dump(2);
-  std::vector<SafetensorsWriter::Tensor> layout;
-  for (const auto& [name, tensor] : model.tensors) {
-    layout.push_back({name, tensor.type, tensor.shape});
-  }
-  SafetensorsWriter writer(to / "model.safetensors", layout);
-  for (const auto& [name, tensor] : model.tensors) {
-    if (!tensor.bytes.empty()) writer.Write(name, tensor.bytes);
-  }
-  writer.Close();
+  WriteModel(model, to);
 }
 
 // Sizes of a LLaMA: those of tiny-llama-f32.

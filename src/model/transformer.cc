@@ -408,7 +408,7 @@ void ComputeLogits(const ModelConfig& config, const Norm& final_norm, const Line
   ForEachRow(batch, 0, batch.rows(), [&](const BatchChunk& chunk, int64_t index, int64_t row) {
     if (index < std::ssize(chunk.tokens) - chunk.logits) return;
     ApplyNorm(final_norm, config, act.hidden.data() + row * config.hidden, act.normed.data());
-    if (head.quantized()) {
+    if (head.act.rotated) {
       Kernels().rotate({.x = act.normed.data(), .rows = 1, .n = config.hidden});
     }
     act.input.Set(head, wanted++, act.normed.data());

@@ -108,8 +108,8 @@ void PrepareRope(const ModelConfig& config, const ForwardBatch& batch, Activatio
 void ForwardLayer(const ModelConfig& config, const LayerWeights& weights, int64_t layer,
                   const ForwardBatch& batch, KvCache& cache, int64_t cache_layer, ThreadPool& pool,
                   Activations& act, ActivationObserver* observer = nullptr);
-// logits = head(norm(hidden)) of the rows that want them, in the order of the batch. A quantized
-// head takes rotated inputs (RotateArgs): its weights must be rotated too.
+// logits = head(norm(hidden)) of the rows that want them, in the order of the batch.
+// A head may take rotated inputs (ActQuant).
 void ComputeLogits(const ModelConfig& config, const Norm& final_norm, const Linear& head,
                    const ForwardBatch& batch, ThreadPool& pool, Activations& act);
 
