@@ -391,7 +391,9 @@ std::vector<UsedTensor> ModelSource::OuterTensors() const {
   if (!arch().positions.empty()) tensors.push_back(Used(arch().positions, ".weight", 0));
   AddNorm(arch().embedding_norm, 0, tensors);
   AddNorm(arch().final_norm, 0, tensors);
-  if (!config_.tied_head) tensors.push_back(Used(arch().head, ".weight", 0));
+  if (!config_.tied_head && !head_quantization_) {
+    tensors.push_back(Used(arch().head, ".weight", 0));
+  }
   return tensors;
 }
 
