@@ -116,17 +116,19 @@ std::vector<float> RunModel(const std::filesystem::path& path, FloatForm form) {
     EXPECT_NE(error.find(path.string()), std::string::npos) << error;
     return {};
   }
-  KvCache cache(model->config(), model->kv_type(), /*slots=*/1, /*capacity=*/4, 1);
-  Activations act(model->config(), 3, 3);
+  const std::vector<int32_t> pages = PageRange(0, 1);
+  KvCache cache(model->config(), model->kv_type(), /*pages=*/1, 1);
+  Activations act(model->config(), 3, 3, /*max_sections=*/0);
   std::vector<float> logits;
   const std::vector<int32_t> tokens(3, static_cast<int32_t>(model->config().vocab - 1));
   for (const int64_t first : {0, 3}) {
     const auto part = std::span(tokens).first(first == 0 ? 3 : 1);
-    Forward(
-        *model,
-        {.chunks =
-             {{.slot = 0, .first_position = first, .tokens = part, .logits = std::ssize(part)}}},
-        cache, pool, act);
+    Forward(*model,
+            {.chunks = {{.pages = pages,
+                         .first_position = first,
+                         .tokens = part,
+                         .logits = std::ssize(part)}}},
+            cache, pool, act);
     logits.insert(logits.end(), act.logits.data(),
                   act.logits.data() + std::ssize(part) * model->config().vocab);
   }

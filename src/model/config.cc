@@ -6,8 +6,8 @@
 namespace fptq {
 namespace {
 
-// Bounds that no real model comes near; they keep every product of two dimensions far from overflow.
-// A row of weights may be one group.
+// Bounds that no real model comes near; they keep every product of two dimensions far from
+// overflow. A row of weights may be one group.
 constexpr int64_t kMaxWidth = kMaxGroupSize;
 constexpr int64_t kMaxVocab = int64_t{1} << 24;
 

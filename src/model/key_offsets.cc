@@ -1,8 +1,8 @@
 #include "model/key_offsets.h"
 
 #include <algorithm>
-#include <cmath>
 
+#include "base/math.h"
 #include "kernels/dispatch.h"
 #include "model/positions.h"
 
@@ -16,10 +16,11 @@ struct MeanRotation {
 MeanRotation RotationOf(int64_t section, double frequency) {
   // A sum of n turns by f: sin(n f / 2) / sin(f / 2), at their middle.
   constexpr auto n = static_cast<double>(kKvSection);
-  const double half = std::sin(frequency / 2);
-  const double length = half == 0 ? 1 : std::sin(n * frequency / 2) / (n * half);
+  const double half = SinCosOf(frequency / 2).sin;
+  const double length = half == 0 ? 1 : SinCosOf(n * frequency / 2).sin / (n * half);
   const double middle = (static_cast<double>(section * kKvSection) + (n - 1) / 2) * frequency;
-  return {length * std::cos(middle), length * std::sin(middle)};
+  const SinCos rotation = SinCosOf(middle);
+  return {length * rotation.cos, length * rotation.sin};
 }
 
 }  // namespace

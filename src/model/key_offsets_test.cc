@@ -61,8 +61,9 @@ TEST(KeyOffsets, AreTheMeanOfTheRotatedBiasOverASection) {
 std::vector<float> Logits(const Model& model, KvType type) {
   constexpr int64_t kTokens = 40;
   ThreadPool pool(1);
-  KvCache cache(model.config(), type, /*slots=*/1, kTokens, model.config().layers);
-  Activations act(model.config(), kTokens, 1);
+  const std::vector<int32_t> pages = PageRange(0, PagesFor(kTokens));
+  KvCache cache(model.config(), type, std::ssize(pages), model.config().layers);
+  Activations act(model.config(), kTokens, 1, /*max_sections=*/0);
   std::vector<int32_t> tokens;
   for (int32_t i = 0; i < kTokens; ++i) tokens.push_back(5 + 7 * i % 200);
   std::vector<float> logits;
@@ -70,7 +71,8 @@ std::vector<float> Logits(const Model& model, KvType type) {
     const int64_t rows = done == 0 ? 20 : 1;
     const auto chunk =
         std::span(tokens).subspan(static_cast<size_t>(done), static_cast<size_t>(rows));
-    Forward(model, {.chunks = {{.slot = 0, .first_position = done, .tokens = chunk, .logits = 1}}},
+    Forward(model,
+            {.chunks = {{.pages = pages, .first_position = done, .tokens = chunk, .logits = 1}}},
             cache, pool, act);
     logits.insert(logits.end(), act.logits.data(), act.logits.data() + model.config().vocab);
     done += rows;

@@ -140,7 +140,9 @@ int64_t OtherElements(const ModelSource& source, int64_t linear_weights) {
 int64_t StoredLayerBytes(const Counts& c, const QuantRecipe& recipe) {
   const int64_t size = BlockSizeOf(c.config.dtype).bytes;
   constexpr int64_t kShapeBytes = 16;
-  const auto linears = std::ssize(c.config.arch->linears);
+  const auto linears = std::ranges::count_if(c.config.arch->linears, [&](const LinearSpec& linear) {
+    return c.sites[static_cast<size_t>(linear.site)].group_size > 0;
+  });
   return c.Sum([&](const Site& s) {
     if (s.group_size == 0) return s.weights() * size;
     return s.weights() * recipe.weight_bits / 8 + s.groups() * size;

@@ -28,6 +28,7 @@ class LayerRecordTest : public testing::Test {
                 .scale = 1e-45f,
                 .group_size = 32,
                 .reason = "v <= v0",
+                .notes = {"a note"},
                 .alternatives = {{{Equalization::kNone, ActScheme::kDynamic}, 0.7}}};
     }
     result.policy[1].channel_scales.clear();

@@ -212,7 +212,8 @@ InputFiles QuantizeInputs(const fs::path& source, const QuantRecipe& recipe) {
 QuantizeReport QuantizeCheckpoint(const ModelLocation& location, const fs::path& output,
                                   const QuantRecipe& recipe, const QuantizeOptions& options,
                                   ThreadPool& pool, const Progress& progress) {
-  OutputFolder folder(output, options.replace, kQuantizedFolder, QuantizeInputs(location.path, recipe));
+  OutputFolder folder(output, options.replace, kQuantizedFolder,
+                      QuantizeInputs(location.path, recipe));
   if (RunState::Exists(folder.work())) folder.Keep();
   const QuantizeReport report = QuantizeInto(folder, location, recipe, options, pool, progress);
   folder.Commit();

@@ -34,10 +34,9 @@ struct QuantizeOptions {
 // give the same bytes, whatever the number of threads and the kernels in use, and however often it
 // was interrupted: "OUTPUT.partial" keeps the finished layers (run_state.h). `progress` may be
 // empty.
-QuantizeReport QuantizeCheckpoint(const ModelLocation& source,
-                                  const std::filesystem::path& output, const QuantRecipe& recipe,
-                                  const QuantizeOptions& options, ThreadPool& pool,
-                                  const Progress& progress);
+QuantizeReport QuantizeCheckpoint(const ModelLocation& source, const std::filesystem::path& output,
+                                  const QuantRecipe& recipe, const QuantizeOptions& options,
+                                  ThreadPool& pool, const Progress& progress);
 
 // The same into the staging() of `folder`, which the caller then commits, or drops;
 // `options.replace` is the folder's.

@@ -159,8 +159,8 @@ void Validate(const QuantRecipe& recipe, std::string_view where) {
         "1 to 1000000", recipe.sequence_length);
   check(recipe.kv_bits == 8, "kv_bits", "8", recipe.kv_bits);
   for (const SiteOverride& item : recipe.overrides) {
-    const std::string utf8 = ReplaceIllFormedUtf8(item.pattern);
-    check(utf8 == item.pattern, "overrides", "UTF-8", utf8);
+    const std::string utf8 = ReplaceIllFormedUtf8(item.pattern.text());
+    check(utf8 == item.pattern.text(), "overrides", "UTF-8", utf8);
   }
 }
 

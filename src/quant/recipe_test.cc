@@ -66,7 +66,8 @@ TEST(Recipe, NamesBadFields) {
 
 // Whatever stands in a field, there is a valid recipe or one line that names the field.
 TEST(Recipe, TakesOrNamesWhateverAFieldHolds) {
-  for (const auto& [name, value] : RecipeToJson(QuantRecipe()).items()) {
+  const Json fields = RecipeToJson(QuantRecipe());
+  for (const auto& [name, value] : fields.items()) {
     for (const char* hostile : {"null",
                                 "true",
                                 "[]",

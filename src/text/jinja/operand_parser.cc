@@ -39,27 +39,26 @@ ExpressionPtr ExpressionParser::ParseStrings() {
 ExpressionPtr ExpressionParser::ParseNumber() {
   const Token token = Take();
   std::string_view digits = token.name;
-  std::from_chars_result result{};
-  Constant constant;
+  const auto make = [&](auto value, std::from_chars_result result) {
+    if (result.ec != std::errc()) FailAt(token.line, "the number {} is too large", digits);
+    return Make(token.line, Constant{value});
+  };
   if (token.kind == Kind::kFloat) {
     double value = 0;
-    result = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-    constant.value = value;
-  } else {
-    int base = 10;
-    if (digits.size() > 2 && digits[0] == '0') {
-      base = digits[1] == 'x' || digits[1] == 'X'   ? 16
-             : digits[1] == 'o' || digits[1] == 'O' ? 8
-             : digits[1] == 'b' || digits[1] == 'B' ? 2
-                                                    : 10;
-      if (base != 10) digits.remove_prefix(2);
-    }
-    int64_t value = 0;
-    result = std::from_chars(digits.data(), digits.data() + digits.size(), value, base);
-    constant.value = value;
+    return make(value, std::from_chars(digits.data(), digits.data() + digits.size(), value));
   }
-  if (result.ec != std::errc()) FailAt(token.line, "the number {} is too large", digits);
-  return Make(token.line, std::move(constant));
+  int base = 10;
+  if (digits.size() > 2 && digits[0] == '0') {
+    base = digits[1] == 'x' || digits[1] == 'X'   ? 16
+           : digits[1] == 'o' || digits[1] == 'O' ? 8
+           : digits[1] == 'b' || digits[1] == 'B' ? 2
+                                                  : 10;
+    if (base != 10) digits.remove_prefix(2);
+  }
+  int64_t value = 0;
+  const char* end = digits.data() + digits.size();
+  const std::from_chars_result result = std::from_chars(digits.data(), end, value, base);
+  return make(value, result);
 }
 
 ExpressionPtr ExpressionParser::ParseParentheses() {
