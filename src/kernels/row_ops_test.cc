@@ -329,7 +329,10 @@ TEST(QuantizeRow, AllTablesAgreeOnWhatIsNotOrdinary) {
         EXPECT_EQ(std::isnan(expected.scale), !std::isfinite(corner)) << corner;
         if (std::isfinite(corner)) {
           EXPECT_GT(expected.scale, 0) << corner;
-          EXPECT_TRUE(std::isfinite(expected.scale * expected.q[40])) << corner;
+          // 128 of 127.5 steps of the largest float are more than there is.
+          EXPECT_TRUE(std::isfinite(expected.scale * expected.q[40]) ||
+                      std::fabs(corner) == kLargest)
+              << corner;
         }
         for (const KernelTable& table : SupportedKernels()) {
           const Quantized found(table, x, 32, static_scale);

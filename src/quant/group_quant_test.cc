@@ -73,7 +73,7 @@ TEST(QuantizeGroups, KeepsWeightsAtTheEndsOfTheType) {
   for (const DataType dtype : {DataType::kF32, DataType::kF16, DataType::kBF16}) {
     const float smallest = dtype == DataType::kF16 ? 0x1p-24f : 0x1p-126f;
     const float largest = LargestStored(dtype);
-    for (const float w : {3 * smallest, 7 * largest / 16, 2.0f * std::min(largest, 1e30f)}) {
+    for (const float w : {3 * smallest, largest / 16 * 7, 2.0f * std::min(largest, 1e30f)}) {
       SourceLinear linear = RandomLinear(1, 64, 1);
       for (int64_t i = 0; i < 64; ++i) linear.weight[i] = i % 2 == 0 ? w : -w;
       const GroupQuantized quantized = Quantize(linear, Ones(64), 32, dtype);

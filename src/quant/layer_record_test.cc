@@ -68,6 +68,7 @@ void ForEachChange(Json& json, const std::function<void()>& body) {
     body();
   }
   json = kept;
+  if (!json.is_structured()) return;  // it would be an item of its own
   // Of long lists, the first and the last.
   size_t i = 0;
   for (Json& item : json) {
@@ -100,7 +101,7 @@ TEST_F(LayerRecordTest, TakesNothingForWhatItIsNot) {
       EXPECT_EQ(WriteAgain(Read(again)), again);
     }
   });
-  EXPECT_GT(changes, 1000);
+  EXPECT_GT(changes, 500);
   EXPECT_GT(errors, changes * 8 / 10) << changes;
 }
 
@@ -108,7 +109,7 @@ TEST_F(LayerRecordTest, NamesWhatCannotBe) {
   const auto expect_error = [&](const char* part, const char* pointer, const Json& value) {
     Json changed = record_;
     changed[Json::json_pointer(pointer)] = value;
-    EXPECT_ERROR(part, Read(changed));
+    EXPECT_ERROR(part, Read(ParseJson(DumpJson(changed), "test")));
   };
   EXPECT_ERROR("'layer'", LayerRecordFromJson(record_, config_, 0));
   expect_error("expected 4 sites", "/result/sites", Json::array());
@@ -118,13 +119,13 @@ TEST_F(LayerRecordTest, NamesWhatCannotBe) {
   expect_error("expected another tensor of", "/tensors/0/name", "model.layers.1.b");
   expect_error("dtype", "/tensors/0/dtype", "Q4_K");
   expect_error("is empty", "/tensors/0/shape", {0, 4});
-  expect_error("2^63", "/tensors/0/shape", {1u << 31, 1u << 31, 1u << 31});
+  expect_error("is not valid", "/tensors/0/shape", {int64_t{1} << 62, 4});
 }
 
 TEST_F(LayerRecordTest, CalibrationIsOfTokensOfTheModel) {
   const CalibrationSet set = {{{0, 1, 2}, {static_cast<int32_t>(config_.vocab) - 1}}};
-  EXPECT_EQ(CalibrationFromJson(CalibrationToJson(set), config_).sequences, set.sequences);
-  Json json = CalibrationToJson(set);
+  Json json = ParseJson(DumpJson(CalibrationToJson(set)), "test");
+  EXPECT_EQ(CalibrationFromJson(json, config_).sequences, set.sequences);
   for (const char* text : {"null", "[]", "[[]]", "[[-1]]", "[[0.5]]", "[[1,\"x\"]]", "{}", "5",
                            "[[4294967296]]", "[[18446744073709551615]]"}) {
     json["calibration"] = ParseJson(text, "test");
