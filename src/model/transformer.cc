@@ -403,15 +403,21 @@ void ForwardLayer(const ModelConfig& config, const LayerWeights& weights, int64_
 
 void ComputeLogits(const ModelConfig& config, const Norm& final_norm, const Linear& head,
                    const ForwardBatch& batch, ThreadPool& pool, Activations& act) {
-  FPTQ_CHECK(batch.logits_rows() <= act.max_logits_rows);
-  int64_t wanted = 0;
-  ForEachRow(batch, 0, batch.rows(), [&](const BatchChunk& chunk, int64_t index, int64_t row) {
-    if (index < std::ssize(chunk.tokens) - chunk.logits) return;
-    ApplyNorm(final_norm, config, act.hidden.data() + row * config.hidden, act.normed.data());
-    if (head.act.rotated) {
-      Kernels().rotate({.x = act.normed.data(), .rows = 1, .n = config.hidden});
+  const int64_t wanted = batch.logits_rows();
+  FPTQ_CHECK(wanted <= act.max_logits_rows);
+  pool.ParallelFor(wanted, [&](int64_t begin, int64_t end) {
+    int64_t first = 0, end_row = 0;  // the chunk's first wanted row, and its end in the batch
+    for (const BatchChunk& chunk : batch.chunks) {
+      end_row += std::ssize(chunk.tokens);
+      for (int64_t i = std::max(begin, first); i < std::min(end, first + chunk.logits); ++i) {
+        const int64_t row = end_row - chunk.logits + i - first;
+        float* normed = act.normed.data() + i * config.hidden;
+        ApplyNorm(final_norm, config, act.hidden.data() + row * config.hidden, normed);
+        if (head.act.rotated) Kernels().rotate({.x = normed, .rows = 1, .n = config.hidden});
+        act.input.Set(head, i, normed);
+      }
+      first += chunk.logits;
     }
-    act.input.Set(head, wanted++, act.normed.data());
   });
   if (wanted > 0) Apply(head, act.input, wanted, pool, act.logits.data(), /*accumulate=*/false);
   Stamp(act, ForwardPart::kHead);
