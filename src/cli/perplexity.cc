@@ -69,20 +69,20 @@ bool Parse(int argc, char** argv, Arguments& args) {
 // `logits` may be null.
 PerplexityResult Measure(const Arguments& args, const Model& model, std::span<const int32_t> tokens,
                          int64_t context, Saturation* saturation, OutputFile* logits,
-                         const std::atomic<bool>& cancel, ThreadPool& pool) {
+                         const std::atomic<bool>* cancel, ThreadPool& pool) {
   PerplexityOptions options{
       .context = context, .kv_type = args.kv, .guard = args.guard, .saturation = saturation};
   if (logits != nullptr) {
     options.on_logits = [&](std::span<const float> row) { logits->Write(std::as_bytes(row)); };
   }
-  ProgressBar bar(&cancel);
+  ProgressBar bar(cancel);
   return MeasurePerplexity(model, tokens, TextPrefix(model.tokenizer), options, pool,
                            bar.AsProgress());
 }
 
 Divergence MeasureAgainst(const Arguments& args, const Model& model,
                           std::span<const int32_t> tokens, int64_t context, Saturation* saturation,
-                          const std::atomic<bool>& cancel, ThreadPool& pool) {
+                          const std::atomic<bool>* cancel, ThreadPool& pool) {
   std::shared_ptr<const Model> other;  // unless it is the same one, for --against-kv
   std::error_code missing;             // of which opening it tells
   if (!std::filesystem::equivalent(args.path, args.against, missing)) {
@@ -96,7 +96,7 @@ Divergence MeasureAgainst(const Arguments& args, const Model& model,
                 args.against);
   }
   ChooseContext(context, context, reference.config());  // it has as many positions
-  ProgressBar bar(&cancel);
+  ProgressBar bar(cancel);
   return MeasureDivergence(model, reference, tokens, prefix,
                            {.context = context,
                             .kv_type = args.kv,
@@ -229,10 +229,13 @@ void Warn(const std::vector<SaturatedSite>& sites, bool guarded) {
 int RunPerplexity(int argc, char** argv) {
   Arguments args;
   if (!Parse(argc, argv, args)) return 0;
-  // The file of logits is removed if Ctrl-C ends this.
-  const InterruptScope interrupt(/*second_press_exits=*/true);
+  std::optional<InterruptScope> interrupt;
   std::optional<OutputFile> logits;
-  if (!args.logits.empty()) logits.emplace(args.logits);
+  if (!args.logits.empty()) {
+    interrupt.emplace(/*second_press_exits=*/true);  // the first removes the file
+    logits.emplace(args.logits);
+  }
+  const std::atomic<bool>* cancel = interrupt ? &interrupt->pressed() : nullptr;
   ThreadPool pool(args.threads);
   const auto model = LoadModelAndWarn(args.path, pool);
   const auto tokens = ReadTokens(model->tokenizer, args.text, args.limit);
@@ -251,10 +254,10 @@ int RunPerplexity(int argc, char** argv) {
     Print(DumpJson(json) + "\n");
   };
   if (args.against.empty()) {
-    show(Measure(args, *model, tokens, context, saturation, logits ? &*logits : nullptr,
-                 interrupt.pressed(), pool));
+    show(Measure(args, *model, tokens, context, saturation, logits ? &*logits : nullptr, cancel,
+                 pool));
   } else {
-    show(MeasureAgainst(args, *model, tokens, context, saturation, interrupt.pressed(), pool));
+    show(MeasureAgainst(args, *model, tokens, context, saturation, cancel, pool));
   }
   if (logits) logits->Close();
   if (counts) Warn(StaticSites(*counts), args.guard);
