@@ -76,7 +76,7 @@ TEST(WriteFileAtomicallyTest, FollowsALink) {
   WriteFileAtomically(folder / "link", "2");
   EXPECT_EQ(ReadFile(folder / "f"), "2");
   EXPECT_TRUE(fs::is_symlink(folder / "link"));
-  EXPECT_ERROR("link: cannot create: it exists", OutputFile(folder / "link"));
+  EXPECT_ERROR("f: cannot create: it exists", OutputFile(folder / "link"));
 }
 
 TEST(OutputFileTest, DoesNotReplaceWhatCameMeanwhile) {

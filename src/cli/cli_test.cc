@@ -596,7 +596,9 @@ TEST(Cli, QuantizeReplacesOnlyWhatItWrote) {
 
 TEST(Cli, OutputFilesAreCheckedFirst) {
   const TempFolder folder;
-  const std::string text = TownsText(folder), model = Tiny("tiny-llama-w4a8");
+  const std::string text = TownsText(folder), model = folder / "model";
+  Succeed({"quantize", Tiny("tiny-llama-f32"), "-o", model, "--calibration", "random",
+           "--calibration-tokens", "64", "--rounding", "rtn", "--policy", "dynamic"});
   folder.Write(
       "piqa.0shot.jsonl.gz",
       R"({"doc_id": 0, "idx": 0, "label": 0, "request": {"context": "The", "continuation": " river"}}
@@ -625,16 +627,15 @@ TEST(Cli, OutputFilesAreCheckedFirst) {
     const std::string output = (folder / name).replace_extension(".html");
     FailAndTouchNothing(folder, "is not of an earlier run", {"report", model, "-o", output});
   }
-  std::filesystem::copy(model, folder / "model");
   for (const char* output : {"model/fptq.html", "model/config.html", "model/model.safetensors"}) {
     FailAndTouchNothing(folder, "is not of an earlier run",
-                        {"report", folder / "model", "-o", folder / output});
+                        {"report", model, "-o", folder / output});
   }
-  Succeed({"report", folder / "model", "-o", folder / "model/page.html"});
-  Succeed({"report", folder / "model", "-o", folder / "model/page.html"});
-  FailAndTouchNothing(folder, "other than what is read",
-                      {"report", folder / "model", "-o", page, "--against", Tiny("tiny-llama-f32"),
-                       "--text", page});
+  Succeed({"report", model, "-o", folder / "model/page.html"});
+  Succeed({"report", model, "-o", folder / "model/page.html"});
+  FailAndTouchNothing(
+      folder, "other than what is read",
+      {"report", model, "-o", page, "--against", Tiny("tiny-llama-f32"), "--text", page});
 }
 
 TEST(Cli, InterruptedPerplexityLeavesNoLogits) {
