@@ -370,7 +370,8 @@ TEST(LoadModel, FlagsIntegersOfMinus128) {
     ++(has_lowest ? flagged : others);
   };
   for (const char* name : {"tiny-llama-w4a8", "tiny-llama-w8a8", "tiny-llama-mixed"}) {
-    for (const LayerWeights& layer : Load(name)->layers) {
+    const auto model = Load(name);
+    for (const LayerWeights& layer : model->layers) {
       for (const Linear& linear : layer.linears) check(linear);
     }
   }

@@ -158,7 +158,7 @@ TEST(TokenizerFilesTest, BadMetadataIsAnErrorThatNamesIt) {
   const BadValue cases[] = {
       {"model", "t5", "'t5' is not supported"},
       {"model", "llama", "expected a score for each of 7 tokens, found 0"},
-      {"pre", "tekken", "known are gpt-2, "},
+      {"pre", "novel", "known are default, gpt-2, "},
       {"tokens", nullptr, "tokenizer.ggml.tokens"},
       {"tokens", Json::array({1, 2}), "expected a string"},
       {"tokens", {"a", "b", "a", "ab", "x", "y", "z"}, "tokens 0 and 2 are both 'a'"},
