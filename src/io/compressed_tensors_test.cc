@@ -204,7 +204,10 @@ TEST(CompressedTensorsConfig, NamesWhatItCannotRun) {
   expect_group_error("/targets", {"Embedding"}, "targets");
   expect_group_error("/targets", {"re:("}, "regular expression");
   expect_group_error("/targets", {"re:" + std::string(20000, 'a')}, "at most 16384 bytes");
-  expect_group_error("/targets", std::vector<std::string>(1001, "re:a"), "expected at most 1000");
+  std::vector<std::string> patterns;
+  for (int i = 0; i <= 1000; ++i) patterns.push_back(fmt::format("re:{}", i));
+  expect_group_error("/targets", patterns, "expected at most 1000 regular expressions");
+  expect_error("/ignore", patterns, "expected at most 1000 regular expressions");
   expect_group_error("/targets", "Linear", "'targets': expected an array");
   expect_group_error("/output_activations", Json::object(), "output_activations");
   expect_group_error("/weights", nullptr, "'weights' is missing");
