@@ -155,7 +155,7 @@ def main():
     with tempfile.TemporaryDirectory() as unpacked:
         write_mixed(Path(unpacked), mixed, tokenizer, packed_zeros=False)
         write_golden(folder, tokenizer, unpacked)
-    write_parts(make_model(3, num_hidden_layers=2, num_key_value_heads=2, intermediate_size=96,
+    write_parts(make_model(12, num_hidden_layers=2, num_key_value_heads=2, intermediate_size=96,
                            tie_word_embeddings=False), tokenizer)
 
 

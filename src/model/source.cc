@@ -173,7 +173,7 @@ ModelSource ModelSource::Open(const ModelLocation& location) try {
   }
   source.embedding_.tokens = &checkpoint.Get(source.Name(arch.embedding) + ".weight");
   source.config_.dtype = StorageType(source.embedding_.tokens->type);
-  source.DecideHead();
+  if (!IsGguf(checkpoint)) source.DecideHead();
   source.CheckTensors();
   if (!arch.positions.empty()) {
     source.embedding_.positions = &checkpoint.Get(source.Name(arch.positions) + ".weight");

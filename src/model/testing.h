@@ -36,6 +36,7 @@ struct EditableModel {
 // Writes config.json and model.safetensors.
 inline void WriteModel(const EditableModel& model, const std::filesystem::path& to) {
   std::ofstream(to / "config.json") << model.config.dump(2);
+  std::filesystem::remove(to / "model.safetensors");
   std::vector<SafetensorsWriter::Tensor> layout;
   for (const auto& [name, tensor] : model.tensors) {
     layout.push_back({name, tensor.type, tensor.shape});
