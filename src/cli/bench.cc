@@ -20,7 +20,7 @@ namespace fptq {
 namespace {
 
 struct Options {
-  std::string path;
+  std::string path, pre_tokenizer;
   std::vector<int64_t> prompts = {512}, generated = {128}, depths = {0}, sequences = {1};
   std::vector<int> threads = {UsableCores()};
   int64_t repetitions = 5;
@@ -38,6 +38,7 @@ void AddOptions(CLI::App& app, Options& options) {
   app.add_option("MODEL", options.path,
                  "quantized folder, or float model: Hugging Face folder or GGUF file")
       ->required();
+  AddPreTokenizer(app, options.pre_tokenizer);
   list("-p,--prompt", options.prompts, "tokens of the prompt (default 512; 0: no such test)", 0,
        kAnyCount);
   list("-n,--generate", options.generated, "tokens to generate (default 128; 0: no such test)", 0,
@@ -128,7 +129,7 @@ Json MeasureCases(const std::vector<BenchmarkCase>& cases, const Options& option
     const MachinePeaks peaks = MeasurePeaks(pool);
     if (model == nullptr) {
       const auto start = std::chrono::steady_clock::now();
-      model = LoadModelAndWarn(options.path, pool);
+      model = LoadModelAndWarn(Locate(options.path, options.pre_tokenizer), pool);
       load_seconds =
           std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     }

@@ -15,6 +15,7 @@
 #include "base/json.h"
 #include "base/test_util.h"
 #include "cli/interrupt.h"
+#include "io/gguf_test_util.h"
 
 namespace fptq {
 namespace {
@@ -209,6 +210,40 @@ TEST(Cli, PlanHasARowASite) {
   const Result overridden =
       Succeed({"plan", Tiny("tiny-llama-f32"), "--recipe", recipe, "--policy", "static"});
   EXPECT_NE(overridden.out.find("static"), std::string::npos);
+}
+
+TEST(Cli, NamesThePreTokenizerThatAGgufFileLacks) {
+  const TempFolder folder;
+  const std::string whole = Tiny("tiny-llama-gguf") + "/model.gguf", file = folder / "m.gguf";
+  EditGguf(whole, file, [](GgufModel& model) { model.metadata.erase("tokenizer.ggml.pre"); });
+  const auto run = [](const std::string& model) {
+    return std::vector<std::string>{"run", model, "-p", "In 1987", "-n", "5", "--seed", "1"};
+  };
+  Fail("tokenizer.ggml.pre is missing: --pre-tokenizer must name", run(file));
+  std::vector<std::string> named = run(file);
+  named.insert(named.end(), {"--pre-tokenizer", "smollm"});
+  EXPECT_EQ(Succeed(named).out, Succeed(run(whole)).out);
+  named.back() = "novel";
+  Fail("'novel' is not supported; known are", named);
+  named = run(Tiny("tiny-llama-f32"));
+  named.insert(named.end(), {"--pre-tokenizer", "smollm"});
+  Fail("expected a GGUF file, as a pre-tokenizer is named for it, found a folder", named);
+
+  // The other subcommands that open a source; of two models the name is for the GGUF file.
+  const std::string text = folder.Write("t.txt", std::string(400, 'a'));
+  const std::vector<std::string> quick = {"--calibration", "random", "--calibration-tokens", "64",
+                                          "--rounding",    "rtn"};
+  const auto succeed = [&](std::vector<std::string> args, bool is_quantization) {
+    if (is_quantization) args.insert(args.end(), quick.begin(), quick.end());
+    args.insert(args.end(), {"--pre-tokenizer", "smollm"});
+    Succeed(args);
+  };
+  succeed({"plan", file}, true);
+  succeed({"quantize", file, "-o", folder / "out"}, true);
+  succeed({"inspect", file}, false);
+  const std::string out = folder / "out";
+  succeed({"perplexity", out, "--text", text, "--context", "64", "--against", file}, false);
+  succeed({"perplexity", file, "--text", text, "--context", "64", "--against", out}, false);
 }
 
 TEST(Cli, InspectsFloatModels) {

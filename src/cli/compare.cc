@@ -26,7 +26,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Arguments {
-  std::string source, output, text = "data/text/lambada.txt", data = "data/tasks";
+  std::string source, pre_tokenizer, output, text = "data/text/lambada.txt", data = "data/tasks";
   std::vector<std::string> recipes = {"fptq", "fptq-paper", "smoothquant",
                                       "rtn",  "per-token",  "static"};
   std::vector<std::string> metrics = {"perplexity", "kld"};
@@ -38,6 +38,7 @@ struct Arguments {
 bool Parse(int argc, char** argv, Arguments& args) {
   CLI::App app("Quantizes a model by several recipes and compares the results.", "fptq compare");
   app.add_option("SOURCE", args.source, "Hugging Face folder or GGUF file")->required();
+  AddPreTokenizer(app, args.pre_tokenizer);
   app.add_option("-o,--output", args.output, "folder to write compare.md and compare.json to")
       ->required();
   app.add_option("--recipes", args.recipes, "names or files (default the W4A8 ones)")
@@ -200,7 +201,7 @@ Row RunRecipe(const Arguments& args, const std::string& recipe, const InputFiles
       kQuantizedFolder, inputs);
   const QuantRecipe settings = LoadRecipe(recipe, "--recipes");
   const QuantizeReport report =
-      QuantizeInto(folder, args.source, settings,
+      QuantizeInto(folder, Locate(args.source, args.pre_tokenizer), settings,
                    {.replace = args.force, .restart = true, .keep = false}, pool, progress);
   if (args.keep) folder.Commit();
   NoteWarnings(report.warnings);
@@ -271,7 +272,7 @@ int RunCompare(int argc, char** argv) {
   const InputFiles inputs = Inputs(args);
   CheckOutputs(args, inputs);
   ThreadPool pool(args.threads);
-  const auto reference = LoadModelAndWarn(args.source, pool);
+  const auto reference = LoadModelAndWarn(Locate(args.source, args.pre_tokenizer), pool);
   const Metrics metrics = ReadMetrics(args, reference->tokenizer);
 
   std::vector<Row> rows(1);

@@ -21,7 +21,7 @@ namespace {
 constexpr double kConfidence95 = 1.959964;  // standard errors
 
 struct Arguments {
-  std::string path, against, against_details, data = "data/tasks", details;
+  std::string path, against, pre_tokenizer, against_details, data = "data/tasks", details;
   std::vector<std::string> tasks;
   std::optional<KvType> kv;
   int64_t limit = 0, shots = 0;
@@ -63,6 +63,7 @@ bool Parse(int argc, char** argv, Arguments& args) {
   app.add_option("--against-details", args.against_details,
                  "the same, but take the other model's answers from what --details wrote")
       ->excludes(against);
+  AddPreTokenizer(app, args.pre_tokenizer);
   AddKvType(app, "--kv", args.kv, "KV cache of MODEL");
   app.add_option("--details", args.details,
                  "also write MODEL's answer to each request to this file, a JSON object a line");
@@ -97,9 +98,9 @@ std::vector<TaskRun> ReadTasks(const Arguments& args) {
 }
 
 // Runs all tasks on a model and tells the speed.
-void Run(const std::string& path, std::optional<KvType> kv, std::vector<TaskRun>& runs,
+void Run(const ModelLocation& location, std::optional<KvType> kv, std::vector<TaskRun>& runs,
          std::vector<LogLikelihood> TaskRun::*answers, ThreadPool& pool) {
-  const auto model = LoadModelAndWarn(path, pool);
+  const auto model = LoadModelAndWarn(location, pool);
   const auto start = std::chrono::steady_clock::now();
   size_t requests = 0;
   {
@@ -111,7 +112,7 @@ void Run(const std::string& path, std::optional<KvType> kv, std::vector<TaskRun>
     }
   }
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  Note(fmt::format("[{}: {} requests in {}, {:.0f} a second]\n", path, requests,
+  Note(fmt::format("[{}: {} requests in {}, {:.0f} a second]\n", location.path.string(), requests,
                    FormatSeconds(seconds.count()),
                    static_cast<double>(requests) / seconds.count()));
 }
@@ -238,8 +239,11 @@ int RunEval(int argc, char** argv) {
   std::vector<TaskRun> runs = ReadTasks(args);
   ThreadPool pool(args.threads);
   if (!args.against_details.empty()) ReadDetails(args, runs);
-  Run(args.path, args.kv, runs, &TaskRun::answers, pool);
-  if (!args.against.empty()) Run(args.against, {}, runs, &TaskRun::reference_answers, pool);
+  Run(Locate(args.path, args.pre_tokenizer, args.against), args.kv, runs, &TaskRun::answers, pool);
+  if (!args.against.empty()) {
+    Run(Locate(args.against, args.pre_tokenizer, args.path), {}, runs, &TaskRun::reference_answers,
+        pool);
+  }
   PrintResults(args, runs);
   if (!args.details.empty()) WriteDetails(args, runs);
   return 0;

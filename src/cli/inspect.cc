@@ -201,15 +201,16 @@ void PrintDescription(const Json& description) {
 int RunInspect(int argc, char** argv) {
   CLI::App app("Shows what a model file holds: config, tensors, bits per weight, policy.",
                "fptq inspect");
-  std::string path;
+  std::string path, pre_tokenizer;
   bool json = false;
   app.add_option("MODEL", path,
                  "quantized folder, or float model: Hugging Face folder or GGUF file")
       ->required();
+  AddPreTokenizer(app, pre_tokenizer);
   app.add_flag("--json", json, "print one JSON object");
   if (!ParseArguments(app, argc, argv)) return 0;
 
-  const Json description = Describe(OpenSourceAndWarn(path), path);
+  const Json description = Describe(OpenSourceAndWarn(Locate(path, pre_tokenizer)), path);
   if (json) {
     Print(DumpJson(description, 2) + "\n");
   } else {

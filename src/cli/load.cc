@@ -4,14 +4,30 @@
 
 namespace fptq {
 
-std::shared_ptr<const Model> LoadModelAndWarn(const std::string& path, ThreadPool& pool) {
-  auto model = LoadModel(path, pool);
+void AddPreTokenizer(CLI::App& app, std::string& name) {
+  app.add_option("--pre-tokenizer", name,
+                 "how a GGUF file's tokenizer cuts text into words, as llama.cpp names it: "
+                 "llama-bpe, qwen2, gpt-2, ... (default: what the file says)");
+}
+
+ModelLocation Locate(const std::string& path, const std::string& pre_tokenizer,
+                     const std::string& other) {
+  const auto is_folder = [](const std::string& model) {
+    std::error_code ignored;
+    return std::filesystem::is_directory(model, ignored);
+  };
+  const bool is_for_other = is_folder(path) && !other.empty() && !is_folder(other);
+  return {path, is_for_other ? "" : pre_tokenizer};
+}
+
+std::shared_ptr<const Model> LoadModelAndWarn(const ModelLocation& location, ThreadPool& pool) {
+  auto model = LoadModel(location, pool);
   NoteWarnings(model->warnings);
   return model;
 }
 
-ModelSource OpenSourceAndWarn(const std::string& path) {
-  ModelSource source = ModelSource::Open(path);
+ModelSource OpenSourceAndWarn(const ModelLocation& location) {
+  ModelSource source = ModelSource::Open(location);
   NoteWarnings(source.warnings());
   return source;
 }

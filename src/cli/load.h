@@ -1,6 +1,7 @@
 // Opens what a subcommand works on.
 #pragma once
 
+#include <CLI/CLI.hpp>
 #include <memory>
 #include <string>
 
@@ -8,8 +9,16 @@
 
 namespace fptq {
 
+// The option --pre-tokenizer, for subcommands that open GGUF files.
+void AddPreTokenizer(CLI::App& app, std::string& name);
+
+// Where a model is of which, maybe, `pre_tokenizer` names the pre-tokenizer: of a subcommand that
+// opens two, the name goes for those that are GGUF files.
+ModelLocation Locate(const std::string& path, const std::string& pre_tokenizer,
+                     const std::string& other = "");
+
 // LoadModel and ModelSource::Open, whose warnings go to standard error.
-std::shared_ptr<const Model> LoadModelAndWarn(const std::string& path, ThreadPool& pool);
-ModelSource OpenSourceAndWarn(const std::string& path);
+std::shared_ptr<const Model> LoadModelAndWarn(const ModelLocation& location, ThreadPool& pool);
+ModelSource OpenSourceAndWarn(const ModelLocation& location);
 
 }  // namespace fptq

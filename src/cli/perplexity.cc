@@ -28,7 +28,7 @@ constexpr double kSaturationLimit = 0.05;  // share of a site's tokens that is w
 constexpr int64_t kSitesShown = 10;
 
 struct Arguments {
-  std::string path, text, against, logits;
+  std::string path, text, against, pre_tokenizer, logits;
   std::optional<KvType> kv, against_kv;
   int64_t context = 0, limit = 0;
   bool saturation = false, guard = false, json = false;
@@ -50,6 +50,7 @@ bool Parse(int argc, char** argv, Arguments& args) {
   auto* against = app.add_option("--against", args.against,
                                  "also run this model, usually the float one, and report how far "
                                  "MODEL's predictions are from its");
+  AddPreTokenizer(app, args.pre_tokenizer);
   AddKvType(app, "--kv", args.kv, "KV cache of MODEL");
   AddKvType(app, "--against-kv", args.against_kv, "KV cache of the other model")->needs(against);
   app.add_flag(
@@ -86,7 +87,7 @@ Divergence MeasureAgainst(const Arguments& args, const Model& model,
   std::shared_ptr<const Model> other;  // unless it is the same one, for --against-kv
   std::error_code missing;             // of which opening it tells
   if (!std::filesystem::equivalent(args.path, args.against, missing)) {
-    other = LoadModelAndWarn(args.against, pool);
+    other = LoadModelAndWarn(Locate(args.against, args.pre_tokenizer, args.path), pool);
   }
   const Model& reference = other ? *other : model;
   const auto prefix = TextPrefix(model.tokenizer);
@@ -237,7 +238,7 @@ int RunPerplexity(int argc, char** argv) {
   }
   const std::atomic<bool>* cancel = interrupt ? &interrupt->pressed() : nullptr;
   ThreadPool pool(args.threads);
-  const auto model = LoadModelAndWarn(args.path, pool);
+  const auto model = LoadModelAndWarn(Locate(args.path, args.pre_tokenizer, args.against), pool);
   const auto tokens = ReadTokens(model->tokenizer, args.text, args.limit);
   const int64_t context = ChooseContext(args.context, kDefaultContext, model->config());
   std::optional<Saturation> counts;

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "cli/arguments.h"
+#include "cli/load.h"
 #include "cli/progress_bar.h"
 #include "cli/recipe_options.h"
 #include "cli/subcommands.h"
@@ -42,26 +43,28 @@ int RunPlan(int argc, char** argv) {
   CLI::App app(
       "Shows what quantize would decide for the activations of each layer; writes nothing.",
       "fptq plan");
-  std::string source;
+  std::string source, pre_tokenizer;
   RecipeOptions recipe_options;
   bool ignore_limits = false;
   int threads = 1;
   app.add_option("SOURCE", source, "Hugging Face folder or GGUF file")->required();
+  AddPreTokenizer(app, pre_tokenizer);
   recipe_options.AddTo(app);
   AddThreads(app, threads);
   app.add_flag("--ignore-limits", ignore_limits, "begin though memory is too small");
   if (!ParseArguments(app, argc, argv)) return 0;
 
   const QuantRecipe recipe = recipe_options.Recipe();
+  const ModelLocation location = Locate(source, pre_tokenizer);
   ThreadPool pool(threads);
   if (!ignore_limits) {
-    CheckLimits(ForecastPlan(OpenFloatSource(source, recipe), recipe, threads),
+    CheckLimits(ForecastPlan(OpenFloatSource(location, recipe), recipe, threads),
                 {.memory_bytes = AvailableMemory(), .disk_bytes = 0}, "plan");
   }
   QuantizationPlan plan;
   {
     ProgressBar bar;
-    plan = PlanCheckpoint(source, recipe, pool, bar.AsProgress());
+    plan = PlanCheckpoint(location, recipe, pool, bar.AsProgress());
   }
   NoteWarnings(plan.warnings);
   PrintTable(PolicyRows(plan.sites), "rlrlrrl");

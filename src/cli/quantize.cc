@@ -5,6 +5,7 @@
 #include "base/output_folder.h"
 #include "cli/arguments.h"
 #include "cli/interrupt.h"
+#include "cli/load.h"
 #include "cli/progress_bar.h"
 #include "cli/recipe_options.h"
 #include "cli/subcommands.h"
@@ -15,8 +16,8 @@ namespace fptq {
 namespace {
 
 // What this will take; Error if the machine does not have it, unless `ignore_limits`.
-void PrintForecast(const std::string& source, const std::string& output, const QuantRecipe& recipe,
-                   bool ignore_limits, ThreadPool& pool) {
+void PrintForecast(const ModelLocation& source, const std::string& output,
+                   const QuantRecipe& recipe, bool ignore_limits, ThreadPool& pool) {
   const ModelSource opened = OpenFloatSource(source, recipe);
   NoteWarnings(opened.warnings());
   const Forecast forecast =
@@ -45,7 +46,7 @@ void PrintSummary(const QuantizeReport& report, const std::string& output) {
   Print(fmt::format("written  {}\n", output));
 }
 
-QuantizeReport Quantize(const std::string& source, const std::string& output,
+QuantizeReport Quantize(const ModelLocation& source, const std::string& output,
                         const QuantRecipe& recipe, const QuantizeOptions& options,
                         ThreadPool& pool) {
   try {
@@ -67,12 +68,13 @@ int RunQuantize(int argc, char** argv) {
   CLI::App app(
       "Quantizes a float model to W4A8 by FPTQ: 4-bit weights, 8-bit activations, no fine-tuning.",
       "fptq quantize");
-  std::string source, output;
+  std::string source, pre_tokenizer, output;
   RecipeOptions recipe_options;
   QuantizeOptions options;
   bool dry_run = false, ignore_limits = false;
   int threads = 1;
   app.add_option("SOURCE", source, "Hugging Face folder or GGUF file")->required();
+  AddPreTokenizer(app, pre_tokenizer);
   app.add_option("-o,--output", output, "folder to write")->required();
   recipe_options.AddTo(app);
   AddThreads(app, threads);
@@ -88,9 +90,10 @@ int RunQuantize(int argc, char** argv) {
   if (!dry_run) {
     OutputFolder::Check(output, options.replace, kQuantizedFolder, QuantizeInputs(source, recipe));
   }
-  PrintForecast(source, output, recipe, ignore_limits, pool);
+  const ModelLocation location = Locate(source, pre_tokenizer);
+  PrintForecast(location, output, recipe, ignore_limits, pool);
   if (dry_run) return 0;
-  PrintSummary(Quantize(source, output, recipe, options, pool), output);
+  PrintSummary(Quantize(location, output, recipe, options, pool), output);
   return 0;
 }
 

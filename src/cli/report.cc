@@ -22,7 +22,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Arguments {
-  std::string model, output, source, text;
+  std::string model, output, source, pre_tokenizer, text;
   int64_t tokens = 8192, sensitivity_tokens = 1024;
   int threads = 1;
 };
@@ -37,6 +37,7 @@ bool Parse(int argc, char** argv, Arguments& args) {
   auto* source = app.add_option("--against", args.source,
                                 "the float model that DIR came from: also measures quality and the "
                                 "sensitivity of each layer");
+  AddPreTokenizer(app, args.pre_tokenizer);
   auto* text = app.add_option("--text", args.text, "UTF-8 text to measure on")->needs(source);
   source->needs(text);
   app.add_option("--tokens", args.tokens, "of the text, for quality (default 8192)")
@@ -81,7 +82,7 @@ Json DescribeQuality(const Divergence& found, int64_t tokens, const std::string&
 void Measure(const Arguments& args, ThreadPool& pool, const Progress& progress, Json& report) {
   constexpr int64_t kSensitivityContext = 256;
   const auto model = LoadModelAndWarn(args.model, pool),
-             source = LoadModelAndWarn(args.source, pool);
+             source = LoadModelAndWarn(Locate(args.source, args.pre_tokenizer), pool);
   const std::vector<int32_t> tokens = ReadTokens(model->tokenizer, args.text);
   const std::vector<int32_t> prefix = TextPrefix(model->tokenizer);
   DivergenceOptions options;

@@ -20,7 +20,7 @@ namespace {
 constexpr int64_t kDefaultContext = 4096;
 
 struct RunOptions {
-  std::string path;
+  std::string path, pre_tokenizer;
   std::optional<std::string> prompt, system, chat_template;
   std::optional<uint64_t> seed;
   bool chat = false;
@@ -60,6 +60,7 @@ void AddOptions(CLI::App& app, RunOptions& o) {
   app.add_option("--context", o.context,
                  "most tokens of prompt and answer (default 4096, or less if the model has less)")
       ->check(Between(int64_t{1}, kAnyCount));
+  AddPreTokenizer(app, o.pre_tokenizer);
   AddThreads(app, o.threads);
 }
 
@@ -93,7 +94,7 @@ int RunRun(int argc, char** argv) {
   options.generate.sampling.seed = options.seed ? *options.seed : std::random_device()();
 
   ThreadPool pool(options.threads);
-  const auto model = LoadModelAndWarn(options.path, pool);
+  const auto model = LoadModelAndWarn(Locate(options.path, options.pre_tokenizer), pool);
   Engine engine(model, pool, ChooseContext(options.context, kDefaultContext, model->config()));
   if (!options.chat) return Complete(engine, options);
   const ChatTemplate chat_template =
