@@ -1,4 +1,4 @@
-// A failed FPTQ_CHECK in builds for fuzzing.
+// A failed FPTQ_CHECK where fuzzing looks for it.
 #pragma once
 
 #include <string>
@@ -6,8 +6,8 @@
 
 namespace fptq {
 
-// What CheckFailed throws instead of aborting if FPTQ_CHECK_THROWS is defined: neither an Error,
-// nor anything that the code under test would catch.
+// What CheckFailed throws instead of aborting once ThrowFailedChecks() was called: neither an
+// Error, nor anything that the code under test would catch.
 class CheckError {
  public:
   explicit CheckError(std::string message) : message_(std::move(message)) {}
@@ -16,5 +16,7 @@ class CheckError {
  private:
   std::string message_;
 };
+
+void ThrowFailedChecks();
 
 }  // namespace fptq

@@ -86,6 +86,7 @@ void ReadFlags(int argc, char** argv) {
     std::exit(name.empty() ? 0 : 1);
   }
   chosen_target = &*found;
+  ThrowFailedChecks();
 }
 
 void Run(std::string_view input) {
