@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -118,6 +119,28 @@ INSTANTIATE_TEST_SUITE_P(Model, FloatModel,
                                          "tiny-llama-gguf", "tiny-llama3", "tiny-llama-linear-rope",
                                          "tiny-bloom", "tiny-bloom-gguf", "tiny-mistral",
                                          "tiny-qwen2", "tiny-qwen3", "tiny-gpt-neox", "tiny-opt"));
+
+// A change of any bit of any logit changes it.
+uint64_t Hash(std::span<const float> values) {
+  uint64_t hash = 0xcbf29ce484222325;
+  for (const float value : values) {
+    hash = (hash ^ std::bit_cast<uint32_t>(value)) * 0x100000001b3;
+  }
+  return hash;
+}
+
+// Every compiler, C library, processor and ISA must give these bits: CI runs this test with each
+// FPTQ_ISA, and on arm64. Another arithmetic on purpose is other numbers here.
+TEST(Logits, HaveTheseBits) {
+  const std::pair<const char*, uint64_t> models[] = {
+      {"tiny-llama-f32", 13480880226709475735u}, {"tiny-llama-w4a8", 16577637569281905637u},
+      {"tiny-llama3", 8901408824262944672u},     {"tiny-gpt-neox", 15340276837575229880u},
+      {"tiny-bloom", 12609018338117851065u},
+  };
+  for (const auto& [name, hash] : models) {
+    EXPECT_EQ(Hash(Logits(*Load(name), GoldenTokens(name), {})), hash) << name;
+  }
+}
 
 // Root mean square of the differences, as a share of that of the expected values.
 double RmsError(std::span<const float> found, std::span<const float> expected) {
