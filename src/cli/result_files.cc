@@ -5,6 +5,7 @@
 #include "base/atomic_write.h"
 #include "base/error.h"
 #include "base/json_file.h"
+#include "base/mapped_file.h"
 
 namespace fptq {
 namespace {
@@ -12,8 +13,12 @@ namespace {
 namespace fs = std::filesystem;
 
 bool HasFields(const fs::path& path, std::span<const std::string_view> fields) {
+  if (!Exists(path)) return false;
+  const MappedFile file(path);
+  const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()),
+                              file.bytes().size());
   try {
-    const Json json = ReadJsonFile(path);
+    const Json json = ParseJson(text, path.string());
     return json.is_object() &&
            std::ranges::all_of(fields, [&](auto field) { return json.contains(field); });
   } catch (const Error&) {

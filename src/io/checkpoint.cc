@@ -205,8 +205,7 @@ void Checkpoint::ReleasePages() const {
 }
 
 std::unique_ptr<Checkpoint> Checkpoint::Open(const fs::path& path) {
-  std::error_code error;
-  if (fs::is_directory(path, error)) return std::make_unique<HuggingFaceCheckpoint>(path);
+  if (IsFolder(path)) return std::make_unique<HuggingFaceCheckpoint>(path);
   return std::make_unique<GgufCheckpoint>(path);
 }
 
