@@ -224,7 +224,8 @@ void OutputFolder::RemoveWork() {
   RemoveFolder(staging(), kind_.in_output);
   RemoveFolder(replaced(), kind_.in_output);
   RemoveFiles(work_, kind_.in_work);
-  // The lock last: without it nobody would know what the rest is.
+  // The lock last, and not if something is left: without it nobody would know what that is.
+  if (EntriesOf(work_).size() > 1) return;
   unlink((work_ / kLock).c_str());
   rmdir(work_.c_str());
 }

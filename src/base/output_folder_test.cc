@@ -271,6 +271,19 @@ TEST(OutputFolderTest, RestoresTheOldOutputFirst) {
   EXPECT_EQ(ReadFile(folder / "a.partial/replaced/f"), "old");
 }
 
+TEST(OutputFolderTest, KeepsTheLockWhereSomethingIsLeft) {
+  const TempFolder folder;
+  {
+    TestOutput output(folder / "a", /*replace=*/false);
+    folder.Write("a.partial/precious", "1");
+  }
+  EXPECT_ERROR("found precious", TestOutput(folder / "a", /*replace=*/false));
+  EXPECT_EQ(ReadFile(folder / "a.partial/precious"), "1");
+  fs::remove(folder / "a.partial/precious");
+  MakeOutput(folder / "a", "1");
+  EXPECT_EQ(EntriesIn(folder.path()), 1);
+}
+
 TEST(OutputFolderTest, TakesAFolderThatIsEmpty) {
   const TempFolder folder;
   fs::create_directory(folder / "a.partial");  // a process was killed before it made the lock

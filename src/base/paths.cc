@@ -35,8 +35,10 @@ bool Exists(const fs::path& path) {
 }
 
 bool IsFolder(const fs::path& path) {
-  std::error_code ignored;
-  return Exists(path) && fs::is_directory(path, ignored);
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (!fs::status_known(status)) Throw(path, "cannot look at it", error);
+  return fs::is_directory(status);
 }
 
 std::vector<fs::path> EntriesOf(const fs::path& folder) {
