@@ -127,8 +127,13 @@ PackedLinear GetPackedLinear(const Checkpoint& checkpoint, std::string_view modu
     throw Error("{}: tensor '{}.weight_g_idx': groups in activation order are not supported",
                 checkpoint.path().string(), name);
   }
-  GetWeights(checkpoint, name, linear);
-  GetScales(checkpoint, name, linear);
+  try {
+    GetWeights(checkpoint, name, linear);
+    GetScales(checkpoint, name, linear);
+  } catch (const Error& error) {
+    throw Error("{}; quantization_config says that {} is quantized to {} bits, in groups of {}",
+                error.what(), name, quantization.weight_bits, linear.group_size);
+  }
   if (quantization.activations == ActivationQuantization::kStaticTensor) {
     linear.input_scale = ReadInputScale(checkpoint, name + ".input_scale");
   }

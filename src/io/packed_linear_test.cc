@@ -176,6 +176,8 @@ TEST(PackedLinear, ChecksItsTensors) {
     EXPECT_ERROR(part, GetPackedLinear(checkpoint, "m", kStatic32, 2, 32));
   };
   expect_error("weight_packed", [](auto& c) { c.Erase("m.weight_packed"); });
+  expect_error("quantization_config says that m is quantized to 4 bits, in groups of 32",
+               [](auto& c) { c.Erase("m.weight_packed"); });
   expect_error("groups in activation order",
                [](auto& c) { c.Set("m.weight_g_idx", DataType::kI32, {2}, c.words); });
   expect_error("input_scale", [](auto& c) { c.Erase("m.input_scale"); });

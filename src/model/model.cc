@@ -35,6 +35,7 @@ void ForEachChannel(std::span<const int64_t> linear_channels, ThreadPool& pool, 
 struct StoredLinear {
   PackedLinear packed;
   int64_t qkv_head_dim = 0;
+  bool has_bias = false;
 
   int64_t Row(int64_t channel) const {
     return qkv_head_dim == 0 ? channel : RowByHead(packed.channels, qkv_head_dim, channel);
@@ -110,11 +111,9 @@ Linear PackedLinears(const ModelSource& source, std::span<const StoredLinear> li
   int64_t begin = 0;
   for (const StoredLinear& linear : linears) {
     const int64_t count = linear.packed.channels;
-    if (const std::string name = linear.packed.module + ".bias";
-        source.checkpoint().Contains(name)) {
-      source.checkpoint().GetFloats(name, std::array{count});
+    if (linear.has_bias) {
       if (result.bias.size() == 0) result.bias.Resize(all_channels);
-      const std::vector<float> bias = source.ReadVector(name);
+      const std::vector<float> bias = source.ReadVector(linear.packed.module + ".bias");
       for (int64_t row = 0; row < count; ++row) {
         result.bias[begin + row] = bias[static_cast<size_t>(linear.Row(row))];
       }
@@ -150,7 +149,8 @@ Linear QuantizedSite(const ModelSource& source, int64_t layer, ActSite site, Are
     StoredLinear linear = {
         .packed = GetPackedLinear(source.checkpoint(), name, *how, spec.channels(config),
                                   SiteInputs(config, site)),
-        .qkv_head_dim = spec.row_order == RowOrder::kQkvByHead ? config.head_dim : 0};
+        .qkv_head_dim = spec.row_order == RowOrder::kQkvByHead ? config.head_dim : 0,
+        .has_bias = HasBias(spec, config)};
     if (!floats.empty() || (!quantized.empty() && !quantized[0].Alike(linear))) finish_part();
     quantized.push_back(std::move(linear));
   }

@@ -208,9 +208,10 @@ void ModelSource::DecideHead() {
   config_.tied_head = is_embedding;
 }
 
-void ModelSource::CheckTensors() const {
+void ModelSource::CheckTensors() {
   const int64_t hidden = config_.hidden;
   std::set<std::string, std::less<>> known;
+  std::vector<std::string> unused_biases;
   const auto check = [&](std::string name, std::initializer_list<int64_t> shape) {
     checkpoint_->GetFloats(name, std::span(shape.begin(), shape.size()));
     known.insert(std::move(name));
@@ -241,10 +242,17 @@ void ModelSource::CheckTensors() const {
       if (!quantized()) {  // else they have another form, checked as they are loaded
         check(module + ".weight", {channels, SiteInputs(config_, linear.site)});
       }
-      if (ExpectsBias(linear, module + ".bias")) check(module + ".bias", {channels});
+      if (ExpectsBias(linear, module + ".bias")) {
+        check(module + ".bias", {channels});
+      } else if (checkpoint_->Contains(module + ".bias")) {
+        unused_biases.push_back(module + ".bias");
+      }
     }
   }
-  if (!IsGguf(*checkpoint_)) return;
+  if (!IsGguf(*checkpoint_)) {
+    WarnOfBiases(unused_biases);
+    return;
+  }
   if (config_.rotary > 0 && checkpoint_->Contains(kRopeFactors)) known.emplace(kRopeFactors);
   for (const auto& [name, view] : checkpoint_->tensors()) {
     if (known.contains(name)) continue;
@@ -253,19 +261,20 @@ void ModelSource::CheckTensors() const {
   }
 }
 
-// Files of transformers have all biases that the config speaks of, and no others. Where only some
-// linears of a GGUF file have one, those of the others are 0.
+// Files of transformers have all biases that the config speaks of. Where only some linears of a
+// GGUF file have one, those of the others are 0.
 bool ModelSource::ExpectsBias(const LinearSpec& linear, const std::string& name) const {
-  if (HasBias(linear, config_)) {
-    return !IsGguf(*checkpoint_) || linear.bias == Bias::kAlways || checkpoint_->Contains(name);
-  }
-  if (!IsGguf(*checkpoint_) && checkpoint_->Contains(name)) {
-    throw Error(
-        "{}: tensor '{}': expected none, as config.json speaks of no such bias and others "
-        "ignore it, found one",
-        checkpoint_->path().string(), name);
-  }
-  return false;
+  if (!HasBias(linear, config_)) return false;
+  return !IsGguf(*checkpoint_) || linear.bias == Bias::kAlways || checkpoint_->Contains(name);
+}
+
+// Of linears that have none, as config.json or the architecture says.
+void ModelSource::WarnOfBiases(const std::vector<std::string>& unused) {
+  if (unused.empty()) return;
+  warnings_.push_back(fmt::format(
+      "{}: tensor '{}'{}: not used, as transformers does not: by config.json there is no such bias",
+      checkpoint_->path().string(), unused.front(),
+      unused.size() == 1 ? "" : fmt::format(" and {} others", unused.size() - 1)));
 }
 
 Json ModelSource::HfConfig() const {

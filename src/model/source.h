@@ -113,7 +113,8 @@ class ModelSource {
  private:
   UsedTensor Used(const TensorNames& module, std::string_view suffix, int64_t layer) const;
   void AddNorm(const TensorNames& module, int64_t layer, std::vector<UsedTensor>& tensors) const;
-  void CheckTensors() const;
+  void CheckTensors();
+  void WarnOfBiases(const std::vector<std::string>& unused);
   void DecideHead();
   bool ExpectsBias(const LinearSpec& linear, const std::string& name) const;
 

@@ -212,6 +212,44 @@ TEST(ModelSource, OtherQuantizationsAreNamed) {
   }
 }
 
+// Biases are as config.json and the architecture say, which is what transformers goes by.
+TEST(ModelSource, BiasesAreThoseThatTheConfigSpeaksOf) {
+  const auto add_bias = [](EditableModel& model, const std::string& module) {
+    const std::vector<float> bias(static_cast<size_t>(model.tensors[module + ".weight"].shape[0]),
+                                  1.0f);
+    model.Set(module + ".bias", DataType::kF32, {std::ssize(bias)}, std::as_bytes(std::span(bias)));
+  };
+  const fs::path models = fs::path(FPTQ_TESTDATA) / "models";
+  const std::string layer = "model.layers.0.";
+  for (const char* name : {"tiny-llama-f32", "tiny-mistral", "tiny-qwen3"}) {
+    const TempFolder folder;
+    EditModel(models / name, folder.path(), [&](EditableModel& model) {
+      add_bias(model, layer + "self_attn.q_proj");
+      add_bias(model, layer + "mlp.down_proj");
+    });
+    const ModelSource source = ModelSource::Open(folder.path());
+    ASSERT_EQ(source.warnings().size(), 1u) << name;
+    EXPECT_NE(source.warnings()[0].find("q_proj.bias' and 1 others: not used"), std::string::npos)
+        << source.warnings()[0];
+    EXPECT_TRUE(source.ReadLayer(0).linears[0][0].bias.empty()) << name;
+  }
+  const TempFolder folder;
+  EditModel(models / "tiny-llama-f32", folder.path(), [&](EditableModel& model) {
+    model.config["attention_bias"] = true;
+    for (const char* linear : {"q_proj", "k_proj", "v_proj"}) {
+      add_bias(model, layer + "self_attn." + linear);
+    }
+  });
+  EXPECT_ERROR("tensor 'model.layers.0.self_attn.o_proj.bias' is missing",
+               ModelSource::Open(folder.path()));
+  EditModel(models / "tiny-llama-f32", folder.path(),
+            [](EditableModel& model) { model.config["mlp_bias"] = true; });
+  EXPECT_ERROR("mlp.gate_proj.bias' is missing", ModelSource::Open(folder.path()));
+  EditModel(models / "tiny-qwen2", folder.path(),
+            [&](EditableModel& model) { model.tensors.erase(layer + "self_attn.v_proj.bias"); });
+  EXPECT_ERROR("v_proj.bias' is missing", ModelSource::Open(folder.path()));
+}
+
 TEST(ModelSource, AQuantizationOfNullIsNone) {
   const TempFolder folder;
   EditModel(kTiny, folder.path(),
