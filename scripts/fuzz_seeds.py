@@ -249,11 +249,13 @@ def add_tokenizers(seeds):
         seeds.add(target, text)
         seeds.add(target, b"\x03\xf0\x9f\x98\x80\xe2\x82\xed\xa0\x80\xff e\xcc\x81\xea\xb0\x80\xe1\x86\xa8")
     seeds.add("chat_template", template)
+    for source, *_ in read(ROOT / "testdata/jinja/goldens.json"):
+        seeds.add("jinja", source)
 
 
 def patterns():
     """The regular expressions of all tokenizers, those in the code included."""
-    found = set(re.findall(r'R"\((.*)\)"', (ROOT / "src/text/gguf_tokenizer.cc").read_text()))
+    found = set(re.findall(r'R"\((.*)\)"', (ROOT / "src/text/gguf_pre_tokenizer.cc").read_text()))
     for folder in TOKENIZERS:
         found |= set(re.findall(r'"Regex": *("(?:[^"\\]|\\.)*")', (folder / "tokenizer.json").read_text()))
     return sorted(json.loads(p) if p.startswith('"') else p for p in found)

@@ -163,16 +163,18 @@ class TensorMaker {
     const std::vector<int64_t> scales =
         how.per_tensor ? std::vector<int64_t>{1} : std::vector<int64_t>{channels, groups};
     Add(name + ".weight_scale", type_, scales);
-    if (how.storage == WeightStorage::kInt8) {
-      Add(name + ".weight", DataType::kI8, {channels, k});
-      if (!how.symmetric) Add(name + ".weight_zero_point", DataType::kI8, scales);
-    } else {
-      Add(name + ".weight_packed", DataType::kI32, {channels, k / fields});
-      if (!how.symmetric) {
-        Add(name + ".weight_zero_point", DataType::kI32,
-            {(channels + fields - 1) / fields, groups});
-      }
+    const bool packed = how.storage == WeightStorage::kPacked;
+    if (packed) {
+      Add(name + ".weight_packed", DataType::kI32, {channels, (k + fields - 1) / fields});
       tensors_[name + ".weight_shape"] = {DataType::kI64, {2}, Bytes(channels) + Bytes(k)};
+    } else {
+      const bool integers = how.storage == WeightStorage::kInt8;
+      Add(name + ".weight", integers ? DataType::kI8 : type_, {channels, k});
+    }
+    if (!how.symmetric && packed) {
+      Add(name + ".weight_zero_point", DataType::kI32, {(channels + fields - 1) / fields, groups});
+    } else if (!how.symmetric) {
+      Add(name + ".weight_zero_point", DataType::kI8, scales);
     }
     if (how.activations == ActivationQuantization::kStaticTensor) {
       tensors_[name + ".input_scale"] = {DataType::kF32, {1}, Bytes(0.05f)};
@@ -224,27 +226,10 @@ std::string SafetensorsFile(const FileTensors& tensors) {
   return U64(text.size()) + text + data;
 }
 
-// A value of GGUF's metadata: its type and its bytes.
-std::pair<uint32_t, std::string> GgufValue(const Json& value) {
-  if (value.is_boolean()) return {kBool, std::string(1, value.get<bool>() ? '\1' : '\0')};
-  if (value.is_string()) return {kString, Str(value.get<std::string>())};
-  if (value.is_number_float()) return {kF32, Bytes(value.get<float>())};
-  if (value.is_number_unsigned() && value.get<uint64_t>() <= UINT32_MAX) {
-    return {kU32, U32(value.get<uint32_t>())};
-  }
-  if (value.is_number_unsigned()) return {kU64, U64(value.get<uint64_t>())};
-  if (value.is_number_integer()) return {kI32, U32(static_cast<uint32_t>(value.get<int64_t>()))};
-  if (!value.is_array() || value.empty()) return {kArray, Array(kU32, 0, "")};
-  const uint32_t type = GgufValue(value[0]).first;
-  std::string elements;
-  uint64_t count = 0;
-  for (const Json& element : value) {
-    const auto [element_type, bytes] = GgufValue(element);
-    if (element_type != type) continue;
-    elements += bytes;
-    ++count;
-  }
-  return {kArray, Array(type, count, elements)};
+// Whether a GGUF file can hold the value.
+bool FitsGguf(const Json& value) {
+  if (value.is_array()) return std::ranges::all_of(value, FitsGguf);
+  return !value.is_null() && !value.is_object();
 }
 
 std::string GgufFile(const Json& metadata, const FileTensors& tensors) {
@@ -255,7 +240,8 @@ std::string GgufFile(const Json& metadata, const FileTensors& tensors) {
   constexpr size_t kAlignment = 32;
   Parts parts;
   for (const auto& [name, value] : metadata.items()) {
-    const auto [type, bytes] = GgufValue(value);
+    if (!FitsGguf(value)) continue;
+    const auto [type, bytes] = GgufTypedValue(value);
     parts.pairs.push_back(Pair(name, type, bytes));
   }
   std::string data;
@@ -295,13 +281,14 @@ void Run(const std::filesystem::path& path, const Json& input) {
   const ModelConfig& config = model->config();
   const int64_t capacity = std::min(kTokens, config.max_positions);
   const std::vector<int32_t> tokens = Prompt(input, capacity, config.vocab);
-  KvCache cache(config, model->kv_type(), /*slots=*/1, capacity, config.layers);
+  const std::vector<int32_t> pages = PageRange(0, PagesFor(capacity));
+  KvCache cache(config, model->kv_type(), std::ssize(pages), config.layers);
   Activations act(config, kPrompt, /*max_logits_rows=*/1);
   for (int64_t at = 0; at < capacity;) {
     const int64_t rows = at == 0 ? std::min(kPrompt, capacity) : 1;
     ForwardBatch batch;
     batch.chunks.push_back(
-        {.slot = 0,
+        {.pages = pages,
          .first_position = at,
          .tokens = std::span(tokens).subspan(static_cast<size_t>(at), static_cast<size_t>(rows)),
          .logits = 1});

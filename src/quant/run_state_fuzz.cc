@@ -11,6 +11,8 @@ namespace fptq {
 // run, with right checksums, and what goes on with it.
 FPTQ_FUZZ_TARGET(run_state, kJson) {
   static const FuzzFolder folder;
+  static const ModelConfig config =
+      ModelSource::Open(std::filesystem::path(FPTQ_TESTDATA) / "models/tiny-llama-f32").config();
   const Json json = ParseJson(input, "input");
   const JsonFields fields(json, "input");
   std::string journal;
@@ -21,7 +23,7 @@ FPTQ_FUZZ_TARGET(run_state, kJson) {
   folder.Clear();
   folder.Write("journal", journal);
   folder.Write("tensors", std::string(static_cast<size_t>(fields.Int("tensors", 0, 1 << 16)), 'x'));
-  RunState(folder.path(), fields.Object("run"), /*restart=*/false);
+  RunState(folder.path(), config, fields.Object("run"), /*restart=*/false);
 }
 
 }  // namespace fptq
