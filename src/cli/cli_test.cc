@@ -117,6 +117,15 @@ TEST(Cli, WrongUsageIsOneLine) {
   Fail("bogus", {"plan", model, "--policy", "bogus"});
   Fail("v0", {"plan", model, "--v0", "nan"});
   Fail("no such", {"inspect", "no\nsuch"});
+  Fail("no  [2Jsuch", {"inspect", "no\n\x1b[2Jsuch"});
+}
+
+TEST(Cli, ReportOfAnotherFileIsAnError) {
+  const TempFolder folder;
+  for (const char* text : {"[1]", "null", "{}", R"({"sites": 1, "linears": {}, "recipe": []})"}) {
+    folder.Write("fptq.json", text);
+    Fail("fptq.json", {"report", folder.path().string(), "-o", folder / "page.html"});
+  }
 }
 
 TEST(Cli, QuantizesAndShowsAndRuns) {

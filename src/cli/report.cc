@@ -116,6 +116,7 @@ int RunReport(int argc, char** argv) {
                    {args.model, args.source, args.text});
   const fs::path where = fs::path(args.model) / "fptq.json";
   Json report = ReadJsonFile(where);
+  JsonFields(report, where.string());  // Error unless it is an object
   report["model"] = FileName(args.model);
   report["quality"] = report["sensitivity"] = nullptr;
   ReportPage(report, where.string());  // complains before the long part

@@ -46,7 +46,7 @@ void NoteWarnings(const std::vector<std::string>& warnings) {
 std::string OneLine(std::string_view text) {
   std::string line(text);
   std::ranges::replace_if(
-      line, [](char c) { return c == '\n' || c == '\r'; }, ' ');
+      line, [](char c) { return static_cast<unsigned char>(c) < ' ' || c == '\x7f'; }, ' ');
   return line;
 }
 

@@ -14,7 +14,8 @@ void Print(std::string_view text);
 void Note(std::string_view text);
 // Notes each warning on a line of its own, but none twice in a run of the program.
 void NoteWarnings(const std::vector<std::string>& warnings);
-// `text` on one line, whatever a file name, a flag or a file put into it.
+// `text` on one line and without control characters, whatever a file name, a flag or a file put
+// into it.
 std::string OneLine(std::string_view text);
 
 // Rows of cells in aligned columns, two spaces between them.
