@@ -6,8 +6,8 @@
 
 #include "base/error.h"
 #include "base/json_file.h"
-#include "base/mapped_file.h"
 #include "base/rethrow.h"
+#include "base/text_file.h"
 
 namespace fptq {
 namespace {
@@ -121,13 +121,12 @@ Json ParseJson(std::string_view text, std::string_view where, DuplicateKeys dupl
 
 Json ReadJsonFile(const std::filesystem::path& path) try {
   constexpr size_t kMaxBytes = size_t{1} << 30;
-  const MappedFile file(path);
-  if (file.bytes().size() > kMaxBytes) {
+  const TextFile file(path);
+  if (file.text().size() > kMaxBytes) {
     throw Error("{}: expected at most {} bytes of JSON, found {}", path.string(), kMaxBytes,
-                file.bytes().size());
+                file.text().size());
   }
-  return ParseJson({reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()},
-                   path.string());
+  return ParseJson(file.text(), path.string());
 } catch (...) {
   RethrowNaming(path.string());
 }

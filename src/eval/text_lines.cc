@@ -5,9 +5,12 @@
 
 #include <cerrno>
 #include <cstring>
+#include <string_view>
+#include <utility>
 
 #include "base/error.h"
 #include "base/paths.h"
+#include "base/text_file.h"
 
 namespace fptq {
 namespace {
@@ -39,10 +42,21 @@ bool TextLines::Fill() {
   const char* message = gzerror(AsGzip(file_), &code);
   if (size < 0 || (code != Z_OK && code != Z_STREAM_END)) throw Error("{}: {}", where(), message);
   buffer_.resize(static_cast<size_t>(size));
+  if (std::exchange(at_start_, false))
+    begin_ = buffer_.size() - Utf8Text(buffer_, path_.string()).size();
   return size > 0;
 }
 
 bool TextLines::Next(std::string& line) {
+  constexpr std::string_view kBlanks = " \t\r";
+  while (NextLine(line)) {
+    if (line.ends_with('\r')) line.pop_back();
+    if (line.find_first_not_of(kBlanks) != line.npos) return true;
+  }
+  return false;
+}
+
+bool TextLines::NextLine(std::string& line) {
   line.clear();
   ++number_;
   while (begin_ < buffer_.size() || Fill()) {

@@ -17,19 +17,21 @@ class TextLines {
   TextLines(const TextLines&) = delete;
   TextLines& operator=(const TextLines&) = delete;
 
-  // The next line without its end; false after the last. Error if the file cannot be read, is not
-  // whole gzip or has a line longer than 16 MiB.
+  // The next line that has more than blanks, without its end; false after the last. Error if the
+  // file cannot be read, is UTF-16 or broken gzip, or has a line longer than 16 MiB.
   bool Next(std::string& line);
   // Where the last line stands, for errors: "PATH, line 7".
   std::string where() const;
 
  private:
+  bool NextLine(std::string& line);
   bool Fill();  // false at the end of the file
 
   std::filesystem::path path_;
   void* file_;  // gzFile
   std::string buffer_;
   size_t begin_ = 0;  // of what is left in the buffer
+  bool at_start_ = true;
   int64_t number_ = 0;
 };
 
