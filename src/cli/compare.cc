@@ -163,7 +163,7 @@ struct Row {
 // `reference` null: the model is the float one itself.
 void Measure(const Arguments& args, const Metrics& metrics, const Model& model,
              const Model* reference, ThreadPool& pool, const Progress& progress, Row& row) {
-  const std::vector<int32_t> prefix = TextPrefix(model.tokenizer);
+  const std::span<const int32_t> prefix = model.tokenizer.prefix();
   const int64_t context = ChooseContext(args.context, /*otherwise=*/1024, model.config());
   if (metrics.divergence && reference != nullptr) {
     const Divergence d = MeasureDivergence(model, *reference, metrics.tokens, prefix,
@@ -182,7 +182,8 @@ void Measure(const Arguments& args, const Metrics& metrics, const Model& model,
   std::vector<Estimate> scores;
   for (const Metrics::Task& task : metrics.tasks) {
     const auto answers = AnswerTask(model, *task.task, task.docs, {}, pool, progress);
-    const auto answered = ScoreTask(*task.task, task.docs, answers);
+    const auto answered = ScoreTask(*task.task, task.docs, answers.answers);
+    if (!answers.warning.empty()) NoteWarnings({answers.warning});
     scores.push_back(Summarize(*task.task, answered).primary);
     row.Add(std::string(task.task->name) + " %", std::string(task.task->name), scores.back().mean,
             scores.back().standard_error, 2, 100);

@@ -103,18 +103,22 @@ void Run(const ModelLocation& location, std::optional<KvType> kv, std::vector<Ta
   const auto model = LoadModelAndWarn(location, pool);
   const auto start = std::chrono::steady_clock::now();
   size_t requests = 0;
+  std::vector<std::string> warnings;
   {
     ProgressBar bar;
     for (TaskRun& run : runs) {
-      run.*answers =
+      TaskAnswers found =
           AnswerTask(*model, *run.task, run.docs, {.kv_type = kv}, pool, bar.AsProgress());
+      run.*answers = std::move(found.answers);
       requests += (run.*answers).size();
+      if (!found.warning.empty()) warnings.push_back(std::move(found.warning));
     }
   }
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   Note(fmt::format("[{}: {} requests in {}, {:.0f} a second]\n", location.path.string(), requests,
                    FormatSeconds(seconds.count()),
                    static_cast<double>(requests) / seconds.count()));
+  NoteWarnings(warnings);
 }
 
 void WriteDetails(const Arguments& args, const std::vector<TaskRun>& runs) {
@@ -143,7 +147,7 @@ Json Describe(const Estimate& difference) {
 Json Describe(const TaskRun& run, int64_t shots) {
   const std::vector<DocScore> scores = run.Scores();
   const TaskResult result = Summarize(*run.task, scores);
-  Json json = {{"documents", run.docs.size()},
+  Json json = {{"documents", result.documents},
                {"shots", shots},
                {"metric", TaskMetricName(run.task->metric)},
                {"score", result.primary.mean},
@@ -172,7 +176,9 @@ Json DescribeAverage(const std::vector<TaskRun>& runs) {
   std::vector<Estimate> scores, references, differences;
   for (const TaskRun& run : runs) {
     const std::vector<DocScore> doc_scores = run.Scores();
-    scores.push_back(Summarize(*run.task, doc_scores).primary);
+    const TaskResult result = Summarize(*run.task, doc_scores);
+    if (result.documents == 0) continue;
+    scores.push_back(result.primary);
     if (run.reference_answers.empty()) continue;
     const std::vector<DocScore> reference_scores = run.ReferenceScores();
     references.push_back(Summarize(*run.task, reference_scores).primary);

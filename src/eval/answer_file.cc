@@ -37,7 +37,7 @@ AnswerFile::AnswerFile(const std::filesystem::path& path) : path_(path.string())
     const Key key = {fields.String("task"), fields.Int("shots", 0, kMax),
                      fields.Int("doc_id", 0, kMax), fields.Int("idx", 0, kMax)};
     answers_[key] = {.sum = fields.Double("log_likelihood"),
-                     .tokens = fields.Int("tokens", 1, kMax),
+                     .tokens = fields.Int("tokens", 0, kMax),
                      .greedy = fields.BoolOr("greedy", false)};
   }
 }

@@ -1,10 +1,15 @@
 #include "eval/log_likelihood.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string_view>
 #include <utility>
 
 #include "base/error.h"
 #include "eval/perplexity.h"
+#include "model/sampler.h"
+#include "text/unicode.h"
 
 namespace fptq {
 namespace {
@@ -46,6 +51,9 @@ class Scorer {
       Score();
       for (const BatchChunk& chunk : batch_.chunks) Advance(chunk);
       if (progress) progress("scoring", finished_, total);
+    }
+    for (LogLikelihood& result : results_) {
+      if (!std::isfinite(result.sum)) result = {};
     }
     return std::move(results_);
   }
@@ -108,16 +116,23 @@ class Scorer {
     const auto vocab = static_cast<size_t>(model_.config().vocab);
     pool_.ParallelEach(std::ssize(targets_), [&](int64_t i) {
       const auto row = static_cast<size_t>(i);
-      const auto logits = activations_.logits.span().subspan(row * vocab, vocab);
-      tokens_[row] = {
-          .sum = -NegativeLogLikelihood(logits, targets_[row].second),
-          .greedy = std::ranges::max_element(logits) - logits.begin() == targets_[row].second};
+      tokens_[row] =
+          ScoreToken(activations_.logits.span().subspan(row * vocab, vocab), targets_[row].second);
     });
     for (size_t i = 0; i < targets_.size(); ++i) {
       LogLikelihood& result = results_[targets_[i].first];
       result.sum += tokens_[i].sum;
       result.greedy &= tokens_[i].greedy;
       ++result.tokens;
+    }
+  }
+
+  LogLikelihood ScoreToken(std::span<const float> logits, int32_t target) const {
+    try {
+      return {.sum = -NegativeLogLikelihood(logits, target),
+              .greedy = BestToken(logits, model_.tokenizer.ids()) == target};
+    } catch (const Error&) {
+      return {.sum = std::numeric_limits<double>::quiet_NaN()};  // not finite
     }
   }
 
@@ -153,26 +168,37 @@ int64_t ChooseSequences(const ModelConfig& config, KvType type, int64_t capacity
 
 }  // namespace
 
-TokenizedRequest Tokenize(const Tokenizer& tokenizer, const EvalRequest& request,
+TokenizedRequest Tokenize(const Tokenizer& tokenizer, int32_t start, const EvalRequest& request,
                           int64_t max_tokens) {
-  const Tokenizer::EncodeOptions options{.parse_special = false, .add_special_tokens = false};
-  const size_t end = request.context.find_last_not_of(" \t\n\v\f\r") + 1;
-  const auto context = tokenizer.Encode(std::string_view(request.context).substr(0, end), options);
-  const auto whole = tokenizer.Encode(request.context + request.continuation, options);
-  TokenizedRequest result{.tokens = TextPrefix(tokenizer)};
-  result.context = std::ssize(result.tokens) + std::ssize(context);
-  result.tokens.insert(result.tokens.end(), whole.begin(), whole.end());
-  if (result.context < 1) throw Error("a context has no token to predict from");
-  if (result.context >= std::ssize(result.tokens)) {
-    throw Error("the continuation '{}' has no token of its own", request.continuation);
+  const auto encode = [&](std::string_view text) {
+    return tokenizer.Encode(text, {.parse_special = false, .add_prefix = false});
+  };
+  const std::string text = request.context + request.continuation;
+  const size_t border = request.context.size() - TrailingWhitespace(request.context);
+  const auto context = encode(std::string_view(text).substr(0, border));
+  auto continuation = encode(text);
+  const auto parted = std::ranges::mismatch(context, continuation);
+  if (parted.in1 == context.end()) {
+    continuation.erase(continuation.begin(), parted.in2);
+  } else {  // a token spans the border
+    continuation = encode(std::string_view(text).substr(border));
   }
+  if (continuation.empty()) throw Error("the continuation has no token");
+
+  const std::span<const int32_t> prefix = tokenizer.prefix();
+  TokenizedRequest result{.tokens = {prefix.begin(), prefix.end()}};
+  result.tokens.insert(result.tokens.end(), context.begin(), context.end());
+  if (result.tokens.empty() && start >= 0) result.tokens.push_back(start);
+  if (result.tokens.empty()) throw Error("there is no token to predict the continuation from");
+  result.context = std::ssize(result.tokens);
+  result.tokens.insert(result.tokens.end(), continuation.begin(), continuation.end());
   if (const int64_t surplus = std::ssize(result.tokens) - max_tokens; surplus > 0) {
+    if (surplus >= result.context) {
+      throw Error("a continuation of {} tokens: expected less than {}", continuation.size(),
+                  max_tokens);
+    }
     result.tokens.erase(result.tokens.begin(), result.tokens.begin() + surplus);
     result.context -= surplus;
-    if (result.context < 1) {
-      throw Error("a continuation of {} tokens: expected less than {}",
-                  std::ssize(result.tokens) - result.context, max_tokens);
-    }
   }
   return result;
 }

@@ -20,15 +20,17 @@ struct TokenizedRequest {
 };
 
 // As the usual harnesses do it: context and continuation are encoded together, and what is beyond
-// the tokens of the context alone is the continuation. White space at the end of the context goes
-// to the continuation before. The tokenizer's prefix (BOS) comes first. Of more than `max_tokens`
-// the last ones are kept. Error if the context or the continuation has no token.
-TokenizedRequest Tokenize(const Tokenizer& tokenizer, const EvalRequest& request,
+// the tokens of the context alone is the continuation; where a token spans the border, the two are
+// encoded apart. White space at the end of the context goes to the continuation before. The
+// tokenizer's prefix (BOS) comes first; a context without any token is `start`
+// (SpecialTokens::start). Of more than `max_tokens` the last ones are kept. Error if there is no
+// context then, or no continuation.
+TokenizedRequest Tokenize(const Tokenizer& tokenizer, int32_t start, const EvalRequest& request,
                           int64_t max_tokens);
 
 struct LogLikelihood {
   double sum = 0;       // over the tokens of the continuation
-  int64_t tokens = 0;   // of the continuation
+  int64_t tokens = 0;   // of the continuation; 0: it could not be scored
   bool greedy = false;  // each of them is the most likely one
 };
 
@@ -41,8 +43,8 @@ struct LogLikelihoodOptions {
 // In the order of the requests. `runs` counts them off: so many consecutive requests go through one
 // sequence of the KV cache one after the other, where none computes again what it has in common
 // with the one before. So the answers of a question are a run, and what shares a prompt stands side
-// by side. The results depend on the requests alone: not on runs, options or threads. Error if a
-// token is not in the vocabulary or a log-likelihood is not finite.
+// by side. The results depend on the requests alone: not on runs, options or threads. What is not
+// finite counts as not scored. Error if a token is not in the vocabulary.
 std::vector<LogLikelihood> ComputeLogLikelihoods(const Model& model,
                                                  std::span<const TokenizedRequest> requests,
                                                  std::span<const int64_t> runs,

@@ -122,13 +122,14 @@ INSTANTIATE_TEST_SUITE_P(LogLikelihood, TinyModelLogLikelihood,
 
 class TokenizeTest : public ::testing::Test {
  protected:
+  int32_t start_ = 1;
   ThreadPool pool_{1};
   std::shared_ptr<const Model> model_ = LoadModel(TinyPath("tiny-llama-f32"), pool_);
   std::vector<int32_t> Encode(std::string_view text) {
-    return model_->tokenizer.Encode(text, {.parse_special = false, .add_special_tokens = false});
+    return model_->tokenizer.Encode(text, {.parse_special = false, .add_prefix = false});
   }
   TokenizedRequest Run(const char* context, const char* continuation, int64_t max_tokens = 1000) {
-    return Tokenize(model_->tokenizer, {.context = context, .continuation = continuation},
+    return Tokenize(model_->tokenizer, start_, {.context = context, .continuation = continuation},
                     max_tokens);
   }
 };
@@ -154,11 +155,47 @@ TEST_F(TokenizeTest, KeepsTheEndOfWhatIsTooLong) {
   EXPECT_ERROR("expected less than", Run("The river runs", " through three", continuation));
 }
 
-TEST_F(TokenizeTest, RefusesWhatHasNoTokens) {
-  EXPECT_ERROR("no token to predict from", Run("", "river"));
-  EXPECT_ERROR("no token to predict from", Run(" ", "river"));
-  // "gh" is a token.
-  EXPECT_ERROR("no token of its own", Run("The river runs throug", "h"));
+// "gh" is a token.
+TEST_F(TokenizeTest, EncodesApartWhereATokenSpansTheBorder) {
+  for (const char* continuation : {"h", "h three towns"}) {
+    const TokenizedRequest request = Run("The river runs throug", continuation);
+    std::vector<int32_t> expected = Encode("The river runs throug");
+    EXPECT_EQ(request.context, std::ssize(expected));
+    const std::vector<int32_t> rest = Encode(continuation);
+    expected.insert(expected.end(), rest.begin(), rest.end());
+    EXPECT_EQ(request.tokens, expected);
+  }
+}
+
+TEST_F(TokenizeTest, AnEmptyContextIsTheStartToken) {
+  std::vector<int32_t> expected = Encode("river");
+  expected.insert(expected.begin(), 1);
+  EXPECT_EQ(Run("", "river").tokens, expected);
+  EXPECT_EQ(Run("", "river").context, 1);
+  const TokenizedRequest blank = Run(" \u00a0", "river");
+  EXPECT_EQ(blank.context, 1);
+  EXPECT_EQ(std::vector<int32_t>(blank.tokens.begin() + 1, blank.tokens.end()),
+            Encode(" \u00a0river"));
+  start_ = -1;
+  EXPECT_ERROR("no token to predict the continuation from", Run("", "river"));
+}
+
+TEST_F(TokenizeTest, ThePrefixComesFirst) {
+  TokenizerFiles files = LoadTokenizerFiles(TinyPath("tiny-llama-f32"));
+  files.tokenizer["post_processor"] =
+      Json{{"type", "BertProcessing"}, {"cls", {"<|im_start|>", 1}}, {"sep", {"<|im_end|>", 2}}};
+  const TokenizedRequest request =
+      Tokenize(Tokenizer(files), /*start=*/0, {.context = "The", .continuation = " river"}, 100);
+  std::vector<int32_t> expected = Encode("The river");
+  EXPECT_EQ(request.context, 1 + std::ssize(Encode("The")));
+  expected.insert(expected.begin(), 1);
+  EXPECT_EQ(request.tokens, expected);
+}
+
+TEST_F(TokenizeTest, RefusesAnEmptyContinuation) {
+  EXPECT_ERROR("the continuation has no token", Run("The river", ""));
+  EXPECT_ERROR("the continuation has no token", Run("", ""));
+  EXPECT_EQ(Run("The river ", "").tokens, Encode("The river "));  // a space is one
 }
 
 }  // namespace

@@ -31,7 +31,6 @@ Line ParseLine(const std::string& text, const std::string& where) {
             .label = has_label ? fields.Int("label", 0, kMax) : -1,
             .request = {.context = request.String("context"),
                         .continuation = request.String("continuation")}};
-  if (line.request.continuation.empty()) throw Error("{}: the continuation is empty", where);
   return line;
 }
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "base/error.h"
 #include "base/math.h"
@@ -29,12 +30,28 @@ double Characters(std::string_view text) {
       text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
 }
 
-// Of independent documents.
-template <typename Value>
-Estimate MeanOverDocs(size_t docs, Value value) {
-  std::vector<double> values(docs);
-  for (size_t i = 0; i < docs; ++i) values[i] = value(i);
-  return ClusteredMean(values, std::vector<int64_t>(docs, 1));
+// Over independent documents; NaN if there are none.
+Estimate MeanOverDocs(std::span<const double> values) {
+  constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+  if (values.empty()) return {.mean = kNone, .standard_error = kNone};
+  return ClusteredMean(values, std::vector<int64_t>(values.size(), 1));
+}
+
+// `problems`: of each request, empty if it has none.
+std::string DescribeProblems(const EvalTask& task, std::span<const EvalDoc> docs,
+                             std::span<const std::string> problems) {
+  const auto count = std::ranges::count_if(problems, [](const auto& p) { return !p.empty(); });
+  size_t index = 0;
+  for (const EvalDoc& doc : docs) {
+    for (size_t i = 0; i < doc.requests.size(); ++i, ++index) {
+      if (problems[index].empty()) continue;
+      return fmt::format(
+          "{}: {} of {} requests cannot be scored, their documents do not count; the first is "
+          "doc_id {}, idx {}: {}",
+          task.name, count, problems.size(), doc.id, i, problems[index]);
+    }
+  }
+  return "";
 }
 
 }  // namespace
@@ -65,6 +82,8 @@ const EvalTask& FindEvalTask(std::string_view name) {
 DocScore ScoreDoc(const EvalTask& task, const EvalDoc& doc,
                   std::span<const LogLikelihood> answers) {
   FPTQ_CHECK(answers.size() == doc.requests.size());
+  const auto unscored = [](const LogLikelihood& answer) { return answer.tokens == 0; };
+  if (std::ranges::any_of(answers, unscored)) return {.scored = false};
   const LogLikelihood& right = answers[static_cast<size_t>(doc.label)];
   if (task.metric == TaskMetric::kGreedyAccuracy) {
     return {
@@ -84,26 +103,51 @@ DocScore ScoreDoc(const EvalTask& task, const EvalDoc& doc,
           .log_likelihood = right.sum};
 }
 
-std::vector<LogLikelihood> AnswerTask(const Model& model, const EvalTask& task,
-                                      std::span<const EvalDoc> docs,
-                                      const LogLikelihoodOptions& options, ThreadPool& pool,
-                                      const Progress& progress) {
-  std::vector<int64_t> runs;
+TaskAnswers AnswerTask(const Model& model, const EvalTask& task, std::span<const EvalDoc> docs,
+                       const LogLikelihoodOptions& options, ThreadPool& pool,
+                       const Progress& progress) {
   std::vector<const EvalRequest*> requests;
   for (const EvalDoc& doc : docs) {
-    runs.push_back(std::ssize(doc.requests));
     for (const EvalRequest& request : doc.requests) requests.push_back(&request);
   }
   std::vector<TokenizedRequest> tokenized(requests.size());
+  std::vector<std::string> problems(requests.size());
   pool.ParallelEach(std::ssize(requests), [&](int64_t i) {
-    // The last token is predicted and never an input.
-    tokenized[static_cast<size_t>(i)] = Tokenize(model.tokenizer, *requests[static_cast<size_t>(i)],
-                                                 model.config().max_positions + 1);
+    const auto index = static_cast<size_t>(i);
+    try {
+      // The last token is predicted and never an input.
+      tokenized[index] = Tokenize(model.tokenizer, model.special_tokens.start, *requests[index],
+                                  model.config().max_positions + 1);
+    } catch (const Error& error) {
+      problems[index] = error.what();
+    }
   });
-  return ComputeLogLikelihoods(model, tokenized, runs, options, pool,
-                               [&](std::string_view, int64_t done, int64_t total) {
-                                 if (progress) progress(task.name, done, total);
-                               });
+
+  // Those that are there to be scored, and how many of each document.
+  std::vector<TokenizedRequest> scored;
+  std::vector<size_t> scored_of;
+  std::vector<int64_t> runs;
+  size_t index = 0;
+  for (const EvalDoc& doc : docs) {
+    const size_t before = scored.size();
+    for (size_t end = index + doc.requests.size(); index < end; ++index) {
+      if (!problems[index].empty()) continue;
+      scored.push_back(std::move(tokenized[index]));
+      scored_of.push_back(index);
+    }
+    if (scored.size() > before) runs.push_back(static_cast<int64_t>(scored.size() - before));
+  }
+  const auto likelihoods = ComputeLogLikelihoods(
+      model, scored, runs, options, pool, [&](std::string_view, int64_t done, int64_t total) {
+        if (progress) progress(task.name, done, total);
+      });
+  TaskAnswers result{.answers = std::vector<LogLikelihood>(requests.size()), .warning = {}};
+  for (size_t i = 0; i < scored.size(); ++i) {
+    result.answers[scored_of[i]] = likelihoods[i];
+    if (likelihoods[i].tokens == 0) problems[scored_of[i]] = "its log-likelihood is not finite";
+  }
+  result.warning = DescribeProblems(task, docs, problems);
+  return result;
 }
 
 std::vector<DocScore> ScoreTask(const EvalTask& task, std::span<const EvalDoc> docs,
@@ -117,13 +161,18 @@ std::vector<DocScore> ScoreTask(const EvalTask& task, std::span<const EvalDoc> d
 }
 
 TaskResult Summarize(const EvalTask& task, std::span<const DocScore> scores) {
-  TaskResult result{
-      .accuracy = MeanOverDocs(scores.size(), [&](size_t i) { return scores[i].correct ? 1 : 0; }),
-      .normalized_accuracy = MeanOverDocs(
-          scores.size(), [&](size_t i) { return scores[i].normalized_correct ? 1 : 0; }),
-      .primary = {},
-      .perplexity =
-          MeanOverDocs(scores.size(), [&](size_t i) { return -scores[i].log_likelihood; })};
+  std::vector<double> correct, normalized, surprise;
+  for (const DocScore& score : scores) {
+    if (!score.scored) continue;
+    correct.push_back(score.correct ? 1 : 0);
+    normalized.push_back(score.normalized_correct ? 1 : 0);
+    surprise.push_back(-score.log_likelihood);
+  }
+  TaskResult result{.documents = std::ssize(correct),
+                    .accuracy = MeanOverDocs(correct),
+                    .normalized_accuracy = MeanOverDocs(normalized),
+                    .primary = {},
+                    .perplexity = MeanOverDocs(surprise)};
   result.primary =
       task.metric == TaskMetric::kNormalizedAccuracy ? result.normalized_accuracy : result.accuracy;
   result.perplexity.mean = Exp(result.perplexity.mean);
@@ -134,9 +183,13 @@ TaskResult Summarize(const EvalTask& task, std::span<const DocScore> scores) {
 Estimate PairedDifference(const EvalTask& task, std::span<const DocScore> scores,
                           std::span<const DocScore> reference) {
   FPTQ_CHECK(scores.size() == reference.size());
-  return MeanOverDocs(scores.size(), [&](size_t i) {
-    return int{scores[i].Correct(task.metric)} - int{reference[i].Correct(task.metric)};
-  });
+  std::vector<double> differences;
+  for (size_t i = 0; i < scores.size(); ++i) {
+    if (!scores[i].scored || !reference[i].scored) continue;
+    differences.push_back(int{scores[i].Correct(task.metric)} -
+                          int{reference[i].Correct(task.metric)});
+  }
+  return MeanOverDocs(differences);
 }
 
 Estimate Average(std::span<const Estimate> estimates) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -33,6 +34,7 @@ const EvalTask& FindEvalTask(std::string_view name);
 
 // What a model makes of a document.
 struct DocScore {
+  bool scored = true;               // false: one of its requests could not be; it counts nowhere
   bool correct = false;             // by kAccuracy, or kGreedyAccuracy
   bool normalized_correct = false;  // by kNormalizedAccuracy; the same where there is no choice
   double log_likelihood = 0;        // of the right continuation
@@ -45,23 +47,28 @@ struct DocScore {
 // `answers`: of each request of the document. Of equal scores the first counts.
 DocScore ScoreDoc(const EvalTask& task, const EvalDoc& doc, std::span<const LogLikelihood> answers);
 
-// The model's answers to all requests, document after document.
-std::vector<LogLikelihood> AnswerTask(const Model& model, const EvalTask& task,
-                                      std::span<const EvalDoc> docs,
-                                      const LogLikelihoodOptions& options, ThreadPool& pool,
-                                      const Progress& progress);
+struct TaskAnswers {
+  std::vector<LogLikelihood> answers;  // to all requests, document after document
+  // How many requests could not be scored, and which is the first; empty if all could.
+  std::string warning;
+};
+TaskAnswers AnswerTask(const Model& model, const EvalTask& task, std::span<const EvalDoc> docs,
+                       const LogLikelihoodOptions& options, ThreadPool& pool,
+                       const Progress& progress);
 std::vector<DocScore> ScoreTask(const EvalTask& task, std::span<const EvalDoc> docs,
                                 std::span<const LogLikelihood> answers);
 
 struct TaskResult {
+  int64_t documents = 0;  // that are scored
   Estimate accuracy, normalized_accuracy;
   Estimate primary;     // the one that the task is known by
   Estimate perplexity;  // of the right continuation as a whole: exp(-mean log-likelihood)
 };
+// NaN if no document is scored.
 TaskResult Summarize(const EvalTask& task, std::span<const DocScore> scores);
 
 // The difference of two models' accuracies on the same documents, by the task's metric, with the
-// error of the paired differences.
+// error of the paired differences; NaN if no document is scored by both.
 Estimate PairedDifference(const EvalTask& task, std::span<const DocScore> scores,
                           std::span<const DocScore> reference);
 

@@ -33,7 +33,7 @@ TEST(EvalTask, TheTableHasThePapersSuite) {
 TEST(EvalTask, ChoiceByLogLikelihoodAndPerCharacter) {
   const EvalTask& task = FindEvalTask("piqa");
   // -8 beats -9; per character -9/6 beats -8/4.
-  const std::vector<LogLikelihood> answers = {{.sum = -9}, {.sum = -8}};
+  const std::vector<LogLikelihood> answers = {{.sum = -9, .tokens = 2}, {.sum = -8, .tokens = 1}};
   const DocScore first = ScoreDoc(task, Doc({" abcde", " abc"}, 0), answers);
   EXPECT_FALSE(first.correct);
   EXPECT_TRUE(first.normalized_correct);
@@ -47,13 +47,13 @@ TEST(EvalTask, ChoiceByLogLikelihoodAndPerCharacter) {
 
 TEST(EvalTask, LengthIsInCharactersNotBytes) {
   // Four characters each, though the first has seven bytes: -8 / 4 beats -9 / 4, -8 / 4 not -9 / 7.
-  const std::vector<LogLikelihood> answers = {{.sum = -9}, {.sum = -8}};
+  const std::vector<LogLikelihood> answers = {{.sum = -9, .tokens = 2}, {.sum = -8, .tokens = 1}};
   EXPECT_TRUE(ScoreDoc(FindEvalTask("piqa"), Doc({" \u00e9\u00e9\u00e9", " abc"}, 1), answers)
                   .normalized_correct);
 }
 
 TEST(EvalTask, OfEqualScoresTheFirstCounts) {
-  const std::vector<LogLikelihood> answers = {{.sum = -2}, {.sum = -2}};
+  const std::vector<LogLikelihood> answers = {{.sum = -2, .tokens = 1}, {.sum = -2, .tokens = 2}};
   EXPECT_TRUE(ScoreDoc(FindEvalTask("mmlu"), Doc({" A", " B"}, 0), answers).correct);
   EXPECT_FALSE(ScoreDoc(FindEvalTask("mmlu"), Doc({" A", " B"}, 1), answers).correct);
 }
@@ -61,8 +61,28 @@ TEST(EvalTask, OfEqualScoresTheFirstCounts) {
 TEST(EvalTask, LambadaIsGreedy) {
   const EvalTask& task = FindEvalTask("lambada");
   const EvalDoc doc = Doc({" word"}, 0);
-  EXPECT_TRUE(ScoreDoc(task, doc, std::vector<LogLikelihood>{{.sum = -9, .greedy = true}}).correct);
-  EXPECT_FALSE(ScoreDoc(task, doc, std::vector<LogLikelihood>{{.sum = -1}}).correct);
+  EXPECT_TRUE(
+      ScoreDoc(task, doc, std::vector<LogLikelihood>{{.sum = -9, .tokens = 1, .greedy = true}})
+          .correct);
+  EXPECT_FALSE(ScoreDoc(task, doc, std::vector<LogLikelihood>{{.sum = -1, .tokens = 1}}).correct);
+}
+
+TEST(EvalTask, WhatCannotBeScoredCountsNowhere) {
+  const EvalTask& task = FindEvalTask("piqa");
+  const std::vector<LogLikelihood> answers = {{.sum = -9, .tokens = 2}, {}};
+  const DocScore unscored = ScoreDoc(task, Doc({" a", ""}, 0), answers);
+  EXPECT_FALSE(unscored.scored);
+  const DocScore right = {.correct = true, .normalized_correct = true, .log_likelihood = -2};
+  const DocScore wrong = {.correct = false, .normalized_correct = false, .log_likelihood = -4};
+  const std::vector<DocScore> scores = {right, unscored, wrong}, others = {wrong, right, unscored};
+  const TaskResult result = Summarize(task, scores);
+  EXPECT_EQ(result.documents, 2);
+  EXPECT_EQ(result.accuracy.mean, 0.5);
+  EXPECT_EQ(result.perplexity.mean, std::exp(3.0));
+  EXPECT_EQ(PairedDifference(task, scores, others).mean, 1);  // of the first document
+  const TaskResult none = Summarize(task, {&unscored, 1});
+  EXPECT_EQ(none.documents, 0);
+  EXPECT_TRUE(std::isnan(none.primary.mean));
 }
 
 std::vector<DocScore> Scores(const std::vector<int>& correct) {
@@ -110,19 +130,38 @@ TEST(EvalTask, AnswersDocumentAfterDocument) {
   docs.push_back(Doc({" runs", " sleeps", " to the sea"}, 0));
   docs.push_back(Doc({" through three towns"}, 0));
   docs.push_back(Doc({" sea", " towns"}, 1));
-  const auto answers = AnswerTask(*model, task, docs, {}, pool, nullptr);
+  const auto [answers, warning] = AnswerTask(*model, task, docs, {}, pool, nullptr);
   ASSERT_EQ(answers.size(), 6u);
+  EXPECT_EQ(warning, "");
   const auto scores = ScoreTask(task, docs, answers);
   ASSERT_EQ(scores.size(), 3u);
   size_t first = 0;
   for (size_t i = 0; i < docs.size(); ++i) {
-    const auto alone = AnswerTask(*model, task, {&docs[i], 1}, {}, pool, nullptr);
+    const auto alone = AnswerTask(*model, task, {&docs[i], 1}, {}, pool, nullptr).answers;
     ASSERT_EQ(alone.size(), docs[i].requests.size());
     for (const LogLikelihood& answer : alone) EXPECT_EQ(answer.sum, answers[first++].sum);
     const DocScore score = ScoreDoc(task, docs[i], alone);
     EXPECT_EQ(score.log_likelihood, scores[i].log_likelihood);
     EXPECT_EQ(score.correct, scores[i].correct);
   }
+}
+
+// One request cannot end an evaluation.
+TEST(EvalTask, NamesTheRequestsThatCannotBeScored) {
+  ThreadPool pool(1);
+  const auto model = LoadModel(TinyPath("tiny-llama-f32"), pool);
+  std::string long_text;
+  for (int64_t i = 0; i <= model->config().max_positions; ++i) long_text += " 7";
+  std::vector<EvalDoc> docs = {Doc({" runs", ""}, 0), Doc({" runs", " sleeps"}, 0),
+                               Doc({long_text, " sleeps"}, 0)};
+  docs[0].id = 17;
+  const auto [answers, warning] = AnswerTask(*model, FindEvalTask("piqa"), docs, {}, pool, nullptr);
+  EXPECT_EQ(warning,
+            "piqa: 2 of 6 requests cannot be scored, their documents do not count; the first is "
+            "doc_id 17, idx 1: the continuation has no token");
+  const bool scored[] = {true, false, true, true, false, true};
+  for (size_t i = 0; i < answers.size(); ++i) EXPECT_EQ(answers[i].tokens > 0, scored[i]) << i;
+  EXPECT_EQ(answers[0].sum, answers[2].sum);  // the same request
 }
 
 }  // namespace
