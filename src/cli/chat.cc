@@ -3,9 +3,14 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstdio>
 #include <iostream>
+#include <iterator>
+#include <utility>
 
 #include "base/error.h"
+#include "base/text_file.h"
 #include "cli/generate.h"
 #include "cli/interrupt.h"
 #include "cli/terminal.h"
@@ -20,11 +25,13 @@ Chat::Chat(Engine& engine, ChatTemplate chat_template, GenerateOptions options,
       system_(std::move(system)),
       terminal_(isatty(STDIN_FILENO) == 1) {
   const Tokenizer& tokenizer = engine_.model().tokenizer;
-  const ModelConfig& config = engine_.model().config();
-  if (config.bos_token >= 0) bos_ = tokenizer.TokenBytes(config.bos_token);
-  if (!config.eos_tokens.empty()) eos_ = tokenizer.TokenBytes(config.eos_tokens[0]);
-  if (const auto end = tokenizer.TokenToId(template_.end_of_turn()))
+  const SpecialTokens& special = engine_.model().special_tokens;
+  bos_ = tokenizer.TokenBytes(special.bos);
+  if (!special.eos.empty()) eos_ = tokenizer.TokenBytes(special.eos[0]);
+  if (const auto end = tokenizer.TokenToId(template_.end_of_turn())) {
     options_.stop_tokens.push_back(*end);
+  }
+  std::ranges::copy(EndOfTurnTokens(tokenizer), std::back_inserter(options_.stop_tokens));
   Reset();
 }
 
@@ -49,13 +56,28 @@ int Chat::Run(std::optional<std::string> first) {
   return 0;
 }
 
+// Lines end with LF, CR LF or CR. False at the end of the input.
+bool Chat::ReadLine(std::string& line) {
+  line.clear();
+  int c;
+  while ((c = std::cin.get()) != EOF) {
+    const bool second_half = std::exchange(after_cr_, c == '\r') && c == '\n';
+    if (second_half) continue;
+    if (c == '\n' || c == '\r') break;
+    line += static_cast<char>(c);
+  }
+  if (c == EOF && line.empty()) return false;
+  if (std::exchange(at_start_, false)) line = std::string(Utf8Text(line, "standard input"));
+  return true;
+}
+
 Chat::Next Chat::ReadMessage(std::string& message) {
   if (terminal_) Print("> ");
-  if (!std::getline(std::cin, message)) {
+  if (!ReadLine(message)) {
     if (terminal_) Print("\n");
     return Next::kExit;
   }
-  if (message.find_first_not_of(" \t\r") == std::string::npos) return Next::kIgnore;
+  if (message.find_first_not_of(" \t") == std::string::npos) return Next::kIgnore;
   if (message == "/exit") return Next::kExit;
   if (message == "/reset") {
     Reset();
@@ -74,8 +96,8 @@ StopReason Chat::Answer(const std::string& message) {
   try {
     const std::string prompt =
         template_.Apply(messages_, /*add_generation_prompt=*/true, bos_, eos_);
-    const std::vector<int32_t> tokens = engine_.model().tokenizer.Encode(
-        prompt, {.parse_special = true, .add_special_tokens = false});
+    const std::vector<int32_t> tokens =
+        engine_.model().tokenizer.Encode(prompt, {.parse_special = true, .add_prefix = false});
     const Generation answer = GenerateToOutput(engine_, tokens, options_);
     timings_ += answer.timings;
     messages_.push_back({.role = "assistant", .content = answer.text});

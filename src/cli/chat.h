@@ -23,6 +23,7 @@ class Chat {
   enum class Next { kMessage, kIgnore, kExit };
 
   Next ReadMessage(std::string& message);
+  bool ReadLine(std::string& line);
   StopReason Answer(const std::string& message);
   void Reset();
 
@@ -32,6 +33,8 @@ class Chat {
   std::optional<std::string> system_;
   std::string bos_, eos_;
   bool terminal_;
+  bool at_start_ = true;   // of standard input
+  bool after_cr_ = false;  // a newline that comes next belongs to the end of the line before
   std::vector<ChatMessage> messages_;
   Timings timings_;
 };

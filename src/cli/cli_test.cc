@@ -2,8 +2,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
@@ -15,68 +13,11 @@
 #include "base/json.h"
 #include "base/test_util.h"
 #include "cli/interrupt.h"
+#include "cli/testing.h"
 #include "io/gguf_test_util.h"
 
 namespace fptq {
 namespace {
-
-struct Result {
-  int status = 0;
-  std::string out, err;
-};
-
-std::string Tiny(std::string_view name) {
-  return (std::filesystem::path(FPTQ_TESTDATA) / "models" / name).string();
-}
-
-// Starts fptq with its input and outputs in files and returns its process id.
-pid_t Start(const std::vector<std::string>& args, int in, const std::string& out,
-            const std::string& err) {
-  const pid_t child = fork();
-  if (child != 0) return child;
-  dup2(in, STDIN_FILENO);
-  dup2(open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), STDOUT_FILENO);
-  dup2(open(err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), STDERR_FILENO);
-  std::vector<char*> argv = {const_cast<char*>("fptq")};
-  for (const std::string& arg : args) argv.push_back(const_cast<char*>(arg.c_str()));
-  argv.push_back(nullptr);
-  execv(FPTQ_BINARY, argv.data());
-  _exit(127);
-}
-
-int Wait(pid_t child) {
-  int status = 0;
-  EXPECT_EQ(waitpid(child, &status, 0), child);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-}
-
-Result Fptq(const std::vector<std::string>& args, std::string_view input = "") {
-  const TempFolder folder;
-  const int in = open(folder.Write("in", input).c_str(), O_RDONLY);
-  const pid_t child = Start(args, in, folder / "out", folder / "err");
-  close(in);
-  const int status = Wait(child);
-  return {.status = status, .out = ReadFile(folder / "out"), .err = ReadFile(folder / "err")};
-}
-
-Result Succeed(const std::vector<std::string>& args, std::string_view input = "") {
-  const Result result = Fptq(args, input);
-  EXPECT_EQ(result.status, 0) << result.err;
-  EXPECT_EQ(result.err.find('\x1b'), std::string::npos) << "no progress bar without a terminal";
-  return result;
-}
-
-// Status 1 and one line that has `part` in it.
-void Fail(std::string_view part, const std::vector<std::string>& args,
-          std::string_view input = "") {
-  const Result result = Fptq(args, input);
-  EXPECT_EQ(result.status, 1) << part;
-  EXPECT_TRUE(result.err.starts_with("fptq: error: ")) << result.err;
-  EXPECT_NE(result.err.find(part), std::string::npos)
-      << "expected " << part << ", found " << result.err;
-  EXPECT_EQ(result.err.find('\n'), result.err.size() - 1) << result.err;
-  EXPECT_EQ(result.out, "");
-}
 
 std::vector<std::string> Greedy(std::vector<std::string> args,
                                 const std::vector<std::string>& more = {}) {

@@ -5,13 +5,14 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "base/json_file.h"
 #include "base/paths.h"
 #include "cli/arguments.h"
 #include "cli/load.h"
 #include "cli/subcommands.h"
 #include "cli/terminal.h"
-#include "model/source.h"
+#include "model/model_text.h"
 
 namespace fptq {
 namespace {
@@ -32,9 +33,19 @@ Json DescribeConfig(const ModelConfig& config) {
           {"rope_theta", config.rope_theta},
           {"alibi", config.alibi},
           {"windowed_layers", windowed},
-          {"tied_head", config.tied_head},
-          {"bos_token", config.bos_token},
-          {"eos_tokens", config.eos_tokens}};
+          {"tied_head", config.tied_head}};
+}
+
+// Empty if the tokenizer cannot be used: there may be none, or one that is not supported.
+Json DescribeSpecialTokens(const ModelSource& source) {
+  try {
+    const ModelText text = LoadText(source);
+    NoteWarnings(text.warnings);
+    return {{"bos_token", text.special_tokens.bos}, {"eos_tokens", text.special_tokens.eos}};
+  } catch (const Error& error) {
+    NoteWarnings({error.what()});
+    return Json::object();
+  }
 }
 
 Json DescribeTensors(const Checkpoint& checkpoint) {
@@ -142,6 +153,7 @@ Json Describe(const ModelSource& source, const std::string& path) {
                       {"linear_bytes", linears.bytes},
                       {"bits_per_weight", linears.BitsPerWeight()},
                       {"tensors", DescribeTensors(source.checkpoint())}};
+  description["config"].update(DescribeSpecialTokens(source));
   if (source.quantized()) description["quantization"] = DescribeQuantization(source);
   const std::filesystem::path report = std::filesystem::path(path) / "fptq.json";
   if (Exists(report)) {

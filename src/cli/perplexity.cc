@@ -77,7 +77,7 @@ PerplexityResult Measure(const Arguments& args, const Model& model, std::span<co
     options.on_logits = [&](std::span<const float> row) { logits->Write(std::as_bytes(row)); };
   }
   ProgressBar bar(cancel);
-  return MeasurePerplexity(model, tokens, TextPrefix(model.tokenizer), options, pool,
+  return MeasurePerplexity(model, tokens, model.tokenizer.prefix(), options, pool,
                            bar.AsProgress());
 }
 
@@ -90,8 +90,8 @@ Divergence MeasureAgainst(const Arguments& args, const Model& model,
     other = LoadModelAndWarn(Locate(args.against, args.pre_tokenizer, args.path), pool);
   }
   const Model& reference = other ? *other : model;
-  const auto prefix = TextPrefix(model.tokenizer);
-  if (TextPrefix(reference.tokenizer) != prefix ||
+  const std::span<const int32_t> prefix = model.tokenizer.prefix();
+  if (!std::ranges::equal(reference.tokenizer.prefix(), prefix) ||
       !std::ranges::equal(ReadTokens(reference.tokenizer, args.text, args.limit), tokens)) {
     throw Error("--against: {} and {} do not split the text into the same tokens", args.path,
                 args.against);

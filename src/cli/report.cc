@@ -84,7 +84,7 @@ void Measure(const Arguments& args, ThreadPool& pool, const Progress& progress, 
   const auto model = LoadModelAndWarn(args.model, pool),
              source = LoadModelAndWarn(Locate(args.source, args.pre_tokenizer), pool);
   const std::vector<int32_t> tokens = ReadTokens(model->tokenizer, args.text);
-  const std::vector<int32_t> prefix = TextPrefix(model->tokenizer);
+  const std::span<const int32_t> prefix = model->tokenizer.prefix();
   DivergenceOptions options;
   options.context = ChooseContext(0, options.context, model->config());
   const auto quality_tokens = First(tokens, args.tokens);

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/text_file.h"
 #include "cli/arguments.h"
 #include "cli/chat.h"
 #include "cli/generate.h"
@@ -67,15 +68,18 @@ void AddOptions(CLI::App& app, RunOptions& o) {
 std::string PromptFromStandardInput() {
   if (isatty(STDIN_FILENO) == 1)
     throw Error("run: no prompt: give -p TEXT, --chat, or pipe a text in");
-  std::string text(std::istreambuf_iterator<char>(std::cin), {});
-  if (text.ends_with('\n')) text.pop_back();
-  return text;
+  const std::string input(std::istreambuf_iterator<char>(std::cin), {});
+  std::string_view text = Utf8Text(input, "standard input");
+  for (const char c : {'\n', '\r'}) {  // one end of a line
+    if (text.ends_with(c)) text.remove_suffix(1);
+  }
+  return std::string(text);
 }
 
 int Complete(Engine& engine, const RunOptions& options) {
   const std::string prompt = options.prompt ? *options.prompt : PromptFromStandardInput();
   const std::vector<int32_t> tokens =
-      engine.model().tokenizer.Encode(prompt, {.parse_special = true, .add_special_tokens = true});
+      engine.model().tokenizer.Encode(prompt, {.parse_special = true, .add_prefix = true});
   const Generation answer = GenerateToOutput(engine, tokens, options.generate);
   NoteTimings(answer.timings);
   return answer.stop == StopReason::kCancelled ? kInterruptedStatus : 0;

@@ -129,9 +129,9 @@ class Runner {
         activations_(model.config(), MaxRows(test), test.sequences,
                      test.sequences * SectionsFor(test.depth + test.tokens)) {
     std::mt19937 random(0);
+    const std::span<const int32_t> ids = model.tokenizer.ids();
     tokens_.resize(static_cast<size_t>(test.depth + test.tokens));
-    const auto vocab = static_cast<uint32_t>(model.config().vocab);
-    for (int32_t& token : tokens_) token = static_cast<int32_t>(random() % vocab);
+    for (int32_t& token : tokens_) token = ids[random() % ids.size()];
     const WorkCounter work(model, cache_.Bytes() / cache_.pages() / kKvBlock);
     result_.kv_bytes = cache_.Bytes();
     Prefill(0, test.depth, nullptr);

@@ -95,7 +95,7 @@ bool Engine::Prefill(std::span<const int32_t> prompt, const GenerateOptions& opt
 
 void Engine::Decode(const GenerateOptions& options, FunctionRef<void(std::string_view)> on_text,
                     Generation& out) {
-  Sampler sampler(options.sampling, model_->config().vocab);
+  Sampler sampler(options.sampling, model_->tokenizer.ids());
   TokenStream stream(model_->tokenizer);
   const auto emit = [&](std::string text) {
     if (!text.empty()) on_text(text);
@@ -115,7 +115,7 @@ void Engine::Decode(const GenerateOptions& options, FunctionRef<void(std::string
       ++out.timings.decode_tokens;
     }
     const int32_t token = sampler.Sample(activations_.logits.span(), tokens_);
-    if (Contains(model_->config().eos_tokens, token) || Contains(options.stop_tokens, token)) {
+    if (Contains(model_->special_tokens.eos, token) || Contains(options.stop_tokens, token)) {
       out.stop = StopReason::kStopToken;
       break;
     }

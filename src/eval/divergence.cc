@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/math.h"
 #include "eval/windows.h"
+#include "model/sampler.h"
 
 namespace fptq {
 namespace {
@@ -44,12 +45,10 @@ Divergence Summarize(std::span<const TokenDivergence> tokens,
 }  // namespace
 
 TokenDivergence CompareLogits(std::span<const float> logits, std::span<const float> reference,
-                              int32_t target) {
-  const auto top = std::max_element(logits.begin(), logits.end());
-  const auto reference_top = std::max_element(reference.begin(), reference.end());
+                              std::span<const int32_t> ids, int32_t target) {
   // exp(logit - max): sums of q and p, and of p times the difference of the logits.
   double sum = 0, reference_sum = 0, weighted = 0;
-  const double max = *top, reference_max = *reference_top;
+  const double max = std::ranges::max(logits), reference_max = std::ranges::max(reference);
   for (size_t i = 0; i < logits.size(); ++i) {
     const double q = double{logits[i]} - max, p = double{reference[i]} - reference_max;
     const double exp_p = Exp(p);
@@ -61,14 +60,14 @@ TokenDivergence CompareLogits(std::span<const float> logits, std::span<const flo
   const double log_sum = Log(sum), reference_log_sum = Log(reference_sum);
   // Not below 0 but by rounding.
   const double kl = weighted / reference_sum + log_sum - reference_log_sum;
-  const TokenDivergence result = {
+  TokenDivergence result = {
       .nll = log_sum - (double{logits[t]} - max),
       .reference_nll = reference_log_sum - (double{reference[t]} - reference_max),
-      .kl = kl < 0 ? 0 : kl,
-      .same_top1 = top - logits.begin() == reference_top - reference.begin()};
+      .kl = kl < 0 ? 0 : kl};
   if (!std::isfinite(result.nll) || !std::isfinite(result.reference_nll) || !std::isfinite(kl)) {
     throw Error("the log-likelihood of token {} or the KL divergence there is not finite", target);
   }
+  result.same_top1 = BestToken(logits, ids) == BestToken(reference, ids);
   return result;
 }
 
@@ -96,9 +95,9 @@ Divergence MeasureDivergence(const Model& model, const Model& reference,
     window_sizes.back() += std::ssize(scored.tokens);
     pool.ParallelEach(std::ssize(scored.tokens), [&](int64_t i) {
       const auto row = static_cast<size_t>(i);
-      divergences[first + row] =
-          CompareLogits(scored.logits[0].subspan(row * vocab, vocab),
-                        scored.logits[1].subspan(row * vocab, vocab), scored.tokens[row]);
+      divergences[first + row] = CompareLogits(scored.logits[0].subspan(row * vocab, vocab),
+                                               scored.logits[1].subspan(row * vocab, vocab),
+                                               model.tokenizer.ids(), scored.tokens[row]);
     });
   });
   return Summarize(divergences, window_sizes);

@@ -27,10 +27,11 @@ struct TokenDivergence {
   bool same_top1 = false;  // of equal logits the first counts
 };
 
-// Of one token, from both models' logits. Error if a log-likelihood or the divergence is not
+// Of one token, from both models' logits; `ids` has those among which the largest is looked for
+// (Tokenizer::ids()). Error if a log-likelihood or the divergence is not
 // finite.
 TokenDivergence CompareLogits(std::span<const float> logits, std::span<const float> reference,
-                              int32_t target);
+                              std::span<const int32_t> ids, int32_t target);
 
 struct DivergenceOptions {
   int64_t context = 1024;                        // as PerplexityOptions::context

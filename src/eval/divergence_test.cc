@@ -19,24 +19,30 @@ std::vector<float> Logs(const std::vector<double>& probabilities, double shift) 
   return logits;
 }
 
+constexpr int32_t kIds[] = {0, 1, 2};
+
 TEST(CompareLogits, ByHand) {
   const TokenDivergence token =
-      CompareLogits(Logs({0.25, 0.25, 0.5}, 7), Logs({0.5, 0.25, 0.25}, -2), 2);
+      CompareLogits(Logs({0.25, 0.25, 0.5}, 7), Logs({0.5, 0.25, 0.25}, -2), kIds, 2);
   // The logits are floats: 1e-7 relative, times logits of up to about 10.
   EXPECT_NEAR(token.nll, std::log(2.0), 1e-6);
   EXPECT_NEAR(token.reference_nll, std::log(4.0), 1e-6);
   // 0.5 log(0.5 / 0.25) + 0 + 0.25 log(0.25 / 0.5)
   EXPECT_NEAR(token.kl, 0.25 * std::log(2.0), 1e-6);
   EXPECT_FALSE(token.same_top1);
-  EXPECT_TRUE(CompareLogits(Logs({0.6, 0.4}, 0), Logs({0.9, 0.1}, 0), 0).same_top1);
+  const auto same_top1 = [](std::span<const int32_t> ids) {
+    return CompareLogits(Logs({0.3, 0.2, 0.5}, 0), Logs({0.8, 0.1, 0.1}, 0), ids, 0).same_top1;
+  };
+  EXPECT_FALSE(same_top1(kIds));
+  EXPECT_TRUE(same_top1(std::span(kIds).first(2)));  // 2 is no token
 }
 
 TEST(CompareLogits, IsZeroForEqualLogitsAndNeverNegative) {
   const std::vector<float> logits = Logs({0.1, 0.7, 0.2}, 3);
-  EXPECT_EQ(CompareLogits(logits, logits, 0).kl, 0);
-  EXPECT_TRUE(CompareLogits(logits, logits, 0).same_top1);
+  EXPECT_EQ(CompareLogits(logits, logits, kIds, 0).kl, 0);
+  EXPECT_TRUE(CompareLogits(logits, logits, kIds, 0).same_top1);
   // A shift changes no probability.
-  const TokenDivergence shifted = CompareLogits({{1, 2, 4}}, {{101, 102, 104}}, 1);
+  const TokenDivergence shifted = CompareLogits({{1, 2, 4}}, {{101, 102, 104}}, kIds, 1);
   EXPECT_EQ(shifted.kl, 0);
   EXPECT_EQ(shifted.nll, shifted.reference_nll);
 }
@@ -44,9 +50,10 @@ TEST(CompareLogits, IsZeroForEqualLogitsAndNeverNegative) {
 TEST(CompareLogits, RejectsWhatIsNotFinite) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   const std::vector<float> good = {0, 1}, nan = {0, NAN}, infinite = {0, -kInfinity};
-  EXPECT_ERROR("token 0", CompareLogits(nan, good, 0));
-  EXPECT_ERROR("token 0", CompareLogits(good, nan, 0));
-  EXPECT_ERROR("token 0", CompareLogits(infinite, good, 0));
+  const std::span<const int32_t> ids = std::span(kIds).first(2);
+  EXPECT_ERROR("token 0", CompareLogits(nan, good, ids, 0));
+  EXPECT_ERROR("token 0", CompareLogits(good, nan, ids, 0));
+  EXPECT_ERROR("token 0", CompareLogits(infinite, good, ids, 0));
 }
 
 class TinyModelDivergence : public ::testing::Test {

@@ -56,8 +56,4 @@ PerplexityResult MeasurePerplexity(const Model& model, std::span<const int32_t> 
   return SummarizeNlls(nlls, window_sizes);
 }
 
-std::vector<int32_t> TextPrefix(const Tokenizer& tokenizer) {
-  return tokenizer.Encode("", {.parse_special = false, .add_special_tokens = true});
-}
-
 }  // namespace fptq

@@ -44,7 +44,4 @@ PerplexityResult MeasurePerplexity(const Model& model, std::span<const int32_t> 
                                    const PerplexityOptions& options, ThreadPool& pool,
                                    const Progress& progress);
 
-// What the tokenizer puts before a text, e.g. BOS; empty for most models.
-std::vector<int32_t> TextPrefix(const Tokenizer& tokenizer);
-
 }  // namespace fptq

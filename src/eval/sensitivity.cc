@@ -78,9 +78,10 @@ class LayerSwapper {
     divergences.resize(first + window.size());
     pool_.ParallelFor(std::ssize(window), [&](int64_t begin, int64_t end) {
       for (auto row = static_cast<size_t>(begin); row < static_cast<size_t>(end); ++row) {
-        divergences[first + row] = CompareLogits(logits.subspan(row * vocab, vocab),
-                                                 reference.subspan(row * vocab, vocab), window[row])
-                                       .kl;
+        divergences[first + row] =
+            CompareLogits(logits.subspan(row * vocab, vocab), reference.subspan(row * vocab, vocab),
+                          source_.tokenizer.ids(), window[row])
+                .kl;
       }
     });
   }

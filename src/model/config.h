@@ -53,8 +53,6 @@ struct ModelConfig {
                                     // included, 0: all; empty: all in all layers
   bool tied_head = false;           // lm_head is the embedding
   DataType dtype = DataType::kF16;  // the 16-bit (or F32) type of what is not quantized, on disk
-  int32_t bos_token = -1;           // -1: none
-  std::vector<int32_t> eos_tokens;
 
   int64_t query_width() const { return heads * head_dim; }
   int64_t kv_width() const { return kv_heads * head_dim; }

@@ -333,7 +333,7 @@ LayerWeights ReadFloatLayer(const ModelSource& source, int64_t layer, ThreadPool
 std::shared_ptr<const Model> LoadModel(const ModelLocation& location, ThreadPool& pool,
                                        FloatForm form, Arena memory) try {
   ModelSource source = ModelSource::Open(location);
-  TokenizerFiles files = source.LoadTokenizer();
+  ModelText text = LoadText(source);
   CheckOuterTensors(source, pool);
   std::vector<LayerWeights> layers;
   if (source.quantized()) {
@@ -357,15 +357,16 @@ std::shared_ptr<const Model> LoadModel(const ModelLocation& location, ThreadPool
   Norm final_norm = source.ReadNorm(source.arch().final_norm);
   Linear head = Head(source, source.quantized() || form == FloatForm::kInt8, memory, pool);
   source.checkpoint().ReleasePages();
-  std::vector<std::string> warnings = WarningsOf(source, files);
-  return std::make_shared<const Model>(Model{.source = std::move(source),
-                                             .memory = std::move(memory),
-                                             .layers = std::move(layers),
-                                             .final_norm = std::move(final_norm),
-                                             .head = std::move(head),
-                                             .tokenizer = Tokenizer(files),
-                                             .chat_template_jinja = std::move(files.chat_template),
-                                             .warnings = std::move(warnings)});
+  return std::make_shared<const Model>(
+      Model{.source = std::move(source),
+            .memory = std::move(memory),
+            .layers = std::move(layers),
+            .final_norm = std::move(final_norm),
+            .head = std::move(head),
+            .tokenizer = std::move(text.tokenizer),
+            .special_tokens = std::move(text.special_tokens),
+            .chat_template_jinja = std::move(text.files.chat_template),
+            .warnings = std::move(text.warnings)});
 } catch (...) {
   RethrowNaming(location.path.string());
 }

@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "model/model_text.h"
 #include "model/source.h"
 #include "model/transformer.h"
 #include "text/chat_template.h"
@@ -20,8 +21,9 @@ struct Model {
   Norm final_norm;  // [hidden]
   Linear head;
   Tokenizer tokenizer;
+  SpecialTokens special_tokens;
   std::string chat_template_jinja;  // empty if the model has none
-  // WarningsOf the source and its tokenizer, and what loading adds.
+  // ModelText::warnings, and what loading adds.
   std::vector<std::string> warnings;
 
   const ModelConfig& config() const { return source.config(); }

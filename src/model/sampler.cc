@@ -18,19 +18,6 @@ void CheckRange(const char* name, double value, double min, double max) {
   }
 }
 
-// The lowest id of the largest logit.
-int32_t BestToken(std::span<const float> logits) {
-  int32_t best = -1;
-  for (size_t i = 0; i < logits.size(); ++i) {
-    if (std::isnan(logits[i])) throw Error("logit of token {} is NaN", i);
-    if (best < 0 || logits[i] > logits[static_cast<size_t>(best)]) best = static_cast<int32_t>(i);
-  }
-  if (best < 0 || !std::isfinite(logits[static_cast<size_t>(best)])) {
-    throw Error("cannot choose a token: the largest logit is not finite");
-  }
-  return best;
-}
-
 }  // namespace
 
 void Validate(const SamplerOptions& options) {
@@ -42,21 +29,37 @@ void Validate(const SamplerOptions& options) {
   CheckRange("repeat-window", static_cast<double>(options.repeat_window), 0, kInfinity);
 }
 
+int32_t BestToken(std::span<const float> logits, std::span<const int32_t> ids) {
+  int32_t best = -1;
+  float largest = -std::numeric_limits<float>::infinity();
+  for (const int32_t id : ids) {
+    const float logit = logits[static_cast<size_t>(id)];
+    if (std::isnan(logit)) throw Error("logit of token {} is NaN", id);
+    if (logit > largest) {
+      best = id;
+      largest = logit;
+    }
+  }
+  if (!std::isfinite(largest)) {
+    throw Error("cannot choose a token: the largest logit is not finite");
+  }
+  return best;
+}
+
 bool Sampler::Better(const Candidate& a, const Candidate& b) {
   return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
 }
 
-Sampler::Sampler(const SamplerOptions& options, int64_t vocab)
-    : options_(options), generator_(options.seed), logits_(static_cast<size_t>(vocab)) {
+Sampler::Sampler(const SamplerOptions& options, std::span<const int32_t> ids)
+    : options_(options), ids_(ids), generator_(options.seed) {
   Validate(options);
-  candidates_.reserve(logits_.size());
+  candidates_.reserve(ids.size());
 }
 
 int32_t Sampler::Sample(std::span<const float> logits, std::span<const int32_t> history) {
-  FPTQ_CHECK(logits.size() == logits_.size());
-  std::copy(logits.begin(), logits.end(), logits_.begin());
+  logits_.assign(logits.begin(), logits.end());
   Penalize(history);
-  const int32_t best_token = BestToken(logits_);
+  const int32_t best_token = BestToken(logits_, ids_);
   if (options_.temperature == 0) return best_token;
   const float best = logits_[static_cast<size_t>(best_token)];
   KeepTopK(best);
@@ -81,13 +84,12 @@ void Sampler::Penalize(std::span<const int32_t> history) {
 // The candidates are then in descending order, unless top-k is off: then by id, and without those
 // of -inf.
 void Sampler::KeepTopK(float best) {
-  const auto k = options_.top_k == 0
-                     ? logits_.size()
-                     : std::min(logits_.size(), static_cast<size_t>(options_.top_k));
-  const bool all = k == logits_.size();
+  const auto k = options_.top_k == 0 ? ids_.size()
+                                     : std::min(ids_.size(), static_cast<size_t>(options_.top_k));
+  const bool all = k == ids_.size();
   candidates_.clear();
-  for (size_t i = 0; i < logits_.size(); ++i) {
-    const Candidate candidate{static_cast<int32_t>(i), logits_[i], 0};
+  for (const int32_t id : ids_) {
+    const Candidate candidate{id, logits_[static_cast<size_t>(id)], 0};
     if (std::isinf(candidate.logit)) continue;
     if (candidates_.size() == k) {  // a heap with the worst on top; ids come in ascending order
       if (candidate.logit <= candidates_.front().logit) continue;

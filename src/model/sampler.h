@@ -25,14 +25,18 @@ struct SamplerOptions {
 // Error naming the option that is out of its range.
 void Validate(const SamplerOptions& options);
 
+// The one of `ids` with the largest logit; of equal ones the first. Error if one of their logits is
+// NaN, or the largest is not finite.
+int32_t BestToken(std::span<const float> logits, std::span<const int32_t> ids);
+
 // Reproducible: equal options and logits give equal tokens on every machine. Of equal logits the
 // lowest id comes first.
 class Sampler {
  public:
-  Sampler(const SamplerOptions& options, int64_t vocab);
+  // `ids`: those that may be drawn, ascending (Tokenizer::ids()); they must outlive the sampler.
+  Sampler(const SamplerOptions& options, std::span<const int32_t> ids);
 
-  // `history`: the sequence so far, prompt included. Error if a logit is NaN or +inf, or all are
-  // -inf.
+  // `history`: the sequence so far, prompt included. Error as BestToken has it.
   int32_t Sample(std::span<const float> logits, std::span<const int32_t> history);
 
  private:
@@ -50,6 +54,7 @@ class Sampler {
   int32_t Draw(float best);
 
   SamplerOptions options_;
+  std::span<const int32_t> ids_;
   std::mt19937_64 generator_;
   std::vector<float> logits_;          // [vocab], penalized
   std::vector<Candidate> candidates_;  // what is left

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <vector>
 
 #include "base/error.h"
@@ -30,10 +31,24 @@ std::vector<float> Logits(const std::vector<double>& probabilities) {
   return logits;
 }
 
+// 0, 1, ..., count - 1.
+std::vector<int32_t> Ids(size_t count) {
+  std::vector<int32_t> ids(count);
+  std::iota(ids.begin(), ids.end(), 0);
+  return ids;
+}
+
+int32_t SampleOnce(const SamplerOptions& options, const std::vector<float>& logits,
+                   const std::vector<int32_t>& history = {}) {
+  const std::vector<int32_t> ids = Ids(logits.size());
+  return Sampler(options, ids).Sample(logits, history);
+}
+
 std::vector<double> Frequencies(const SamplerOptions& options, const std::vector<float>& logits,
                                 const std::vector<int32_t>& history = {}) {
   constexpr int kDraws = 20000;
-  Sampler sampler(options, static_cast<int64_t>(logits.size()));
+  const std::vector<int32_t> ids = Ids(logits.size());
+  Sampler sampler(options, ids);
   std::vector<double> frequencies(logits.size());
   for (int i = 0; i < kDraws; ++i) {
     frequencies[static_cast<size_t>(sampler.Sample(logits, history))] += 1.0 / kDraws;
@@ -131,15 +146,15 @@ TEST(Sampler, PenaltyForgetsWhatIsOutsideTheWindow) {
   options.repeat_penalty = 10;
   options.repeat_window = 2;
   const std::vector<float> logits = {3, 2, 1};
-  EXPECT_EQ(Sampler(options, 3).Sample(logits, std::vector<int32_t>{0, 1, 2}), 0);
-  EXPECT_EQ(Sampler(options, 3).Sample(logits, std::vector<int32_t>{1, 2, 0}), 1);
+  EXPECT_EQ(SampleOnce(options, logits, {0, 1, 2}), 0);
+  EXPECT_EQ(SampleOnce(options, logits, {1, 2, 0}), 1);
 }
 
 TEST(Sampler, GreedyTakesTheLowestIdOfTheLargest) {
   SamplerOptions options = Plain();
   options.temperature = 0;
-  EXPECT_EQ(Sampler(options, 4).Sample(std::vector<float>{1, 5, 5, 2}, {}), 1);
-  EXPECT_EQ(Sampler(options, 3).Sample(std::vector<float>{kNegativeInfinity, -5, -7}, {}), 1);
+  EXPECT_EQ(SampleOnce(options, {1, 5, 5, 2}), 1);
+  EXPECT_EQ(SampleOnce(options, {kNegativeInfinity, -5, -7}), 1);
 }
 
 TEST(Sampler, NeverDrawsMinusInfinity) {
@@ -150,12 +165,32 @@ TEST(Sampler, NeverDrawsMinusInfinity) {
       {0, 0.5, 0, 0.5, 0});
 }
 
+// Whatever their logits are: of a padded head they may be anything.
+TEST(Sampler, NeverDrawsWhatIsNotAmongTheIds) {
+  const std::vector<float> logits = {9, 0, NAN, 1, -kNegativeInfinity};
+  const std::vector<int32_t> ids = {1, 3};
+  EXPECT_EQ(BestToken(logits, ids), 3);
+  for (const int64_t top_k : {0, 1, 2, 40}) {
+    for (const double temperature : {0.0, 1.0, 50.0}) {
+      SamplerOptions options = Plain();
+      options.temperature = temperature;
+      options.top_k = top_k;
+      Sampler sampler(options, ids);
+      for (int i = 0; i < 100; ++i) {
+        const int32_t token = sampler.Sample(logits, std::vector<int32_t>{0, 4});
+        EXPECT_TRUE(token == 1 || token == 3) << token;
+      }
+    }
+  }
+}
+
 TEST(Sampler, EqualSeedsGiveEqualTokens) {
   const std::vector<float> logits(1000, 0.0f);
+  const std::vector<int32_t> ids = Ids(1000);
   const auto draw = [&](uint64_t seed) {
     SamplerOptions options = Plain();
     options.seed = seed;
-    Sampler sampler(options, 1000);
+    Sampler sampler(options, ids);
     std::vector<int32_t> tokens;
     for (int i = 0; i < 20; ++i) tokens.push_back(sampler.Sample(logits, {}));
     return tokens;
@@ -168,14 +203,15 @@ TEST(Sampler, EqualSeedsGiveEqualTokens) {
 TEST(Sampler, DrawIsTheSameOnEveryMachine) {
   SamplerOptions options = Plain();
   options.seed = 5489;  // the first number is then 14514284786278117030, 0.7868 of 2^64
-  EXPECT_EQ(Sampler(options, 1000).Sample(std::vector<float>(1000, 0.0f), {}), 786);
+  EXPECT_EQ(SampleOnce(options, std::vector<float>(1000, 0.0f)), 786);
 }
 
 TEST(Sampler, RejectsLogitsThatAreNotNumbers) {
   for (const double temperature : {0.0, 1.0}) {
     SamplerOptions options = Plain();
     options.temperature = temperature;
-    Sampler sampler(options, 3);
+    const std::vector<int32_t> ids = Ids(3);
+    Sampler sampler(options, ids);
     EXPECT_THROW(sampler.Sample(std::vector<float>{0, NAN, 1}, {}), Error);
     EXPECT_THROW(sampler.Sample(std::vector<float>(3, kNegativeInfinity), {}), Error);
     EXPECT_THROW(sampler.Sample(std::vector<float>{0, -kNegativeInfinity, 1}, {}), Error);

@@ -41,38 +41,12 @@ std::string_view TorchName(DataType type) {
   return type == DataType::kBF16 ? "bfloat16" : "float16";
 }
 
-int32_t TokenId(const Json& id, std::string_view where, std::string_view field) {
-  if (!id.is_number_integer() || id < 0 || id > INT32_MAX) {
-    throw Error("{}: {}: expected a token id, found {}", where, field, id.dump());
-  }
-  return id.get<int32_t>();
-}
-
-// eos_token_id is one id or a list of them; generation_config.json knows more of them than
-// config.json.
-void AddEosTokens(const Json& object, const std::string& where, std::vector<int32_t>& eos) {
-  const auto found = object.find("eos_token_id");
-  if (found == object.end() || found->is_null()) return;
-  const Json ids = found->is_array() ? *found : Json::array({*found});
-  for (const Json& id : ids) {
-    const int32_t token = TokenId(id, where, "eos_token_id");
-    if (std::ranges::find(eos, token) == eos.end()) eos.push_back(token);
-  }
-}
-
 ModelConfig HuggingFaceConfig(const Checkpoint& checkpoint) {
   const std::string where = (checkpoint.path() / "config.json").string();
   const JsonFields fields(checkpoint.metadata(), where);
   const ArchSpec& arch = FindArch(fields.String("model_type"), where);
   ModelConfig config = arch.config_from_hf(fields);
   config.arch = &arch;
-  const Json& bos = checkpoint.metadata().value("bos_token_id", Json());
-  if (!bos.is_null()) config.bos_token = TokenId(bos, where, "bos_token_id");
-  AddEosTokens(checkpoint.metadata(), where, config.eos_tokens);
-  const std::filesystem::path generation = checkpoint.path() / "generation_config.json";
-  if (Exists(generation)) {
-    AddEosTokens(ReadJsonFile(generation), generation.string(), config.eos_tokens);
-  }
   Validate(config, where);
   RejectUnsupportedHfFields(checkpoint.metadata(), config, where);
   return config;
@@ -103,8 +77,7 @@ void ReadRopeFactors(const Checkpoint& checkpoint, ModelConfig& config) {
 
 ModelConfig GgufConfig(const Checkpoint& checkpoint) {
   const std::string where = checkpoint.path().string();
-  const Json& metadata = checkpoint.metadata();
-  const JsonFields fields(metadata, where);
+  const JsonFields fields(checkpoint.metadata(), where);
   const ArchSpec& arch = FindGgufArch(fields.String("general.architecture"), where);
   ModelConfig config = arch.config_from_gguf(fields);
   config.arch = &arch;
@@ -112,15 +85,8 @@ ModelConfig GgufConfig(const Checkpoint& checkpoint) {
   const int64_t tokens =
       fields.Has("tokenizer.ggml.tokens") ? std::ssize(fields.Array("tokenizer.ggml.tokens")) : 0;
   config.vocab = fields.IntOr(fmt::format("{}.vocab_size", arch.gguf_name), tokens, 0, INT32_MAX);
-  for (const char* name : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"}) {
-    if (fields.Has(name)) config.eos_tokens.push_back(TokenId(metadata[name], where, name));
-  }
-  if (fields.Has("tokenizer.ggml.bos_token_id")) {
-    config.bos_token =
-        TokenId(metadata["tokenizer.ggml.bos_token_id"], where, "tokenizer.ggml.bos_token_id");
-  }
   Validate(config, where);
-  RejectUnsupportedGgufKeys(metadata, config, where);
+  RejectUnsupportedGgufKeys(checkpoint.metadata(), config, where);
   config.attention_bias = AnyBias(checkpoint, config, Bias::kAttention);
   config.mlp_bias = AnyBias(checkpoint, config, Bias::kMlp);
   ReadRopeFactors(checkpoint, config);
@@ -291,9 +257,6 @@ Json ModelSource::HfConfig() const {
       {"torch_dtype", TorchName(config_.dtype)},  {"vocab_size", config_.vocab},
       {"tie_word_embeddings", config_.tied_head},
   };
-  if (config_.bos_token >= 0) json["bos_token_id"] = config_.bos_token;
-  if (config_.eos_tokens.size() == 1) json["eos_token_id"] = config_.eos_tokens[0];
-  if (config_.eos_tokens.size() > 1) json["eos_token_id"] = config_.eos_tokens;
   json.update(arch().config_to_hf(config_));
   return json;
 }
@@ -429,12 +392,6 @@ std::vector<UsedTensor> ModelSource::LayerMatrices(int64_t layer) const {
 
 const TensorView& ModelSource::head() const {
   return config_.tied_head ? *embedding_.tokens : checkpoint_->Get(Name(arch().head) + ".weight");
-}
-
-std::vector<std::string> WarningsOf(const ModelSource& source, const TokenizerFiles& tokenizer) {
-  std::vector<std::string> warnings = source.warnings();
-  warnings.insert(warnings.end(), tokenizer.warnings.begin(), tokenizer.warnings.end());
-  return warnings;
 }
 
 }  // namespace fptq

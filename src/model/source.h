@@ -84,7 +84,8 @@ class ModelSource {
   bool quantized() const { return quantization_.has_value(); }
   const std::optional<CompressedTensorsConfig>& quantization() const { return quantization_; }
 
-  // config.json of the source, or one made from the metadata of a GGUF file.
+  // config.json of the source, or one made from the metadata of a GGUF file, without the special
+  // tokens.
   Json HfConfig() const;
   TokenizerFiles LoadTokenizer() const;
 
@@ -129,8 +130,5 @@ class ModelSource {
   std::optional<LinearQuantization> head_quantization_;
   std::vector<std::string> warnings_;
 };
-
-// Those of both.
-std::vector<std::string> WarningsOf(const ModelSource& source, const TokenizerFiles& tokenizer);
 
 }  // namespace fptq

@@ -38,7 +38,6 @@ TEST(ModelSource, ReadsConfig) {
   EXPECT_EQ(source.config().layers, 2);
   EXPECT_EQ(source.config().kv_heads, 1);
   EXPECT_EQ(source.config().dtype, DataType::kF32);
-  EXPECT_EQ(source.config().eos_tokens, std::vector<int32_t>{2});
   EXPECT_TRUE(source.config().tied_head);
   EXPECT_FALSE(source.quantized());
 }

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "base/error.h"
-#include "base/mapped_file.h"
+#include "base/text_file.h"
 #include "model/model.h"
 #include "quant/rounding.h"
 #include "quant/self_text.h"
@@ -12,28 +12,19 @@
 namespace fptq {
 namespace {
 
-// What the tokenizer puts before a text: BOS or nothing.
-std::vector<int32_t> Prefix(const ModelConfig& config, const Tokenizer& tokenizer) {
-  const std::vector<int32_t> added =
-      tokenizer.Encode("", {.parse_special = false, .add_special_tokens = true});
-  if (!added.empty() && added.front() == config.bos_token) return {config.bos_token};
-  return {};
-}
-
 // The first `count` tokens of the file, or all if it has fewer.
-std::vector<int32_t> TextTokens(int64_t count, const std::string& path, const ModelConfig& config,
-                                const Tokenizer& tokenizer) {
-  // Tokens of text have some 4 bytes: no need to tokenize all of a large file.
-  constexpr int64_t kBytesPerToken = 64;
-  const MappedFile file(path);
-  const int64_t size = std::min(std::ssize(file.bytes()), kBytesPerToken * count);
-  const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()),
-                              static_cast<size_t>(size));
-  std::vector<int32_t> tokens =
-      tokenizer.Encode(text, {.parse_special = false, .add_special_tokens = false});
+std::vector<int32_t> TextTokens(size_t count, const std::string& path, const Tokenizer& tokenizer) {
+  const TextFile file(path);
+  std::vector<int32_t> tokens;
+  // Tokens of text have some 4 bytes: no need to tokenize all of a large file, unless its tokens
+  // are longer by far.
+  for (size_t bytes_per_token = 64; true; bytes_per_token *= 8) {
+    const std::string_view text = file.text().substr(0, bytes_per_token * count);
+    tokens = tokenizer.Encode(text, {.parse_special = false, .add_prefix = false});
+    if (tokens.size() > count || text.size() == file.text().size()) break;
+  }
   if (tokens.empty()) throw Error("{}: expected text to calibrate with, found no token", path);
-  if (std::ssize(tokens) > count) tokens.resize(static_cast<size_t>(count));
-  CheckTokens(tokens, config);
+  tokens.resize(std::min(tokens.size(), count));
   return tokens;
 }
 
@@ -61,13 +52,22 @@ int64_t CalibrationSet::LongestSequence() const {
   return longest;
 }
 
+void WarnOfShortage(const CalibrationSet& set, const QuantRecipe& recipe, const ModelConfig& config,
+                    std::vector<std::string>& warnings) {
+  const int64_t asked = ChosenTokens(recipe, config), found = set.TokenCount();
+  if (found >= asked) return;
+  warnings.push_back(
+      fmt::format("{}: calibrating with {} tokens, all that the text has, instead of {}",
+                  recipe.calibration, found, asked));
+}
+
 CalibrationSet MakeCalibrationSet(const QuantRecipe& recipe, const ModelSource& source,
                                   const Tokenizer& tokenizer, const std::filesystem::path& scratch,
                                   ThreadPool& pool, const Progress& progress) {
   const ModelConfig& config = source.config();
   const int64_t length = std::min(recipe.sequence_length, config.max_positions);
-  std::vector<int32_t> prefix = Prefix(config, tokenizer);
-  if (std::ssize(prefix) >= length) prefix.clear();  // it would leave no room for a token
+  std::span<const int32_t> prefix = tokenizer.prefix();
+  if (std::ssize(prefix) >= length) prefix = {};  // it would leave no room for a token
   const int64_t count = ChosenTokens(recipe, config);
   if (recipe.calibration == kSelfCalibration) {
     const SelfTextOptions options = {.tokens = count, .length = length, .seed = recipe.seed};
@@ -76,17 +76,17 @@ CalibrationSet MakeCalibrationSet(const QuantRecipe& recipe, const ModelSource& 
   }
   std::vector<int32_t> tokens;
   if (recipe.calibration == kRandomCalibration) {
-    RandomTokens random(recipe.seed, config, tokenizer);
+    RandomTokens random(recipe.seed, tokenizer);
     tokens.resize(static_cast<size_t>(count));
     for (int32_t& token : tokens) token = random.Next();
   } else {
-    tokens = TextTokens(count, recipe.calibration, config, tokenizer);
+    tokens = TextTokens(static_cast<size_t>(count), recipe.calibration, tokenizer);
   }
   const int64_t step = length - std::ssize(prefix);
   CalibrationSet set;
   for (auto begin = tokens.begin(); begin != tokens.end();) {
     const auto end = begin + std::min(step, tokens.end() - begin);
-    std::vector<int32_t>& sequence = set.sequences.emplace_back(prefix);
+    std::vector<int32_t>& sequence = set.sequences.emplace_back(prefix.begin(), prefix.end());
     sequence.insert(sequence.end(), begin, end);
     begin = end;
   }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <string>
 #include <vector>
 
 #include "base/progress.h"
@@ -30,11 +31,15 @@ int64_t ChosenTokens(const QuantRecipe& recipe, const ModelConfig& config);
 //  self    text that the model writes itself (self_text.h);
 //  random  tokens that are uniform over the vocabulary without special tokens;
 //  a file  the beginning of that text.
-// If the tokenizer begins texts with a BOS token, so does every sequence that has room for another
-// one. `scratch`: a folder for
+// Every sequence that has room for another token begins with the tokenizer's prefix. `scratch`: a
+// folder for
 // the weights of the model that writes; empty: memory holds them. `progress` may be empty.
 CalibrationSet MakeCalibrationSet(const QuantRecipe& recipe, const ModelSource& source,
                                   const Tokenizer& tokenizer, const std::filesystem::path& scratch,
                                   ThreadPool& pool, const Progress& progress);
+
+// Adds a warning if `set` has fewer tokens than ChosenTokens, as of a short text.
+void WarnOfShortage(const CalibrationSet& set, const QuantRecipe& recipe, const ModelConfig& config,
+                    std::vector<std::string>& warnings);
 
 }  // namespace fptq

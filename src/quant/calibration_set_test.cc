@@ -71,7 +71,7 @@ TEST(CalibrationSet, CoversTheVocabularyWithoutSpecialTokens) {
     seen.insert(sequence.begin() + 1, sequence.end());
   }
   int64_t ordinary = 0;
-  for (int32_t id = 0; id < source.tokenizer.vocab_size(); ++id) {
+  for (const int32_t id : source.tokenizer.ids()) {
     if (!source.tokenizer.IsSpecial(id)) ++ordinary;
     EXPECT_EQ(seen.contains(id), !source.tokenizer.IsSpecial(id)) << id;
   }
@@ -152,8 +152,8 @@ TEST(CalibrationSet, ReadsText) {
   recipe.calibration =
       folder.Write("text.txt", "The river runs through three towns to the sea.").string();
   const CalibrationSet set = source.Set(recipe);
-  const auto text = source.tokenizer.Encode("The river runs",
-                                            {.parse_special = false, .add_special_tokens = false});
+  const auto text =
+      source.tokenizer.Encode("The river runs", {.parse_special = false, .add_prefix = false});
   const auto& first = set.sequences[0];
   EXPECT_NE(std::ranges::search(first, text).begin(), first.end());
   recipe.calibration = (folder / "missing.txt").string();

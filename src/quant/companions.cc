@@ -12,6 +12,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr std::string_view kGenerationConfig = "generation_config.json";
 constexpr std::string_view kCompanions[] = {
     "tokenizer.json",
     "tokenizer_config.json",
@@ -21,23 +22,33 @@ constexpr std::string_view kCompanions[] = {
     "merges.txt",
     "tokenizer.model",
     "chat_template.jinja",
-    "generation_config.json",
+    kGenerationConfig,
 };
 
 // From the metadata of a GGUF file.
-void MakeCompanions(const ModelSource& source, const TokenizerFiles& tokenizer,
-                    const fs::path& folder) {
-  WriteJsonFile(folder / "tokenizer.json", tokenizer.tokenizer);
-  Json tokenizer_config = tokenizer.tokenizer_config;
-  if (!tokenizer.chat_template.empty()) {
-    tokenizer_config["chat_template"] = tokenizer.chat_template;
+void MakeCompanions(const ModelText& text, const fs::path& folder) {
+  WriteJsonFile(folder / "tokenizer.json", text.files.tokenizer);
+  Json tokenizer_config = text.files.tokenizer_config;
+  if (!text.files.chat_template.empty()) {
+    tokenizer_config["chat_template"] = text.files.chat_template;
   }
   WriteJsonFile(folder / "tokenizer_config.json", tokenizer_config);
-  const ModelConfig& config = source.config();
   Json generation = Json::object();
-  if (config.bos_token >= 0) generation["bos_token_id"] = config.bos_token;
-  if (!config.eos_tokens.empty()) generation["eos_token_id"] = config.eos_tokens;
-  WriteJsonFile(folder / "generation_config.json", generation);
+  WriteSpecialTokens(text.special_tokens, generation);
+  WriteJsonFile(folder / kGenerationConfig, generation);
+}
+
+void CopyGenerationConfig(const fs::path& from, const SpecialTokens& special, const fs::path& to) {
+  Json generation = ReadJsonFile(from);
+  WriteSpecialTokens(special, generation);
+  WriteJsonFile(to, generation);
+}
+
+void CopyFile(const fs::path& from, const fs::path& to) {
+  const MappedFile file(from);
+  OutputFile copy(to);
+  copy.Write(file.bytes());
+  copy.Close();
 }
 
 }  // namespace
@@ -56,17 +67,14 @@ std::vector<fs::path> CompanionFiles(const ModelSource& source) {
   return files;
 }
 
-void WriteCompanions(const ModelSource& source, const TokenizerFiles& tokenizer,
-                     const fs::path& folder) {
-  if (source.checkpoint().format() == Checkpoint::Format::kHuggingFace) {
-    for (const fs::path& path : CompanionFiles(source)) {
-      const MappedFile file(path);
-      OutputFile copy(folder / path.filename());
-      copy.Write(file.bytes());
-      copy.Close();
-    }
-  } else {
-    MakeCompanions(source, tokenizer, folder);
+void WriteCompanions(const ModelSource& source, const ModelText& text, const fs::path& folder) {
+  if (source.checkpoint().format() != Checkpoint::Format::kHuggingFace) {
+    return MakeCompanions(text, folder);
+  }
+  for (const fs::path& path : CompanionFiles(source)) {
+    const fs::path to = folder / path.filename();
+    path.filename() == kGenerationConfig ? CopyGenerationConfig(path, text.special_tokens, to)
+                                         : CopyFile(path, to);
   }
 }
 

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "model/model_text.h"
 #include "model/source.h"
 
 namespace fptq {
@@ -15,8 +16,8 @@ bool IsCompanion(std::string_view name);
 std::vector<std::filesystem::path> CompanionFiles(const ModelSource& source);
 
 // Tokenizer, chat template and generation config: copied from a folder, made from the metadata of a
-// GGUF file.
-void WriteCompanions(const ModelSource& source, const TokenizerFiles& tokenizer,
+// GGUF file. A generation config gets all special tokens that the model has.
+void WriteCompanions(const ModelSource& source, const ModelText& text,
                      const std::filesystem::path& folder);
 
 }  // namespace fptq

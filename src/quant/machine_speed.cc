@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -101,9 +102,10 @@ double MeasureReadWeights() {
 double MeasureSampled(ThreadPool& pool) {
   std::vector<float> logits(1 << 15);
   for (size_t i = 0; i < logits.size(); ++i) logits[i] = static_cast<float>(i % 1000) * 1e-3f;
+  std::vector<int32_t> ids(logits.size());
+  std::iota(ids.begin(), ids.end(), 0);
   const SamplerOptions options{.temperature = 1, .top_k = 0, .top_p = 1};
-  std::vector<Sampler> samplers(static_cast<size_t>(pool.threads()),
-                                Sampler(options, std::ssize(logits)));
+  std::vector<Sampler> samplers(static_cast<size_t>(pool.threads()), Sampler(options, ids));
   const double seconds = Seconds(3, [&] {
     pool.ParallelEach(pool.threads(),
                       [&](int64_t i) { samplers[static_cast<size_t>(i)].Sample(logits, {}); });

@@ -225,22 +225,24 @@ QuantizeReport QuantizeInto(OutputFolder& folder, const ModelLocation& location,
                             ThreadPool& pool, const Progress& progress) {
   const auto start = std::chrono::steady_clock::now();
   const ModelSource source = OpenFloatSource(location, recipe);
-  const TokenizerFiles tokenizer = source.LoadTokenizer();
+  const ModelText text = LoadText(source);
   RunState state(folder.work(), source.config(), FingerprintOf(source, recipe, pool, progress),
                  options.restart);
   if (!state.calibration()) {
     state.SetCalibration(
-        MakeCalibrationSet(recipe, source, Tokenizer(tokenizer), folder.work(), pool, progress));
+        MakeCalibrationSet(recipe, source, text.tokenizer, folder.work(), pool, progress));
   }
   if (options.keep) folder.Keep();
 
   QuantizeReport report;
-  report.warnings = WarningsOf(source, tokenizer);
+  report.warnings = text.warnings;
   if (!folder.locked()) {
     report.warnings.push_back(fmt::format(
         "{}: its file system has no locks, so nothing kept another process off the same output",
         folder.work().string()));
   }
+  report.calibration_tokens = state.calibration()->TokenCount();
+  WarnOfShortage(*state.calibration(), recipe, source.config(), report.warnings);
   report.source_bytes = source.checkpoint().TensorBytes();
   report.resumed_layers = std::ssize(state.layers());
   {
@@ -257,7 +259,7 @@ QuantizeReport QuantizeInto(OutputFolder& folder, const ModelLocation& location,
   std::ranges::move(CollectNotes(report.sites), std::back_inserter(report.warnings));
   QuantRecipe used = recipe;
   used.calibration_tokens = ChosenTokens(recipe, source.config());
-  WriteQuantizedFolder(source, tokenizer, used, state.spool(), folder.staging(), report);
+  WriteQuantizedFolder(source, text, used, state.spool(), folder.staging(), report);
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return report;
 }
@@ -265,12 +267,13 @@ QuantizeReport QuantizeInto(OutputFolder& folder, const ModelLocation& location,
 QuantizationPlan PlanCheckpoint(const ModelLocation& location, const QuantRecipe& recipe,
                                 ThreadPool& pool, const Progress& progress) {
   const ModelSource source = OpenFloatSource(location, recipe);
-  const TokenizerFiles tokenizer = source.LoadTokenizer();
+  const ModelText text = LoadText(source);
   CheckWeights(source, pool, progress);
-  const CalibrationSet calibration = MakeCalibrationSet(recipe, source, Tokenizer(tokenizer),
-                                                        /*scratch=*/{}, pool, progress);
+  const CalibrationSet calibration =
+      MakeCalibrationSet(recipe, source, text.tokenizer, /*scratch=*/{}, pool, progress);
   HiddenStates hidden(source, calibration, /*memory=*/{}, pool);
-  QuantizationPlan plan = {.sites = {}, .warnings = WarningsOf(source, tokenizer)};
+  QuantizationPlan plan = {.sites = {}, .warnings = text.warnings};
+  WarnOfShortage(calibration, recipe, source.config(), plan.warnings);
   ForEachLayer(source, calibration, recipe, /*first_layer=*/0, hidden, pool, progress,
                [&](EqualizedLayer& layer) {
                  std::ranges::copy(layer.policy, std::back_inserter(plan.sites));

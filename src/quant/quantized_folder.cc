@@ -66,7 +66,7 @@ ActivationQuantization QuantizationOf(ActScheme scheme) {
 }
 
 // `sites` by layer and site.
-Json ConfigJson(const ModelSource& source, const QuantRecipe& recipe,
+Json ConfigJson(const ModelSource& source, const SpecialTokens& special, const QuantRecipe& recipe,
                 std::span<const SitePolicy> sites) {
   std::vector<std::pair<std::string, LinearQuantization>> linears;
   std::vector<std::string> ignore = {ModelSource::HfName(source.arch().head)};
@@ -84,6 +84,7 @@ Json ConfigJson(const ModelSource& source, const QuantRecipe& recipe,
     }
   }
   Json json = source.HfConfig();
+  WriteSpecialTokens(special, json);
   json["quantization_config"] = CompressedTensorsJson(linears, ignore);
   return json;
 }
@@ -94,12 +95,12 @@ bool IsQuantizedFolderFile(std::string_view name) {
   return name == kConfig || name == kReport || IsCompanion(name) || ShardedWriter::IsFile(name);
 }
 
-void WriteQuantizedFolder(const ModelSource& source, const TokenizerFiles& tokenizer,
+void WriteQuantizedFolder(const ModelSource& source, const ModelText& text,
                           const QuantRecipe& recipe, const TensorSpool& layers,
                           const fs::path& folder, QuantizeReport& report) {
   report.output_bytes = WriteTensors(source, layers, folder);
-  WriteJsonFile(folder / kConfig, ConfigJson(source, recipe, report.sites));
-  WriteCompanions(source, tokenizer, folder);
+  WriteJsonFile(folder / kConfig, ConfigJson(source, text.special_tokens, recipe, report.sites));
+  WriteCompanions(source, text, folder);
   WriteJsonFile(folder / kReport, ReportToJson(report, recipe));
 }
 

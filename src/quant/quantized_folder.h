@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <string_view>
 
+#include "model/model_text.h"
 #include "model/source.h"
 #include "quant/recipe.h"
 #include "quant/report.h"
@@ -16,7 +17,7 @@ bool IsQuantizedFolderFile(std::string_view name);
 
 // Writes all files to `folder`: `layers` and the tensors of the source that stay float, config,
 // tokenizer and report. Sets `report.output_bytes`.
-void WriteQuantizedFolder(const ModelSource& source, const TokenizerFiles& tokenizer,
+void WriteQuantizedFolder(const ModelSource& source, const ModelText& text,
                           const QuantRecipe& recipe, const TensorSpool& layers,
                           const std::filesystem::path& folder, QuantizeReport& report);
 

@@ -65,6 +65,7 @@ Json ReportToJson(const QuantizeReport& report, const QuantRecipe& recipe) {
   }
   return {{"format_version", kFormatVersion},
           {"recipe", RecipeToJson(recipe)},
+          {"calibration_tokens", report.calibration_tokens},
           {"bits_per_weight", report.BitsPerWeight()},
           {"sites", sites},
           {"linears", linears}};

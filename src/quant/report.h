@@ -20,12 +20,13 @@ struct LinearReport {
 };
 
 struct QuantizeReport {
-  double seconds = 0;          // of this run
-  int64_t resumed_layers = 0;  // which an earlier run had finished
-  int64_t source_bytes = 0;    // of the tensors
-  int64_t output_bytes = 0;    // of the tensors
-  int64_t linear_weights = 0;  // number of weights quantized
-  int64_t linear_bytes = 0;    // their bytes, scales included
+  double seconds = 0;              // of this run
+  int64_t resumed_layers = 0;      // which an earlier run had finished
+  int64_t calibration_tokens = 0;  // that the float model ran over
+  int64_t source_bytes = 0;        // of the tensors
+  int64_t output_bytes = 0;        // of the tensors
+  int64_t linear_weights = 0;      // number of weights quantized
+  int64_t linear_bytes = 0;        // their bytes, scales included
   std::vector<SitePolicy> sites;
   std::vector<LinearReport> linears;
   std::vector<std::string> warnings;  // as Model::warnings; those of the run, too

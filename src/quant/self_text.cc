@@ -1,6 +1,7 @@
 #include "quant/self_text.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/error.h"
 #include "model/sampler.h"
@@ -13,12 +14,9 @@ constexpr int64_t kSlots = 32;
 
 }  // namespace
 
-RandomTokens::RandomTokens(uint64_t seed, const ModelConfig& config, const Tokenizer& tokenizer)
-    : state_(seed) {
-  const int64_t size = std::min(config.vocab, tokenizer.vocab_size());
-  for (int32_t id = 0; id < size; ++id) {
-    if (!tokenizer.IsSpecial(id)) vocabulary_.push_back(id);
-  }
+RandomTokens::RandomTokens(uint64_t seed, const Tokenizer& tokenizer) : state_(seed) {
+  std::ranges::copy_if(tokenizer.ids(), std::back_inserter(vocabulary_),
+                       [&](int32_t id) { return !tokenizer.IsSpecial(id); });
   if (vocabulary_.empty())
     throw Error("random calibration: the vocabulary has only special tokens");
 }
@@ -59,7 +57,7 @@ std::vector<std::vector<int32_t>> SampleSelfText(const Model& model,
   KvCache cache(config, KvType::kI8, slots * pages, config.layers);
   const std::vector<int32_t> table = PageRange(0, cache.pages());
   Activations act(config, slots, slots);
-  RandomTokens random(options.seed, config, model.tokenizer);
+  RandomTokens random(options.seed, model.tokenizer);
   std::vector<std::vector<int32_t>> sequences;
   while (std::ssize(sequences) < count) {
     const auto first = sequences.size();
@@ -71,7 +69,7 @@ std::vector<std::vector<int32_t>> SampleSelfText(const Model& model,
                                            .top_k = 0,
                                            .top_p = 1,
                                            .seed = options.seed + (first + i) * 0x9e3779b9},
-                            config.vocab);
+                            model.tokenizer.ids());
     }
     std::vector<int32_t> drawn(rows);
     for (int64_t position = 0; position + 1 < options.length; ++position) {

@@ -11,12 +11,12 @@
 
 namespace fptq {
 
-// Tokens uniform over the vocabulary without special tokens; a seed gives the same ones on every
+// Tokens uniform over Tokenizer::ids() without special tokens; a seed gives the same ones on every
 // machine.
 class RandomTokens {
  public:
   // Error if the vocabulary has only special tokens.
-  RandomTokens(uint64_t seed, const ModelConfig& config, const Tokenizer& tokenizer);
+  RandomTokens(uint64_t seed, const Tokenizer& tokenizer);
   int32_t Next();
 
  private:

@@ -47,6 +47,7 @@ AddedTokenFinder::AddedTokenFinder()
                       RegexSyntax::kOniguruma) {}
 
 void AddedTokenFinder::Add(std::string_view text, const AddedToken& token) {
+  if (text.empty()) return;  // a normalizer may leave nothing of it
   starts_[static_cast<uint8_t>(text.front())] = true;
   int32_t node = 0;
   for (const char byte : text) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "text/vocabulary.h"
 
 namespace fptq {
 
@@ -20,9 +21,6 @@ struct StringHash {
 };
 template <typename Value>
 using StringMap = std::unordered_map<std::string, Value, StringHash, std::equal_to<>>;
-
-// Ids of a vocabulary are below this, so that a file cannot ask for unbounded memory.
-constexpr int64_t kMaxTokenIds = int64_t{1} << 22;
 
 class Bpe {
  public:

@@ -9,6 +9,7 @@ namespace fptq {
 namespace {
 
 constexpr int64_t kMaxStripped = 64;
+constexpr size_t kMaxTokenBytes = size_t{1} << 16;  // of what replacements make of a token
 
 std::string ReplaceAll(std::string_view text, const std::string& from, const std::string& to) {
   std::string out;
@@ -81,7 +82,12 @@ std::string Decoder::TokenBytes(std::string_view token) const {
   if (byte_level_) return ByteLevelDecode(token).value_or(std::string(token));
   if (IsByte(token)) return std::string(1, *ByteOfToken(token));
   std::string out(token);
-  for (const auto& [from, to] : replacements_) out = ReplaceAll(out, from, to);
+  for (const auto& [from, to] : replacements_) {
+    out = ReplaceAll(out, from, to);
+    if (out.size() > kMaxTokenBytes) {
+      throw Error("decoder: expected at most {} bytes from the token '{}'", kMaxTokenBytes, token);
+    }
+  }
   return out;
 }
 

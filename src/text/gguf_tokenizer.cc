@@ -1,5 +1,8 @@
 #include <algorithm>
 #include <limits>
+#include <map>
+#include <optional>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -12,15 +15,23 @@
 namespace fptq {
 namespace {
 
-struct NamedToken {
-  const char* gguf;    // tokenizer.ggml.GGUF_token_id
-  const char* config;  // field of tokenizer_config.json
+// A token that the metadata names: tokenizer.ggml.NAME_token_id.
+struct NamedId {
+  const char* gguf;
+  const char* config;          // field of tokenizer_config.json; null: it has none
+  int64_t sentencepiece = -1;  // what such a vocabulary has if the metadata is silent
 };
-constexpr NamedToken kNamedTokens[] = {
-    {"bos", "bos_token"}, {"eos", "eos_token"}, {"unknown", "unk_token"}, {"padding", "pad_token"}};
+constexpr NamedId kNamedIds[] = {
+    {"bos", "bos_token", 1},  {"eos", "eos_token", 2}, {"unknown", "unk_token", 0},
+    {"padding", "pad_token"}, {"eot", nullptr},        {"eom", nullptr}};
 
 struct GgufVocab : Vocabulary {
-  Json names = Json::object();  // "bos_token": content, ...
+  std::map<std::string_view, int64_t> named;  // by NamedId::gguf, those that are among the tokens
+
+  std::optional<int64_t> Find(std::string_view name) const {
+    const auto it = named.find(name);
+    return it == named.end() ? std::nullopt : std::optional(it->second);
+  }
 };
 
 // An array with a number for each token.
@@ -37,7 +48,7 @@ std::vector<double> ReadNumbers(const JsonFields& metadata, const std::string& n
   return values.get<std::vector<double>>();
 }
 
-GgufVocab ReadVocab(const JsonFields& metadata) {
+GgufVocab ReadVocab(const JsonFields& metadata, bool sentencepiece) {
   GgufVocab vocab;
   const Json& tokens = metadata.Array("tokenizer.ggml.tokens");
   if (tokens.size() > static_cast<size_t>(kMaxTokenIds)) {
@@ -64,13 +75,13 @@ GgufVocab ReadVocab(const JsonFields& metadata) {
       vocab.scores.push_back(static_cast<float>(score));
     }
   }
-  for (const NamedToken& name : kNamedTokens) {
+  for (const NamedId& name : kNamedIds) {
     const std::string key = fmt::format("tokenizer.ggml.{}_token_id", name.gguf);
-    if (!metadata.Has(key)) continue;
-    const auto id =
-        static_cast<size_t>(metadata.Int(key, 0, static_cast<int64_t>(vocab.tokens.size()) - 1));
-    vocab.types[id] = TokenType::kControl;
-    vocab.names[name.config] = vocab.tokens[id];
+    constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
+    const int64_t id = metadata.IntOr(key, sentencepiece ? name.sentencepiece : -1, -kMax, kMax);
+    if (id < 0 || id >= std::ssize(vocab.tokens)) continue;  // FindSpecialTokens tells of it
+    vocab.types[static_cast<size_t>(id)] = TokenType::kControl;
+    vocab.named[name.gguf] = id;
   }
   return vocab;
 }
@@ -90,7 +101,11 @@ Json BpeModel(const GgufVocab& vocab, const JsonFields& metadata, bool ignore_me
 
 Json TokenizerConfig(const GgufVocab& vocab, const JsonFields& metadata, bool add_bos,
                      bool add_eos) {
-  Json config = vocab.names;
+  Json config = Json::object();
+  for (const NamedId& name : kNamedIds) {
+    const std::optional<int64_t> id = vocab.Find(name.gguf);
+    if (id && name.config != nullptr) config[name.config] = vocab.tokens[static_cast<size_t>(*id)];
+  }
   config["add_bos_token"] = add_bos;
   config["add_eos_token"] = add_eos;
   config["clean_up_tokenization_spaces"] = false;
@@ -116,12 +131,11 @@ std::string PreTokenizerName(const JsonFields& metadata, std::string_view named)
       metadata.where(), kKey);
 }
 
-// The id that the metadata names for a purpose, or none if it is not wanted.
-std::optional<int64_t> SpecialToken(const JsonFields& metadata, const GgufVocab& vocab, bool wanted,
-                                    std::string_view name) {
+// BOS, if it stands before texts.
+std::optional<int64_t> Bos(const JsonFields& metadata, const GgufVocab& vocab, bool wanted) {
   if (!wanted) return std::nullopt;
-  return metadata.Int(fmt::format("tokenizer.ggml.{}_token_id", name), 0,
-                      std::ssize(vocab.tokens) - 1);
+  if (const std::optional<int64_t> id = vocab.Find("bos")) return id;
+  return metadata.Int("tokenizer.ggml.bos_token_id", 0, std::ssize(vocab.tokens) - 1);
 }
 
 Json ByteLevelTokenizer(const JsonFields& metadata, const GgufVocab& vocab,
@@ -130,8 +144,8 @@ Json ByteLevelTokenizer(const JsonFields& metadata, const GgufVocab& vocab,
                            {"add_prefix_space", false},
                            {"trim_offsets", true},
                            {"use_regex", true}};
-  const Json specials = PostProcessorJson(vocab, SpecialToken(metadata, vocab, add_bos, "bos"),
-                                          SpecialToken(metadata, vocab, add_eos, "eos"));
+  const Json specials = PostProcessorJson(vocab, Bos(metadata, vocab, add_bos),
+                                          add_eos ? vocab.Find("eos") : std::nullopt);
   return {{"version", "1.0"},
           {"truncation", nullptr},
           {"padding", nullptr},
@@ -161,18 +175,17 @@ TokenizerFiles TokenizerFilesFromGguf(const Json& metadata, std::string where,
     known = &FindGgufPreTokenizer(PreTokenizerName(fields, pre_tokenizer),
                                   where + ": tokenizer.ggml.pre");
   }
-  const GgufVocab vocab = ReadVocab(fields);
+  const GgufVocab vocab = ReadVocab(fields, sentencepiece);
   const bool add_bos =
       fields.BoolOr("tokenizer.ggml.add_bos_token", sentencepiece || known->add_bos);
   const bool add_eos = fields.BoolOr("tokenizer.ggml.add_eos_token", false);
   TokenizerFiles files;
   if (sentencepiece) {
-    const bool has_unknown = fields.Has("tokenizer.ggml.unknown_token_id");
     files.tokenizer = SentencePieceTokenizerJson(
         vocab,
-        {.unknown = SpecialToken(fields, vocab, has_unknown, "unknown"),
-         .bos = SpecialToken(fields, vocab, add_bos, "bos"),
-         .eos = SpecialToken(fields, vocab, add_eos, "eos"),
+        {.unknown = vocab.Find("unknown"),
+         .bos = Bos(fields, vocab, add_bos),
+         .eos = add_eos ? vocab.Find("eos") : std::nullopt,
          .add_prefix_space = fields.BoolOr("tokenizer.ggml.add_space_prefix", true)},
         where + ": tokenizer.ggml.tokens");
   } else {

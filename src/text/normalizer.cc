@@ -10,12 +10,17 @@ namespace {
 
 constexpr size_t kMaxSteps = 64;
 
-std::string ReplaceAll(std::string_view text, const Regex& pattern, const std::string& content) {
+// Error if there would be more than `max_bytes`.
+std::string ReplaceAll(std::string_view text, const Regex& pattern, const std::string& content,
+                       size_t max_bytes) {
   std::string out;
   size_t done = 0;
   pattern.FindAll(text, [&](size_t begin, size_t end) {
     out.append(text.substr(done, begin - done)).append(content);
     done = end;
+    if (out.size() > max_bytes) {
+      throw Error("normalizer: expected at most {} bytes from this text", max_bytes);
+    }
   });
   return out.append(text.substr(done));
 }
@@ -55,6 +60,8 @@ void Normalizer::Parse(const Json& spec, const std::string& where) {
 }
 
 std::string Normalizer::Apply(std::string_view text) const {
+  // Steps that lengthen the text multiply; no real one makes it some times longer.
+  const size_t max_bytes = 16 * text.size() + (size_t{1} << 16);
   std::string out(text);
   for (const Step& step : steps_) {
     switch (step.kind) {
@@ -65,7 +72,7 @@ std::string Normalizer::Apply(std::string_view text) const {
         if (!out.empty()) out.insert(0, step.content);
         break;
       case Kind::kReplace:
-        out = ReplaceAll(out, step.pattern.front(), step.content);
+        out = ReplaceAll(out, step.pattern.front(), step.content, max_bytes);
         break;
     }
   }

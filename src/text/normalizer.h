@@ -17,7 +17,7 @@ class Normalizer {
   // Error naming whatever `spec` asks for that is not implemented.
   Normalizer(const Json& spec, const std::string& where);
 
-  // `text` is well-formed UTF-8.
+  // `text` is well-formed UTF-8. Error if the steps make it many times longer.
   std::string Apply(std::string_view text) const;
 
  private:

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "text/normalizer.h"
 
 namespace fptq {
@@ -59,6 +60,11 @@ void PreTokenizer::Parse(const Json& spec, const std::string& where) {
 PreTokenizer::Stage PreTokenizer::ParseMetaspace(const JsonFields& spec) {
   Stage stage;
   stage.space = spec.String("replacement");
+  const int length = Utf8CharLength(stage.space);
+  if (length == 0 || stage.space.size() != static_cast<size_t>(length)) {
+    throw Error("{}: Metaspace: expected one character as the replacement, found '{}'",
+                spec.where(), stage.space);
+  }
   // Older files say add_prefix_space.
   const std::string scheme =
       spec.StringOr("prepend_scheme", spec.BoolOr("add_prefix_space", true) ? "always" : "never");

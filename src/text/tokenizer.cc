@@ -9,6 +9,7 @@
 #include "text/decoder.h"
 #include "text/normalizer.h"
 #include "text/pre_tokenizer.h"
+#include "text/prefix.h"
 
 namespace fptq {
 namespace {
@@ -27,68 +28,17 @@ size_t LeadingSpaces(std::string_view text, size_t most) {
   return std::min({text.find_first_not_of(' '), text.size(), most});
 }
 
-// Ids that are put before and after those of a text.
-struct Template {
-  std::vector<int32_t> before;
-  std::vector<int32_t> after;
-};
-
-std::vector<int32_t> TemplateTokenIds(const JsonFields& processor, const std::string& name) {
-  const JsonFields tokens(processor.Object("special_tokens"), processor.where());
-  const JsonFields token(tokens.Object(name), processor.where() + ": " + name);
-  std::vector<int32_t> ids;
-  for (const Json& id : token.Array("ids")) {
-    const Json object = {{"id", id}};
-    const int64_t value = JsonFields(object, token.where()).Int("id", 0, kMaxTokenIds - 1);
-    ids.push_back(static_cast<int32_t>(value));
-  }
-  return ids;
-}
-
-Template ParseTemplate(const JsonFields& processor) {
-  Template result;
-  int sequences = 0;
-  for (const Json& entry : processor.Array("single")) {
-    const JsonFields piece(entry, processor.where() + ": single");
-    if (piece.Has("Sequence")) {
-      ++sequences;
-      continue;
-    }
-    const JsonFields special(piece.Object("SpecialToken"), piece.where());
-    auto& side = sequences == 0 ? result.before : result.after;
-    const std::vector<int32_t> ids = TemplateTokenIds(processor, special.String("id"));
-    side.insert(side.end(), ids.begin(), ids.end());
-  }
-  if (sequences != 1) {
-    throw Error("{}: expected the text once in the template, found it {} times", processor.where(),
-                sequences);
-  }
-  return result;
-}
-
-// Each processor of a sequence puts its tokens around those of the ones before it.
-void ParsePostProcessor(const Json& spec, const std::string& where, Template& result) {
-  const JsonFields fields(spec, where);
-  const std::string type = fields.String("type");
-  if (type == "Sequence") {
-    for (const Json& member : fields.Array("processors")) {
-      ParsePostProcessor(member, where, result);
-    }
-  } else if (type == "TemplateProcessing") {
-    const Template outer = ParseTemplate(fields);
-    result.before.insert(result.before.begin(), outer.before.begin(), outer.before.end());
-    result.after.insert(result.after.end(), outer.after.begin(), outer.after.end());
-  } else if (type != "ByteLevel") {  // ByteLevel trims offsets, which we do not report
-    throw Error("{}: '{}' is not supported", where, type);
-  }
-}
-
 }  // namespace
 
 struct Tokenizer::State {
-  explicit State(const TokenizerFiles& files);
+  State(const TokenizerFiles& files, int64_t vocab);
   void AddToken(const AddedToken& token);
-  void CheckTemplate() const;
+  void FindIds();
+  void CheckPrefix() const;
+  std::optional<int32_t> Find(std::string_view token) const;
+  bool HasToken(int32_t id) const {
+    return id >= 0 && id < std::ssize(tokens) && tokens[static_cast<size_t>(id)].used;
+  }
 
   struct Token {
     std::string bytes;
@@ -98,19 +48,22 @@ struct Tokenizer::State {
   };
 
   std::string where;
+  int64_t vocab;
   Normalizer normalizer;
   PreTokenizer pre_tokenizer;
   Bpe bpe;
   Decoder decoder;
   AddedTokenFinder raw_finder;         // of the tokens that stand in the text as it comes
   AddedTokenFinder normalized_finder;  // of those that stand in the normalized text
-  Template special;
+  std::vector<int32_t> prefix;
   std::vector<Token> tokens;  // by id
+  std::vector<int32_t> ids;
   StringMap<int32_t> added_ids;
 };
 
-Tokenizer::State::State(const TokenizerFiles& files)
+Tokenizer::State::State(const TokenizerFiles& files, int64_t model_vocab)
     : where(files.where + ": tokenizer.json"),
+      vocab(model_vocab),
       normalizer(ParsePart<Normalizer>(files, "normalizer")),
       pre_tokenizer(ParsePart<PreTokenizer>(files, "pre_tokenizer")),
       bpe(JsonFields(files.tokenizer, where).Object("model"),
@@ -129,10 +82,9 @@ Tokenizer::State::State(const TokenizerFiles& files)
         .bytes = decoder.TokenBytes(token), .used = true, .is_byte = decoder.IsByte(token)};
   }
   for (const AddedToken& token : ParseAddedTokens(files.tokenizer, where)) AddToken(token);
-  if (fields.Has("post_processor")) {
-    ParsePostProcessor(fields.Object("post_processor"), where + ": post_processor", special);
-  }
-  CheckTemplate();
+  prefix = ParsePrefix(files, [this](std::string_view token) { return Find(token); });
+  CheckPrefix();
+  FindIds();
 }
 
 void Tokenizer::State::AddToken(const AddedToken& token) {
@@ -160,22 +112,47 @@ void Tokenizer::State::AddToken(const AddedToken& token) {
   }
 }
 
-void Tokenizer::State::CheckTemplate() const {
-  for (const auto& side : {special.before, special.after}) {
-    for (const int32_t id : side) {
-      if (static_cast<size_t>(id) >= tokens.size() || !tokens[static_cast<size_t>(id)].used) {
-        throw Error("{}: post_processor: id {} is not in the vocabulary", where, id);
-      }
+std::optional<int32_t> Tokenizer::State::Find(std::string_view token) const {
+  for (const auto* ids_of : {&added_ids, &bpe.vocab()}) {
+    if (const auto it = ids_of->find(token); it != ids_of->end()) return it->second;
+  }
+  return std::nullopt;
+}
+
+void Tokenizer::State::CheckPrefix() const {
+  for (const int32_t id : prefix) {
+    if (!HasToken(id)) {
+      throw Error("{}: post_processor: id {} is not in the vocabulary", where, id);
+    }
+    if (id >= vocab) {
+      throw Error(
+          "{}: '{}' stands before every text: expected an id below {}, the rows of the "
+          "embedding, found {}",
+          where, tokens[static_cast<size_t>(id)].bytes, vocab, id);
     }
   }
 }
 
-Tokenizer::Tokenizer(const TokenizerFiles& files) : state_(std::make_unique<State>(files)) {}
+void Tokenizer::State::FindIds() {
+  const int64_t end = std::min(vocab, std::ssize(tokens));
+  for (int32_t id = 0; id < end; ++id) {
+    if (HasToken(id)) ids.push_back(id);
+  }
+  if (ids.empty()) {
+    throw Error("{}: no token has an id below {}, the rows of the embedding", where, vocab);
+  }
+}
+
+Tokenizer::Tokenizer(const TokenizerFiles& files, int64_t vocab)
+    : state_(std::make_unique<State>(files, vocab)) {}
 Tokenizer::~Tokenizer() = default;
 Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
 Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 
-int64_t Tokenizer::vocab_size() const { return static_cast<int64_t>(state_->tokens.size()); }
+std::span<const int32_t> Tokenizer::ids() const { return state_->ids; }
+std::span<const int32_t> Tokenizer::prefix() const { return state_->prefix; }
+
+bool Tokenizer::Contains(int32_t id) const { return id < state_->vocab && state_->HasToken(id); }
 
 std::vector<int32_t> Tokenizer::Encode(std::string_view text, EncodeOptions options) const {
   Utf8Stream stream;
@@ -184,7 +161,6 @@ std::vector<int32_t> Tokenizer::Encode(std::string_view text, EncodeOptions opti
 
   std::vector<int32_t> ids;
   Bpe::Scratch scratch;
-  if (options.add_special_tokens) ids = state_->special.before;
   const auto encode_text = [&](std::string_view piece, bool at_start) {
     state_->pre_tokenizer.Split(
         piece, at_start, [&](std::string_view word) { state_->bpe.Encode(word, scratch, ids); });
@@ -204,22 +180,27 @@ std::vector<int32_t> Tokenizer::Encode(std::string_view text, EncodeOptions opti
           encode_normalized(state_->normalizer.Apply(piece), piece.data() == well_formed.data());
         }
       });
-  if (options.add_special_tokens) {
-    ids.insert(ids.end(), state_->special.after.begin(), state_->special.after.end());
+  for (const int32_t id : ids) {
+    if (id >= state_->vocab) {
+      throw Error(
+          "{}: the text has the token '{}' with the id {}, beyond the {} rows of the "
+          "embedding",
+          state_->where, TokenBytes(id), id, state_->vocab);
+    }
   }
+  const std::vector<int32_t>& prefix = state_->prefix;
+  const bool has_prefix = !ids.empty() && !prefix.empty() && ids.front() == prefix.front();
+  if (options.add_prefix && !has_prefix) ids.insert(ids.begin(), prefix.begin(), prefix.end());
   return ids;
 }
 
-const std::string& Tokenizer::TokenBytes(int32_t id) const {
-  if (id < 0 || id >= vocab_size()) {
-    throw Error("{}: expected a token id from 0 to {}, found {}", state_->where, vocab_size() - 1,
-                id);
-  }
+std::string_view Tokenizer::TokenBytes(int32_t id) const {
+  if (!state_->HasToken(id)) return "";
   return state_->tokens[static_cast<size_t>(id)].bytes;
 }
 
 bool Tokenizer::IsSpecial(int32_t id) const {
-  return id >= 0 && id < vocab_size() && state_->tokens[static_cast<size_t>(id)].special;
+  return state_->HasToken(id) && state_->tokens[static_cast<size_t>(id)].special;
 }
 
 std::string Tokenizer::Decode(std::span<const int32_t> ids, bool skip_special) const {
@@ -240,7 +221,8 @@ std::string Tokenizer::Decode(std::span<const int32_t> ids, bool skip_special) c
   };
   for (const int32_t id : ids) {
     if (skip_special && IsSpecial(id)) continue;
-    const std::string& token = TokenBytes(id);
+    if (!state_->HasToken(id)) continue;
+    const std::string_view token = TokenBytes(id);
     if (byte_level || state_->tokens[static_cast<size_t>(id)].is_byte) {
       bytes += token;
     } else {
@@ -269,10 +251,7 @@ std::string TokenStream::Push(int32_t id) {
 std::string TokenStream::Finish() { return utf8_.Finish(); }
 
 std::optional<int32_t> Tokenizer::TokenToId(std::string_view token) const {
-  for (const auto* ids : {&state_->added_ids, &state_->bpe.vocab()}) {
-    if (const auto it = ids->find(token); it != ids->end()) return it->second;
-  }
-  return std::nullopt;
+  return state_->Find(token);
 }
 
 }  // namespace fptq

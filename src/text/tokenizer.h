@@ -11,14 +11,17 @@
 #include <vector>
 
 #include "base/json.h"
+#include "text/vocabulary.h"
 
 namespace fptq {
 
 // The files that define a model's text side, in Hugging Face's form.
 struct TokenizerFiles {
-  std::string where;          // for errors: the folder or the GGUF file
-  Json tokenizer;             // tokenizer.json
-  Json tokenizer_config;      // tokenizer_config.json, an empty object if there is none
+  std::string where;  // for errors: the folder or the GGUF file
+  Json tokenizer;     // tokenizer.json
+  // tokenizer_config.json, or an empty object; names of tokens that it leaves out are from
+  // special_tokens_map.json.
+  Json tokenizer_config;
   std::string chat_template;  // Jinja text from chat_template.jinja or tokenizer_config.json; empty
                               // if there is none
   std::vector<std::string> warnings;  // as Model::warnings
@@ -34,30 +37,43 @@ TokenizerFiles LoadTokenizerFiles(const std::filesystem::path& folder);
 TokenizerFiles TokenizerFilesFromGguf(const Json& metadata, std::string where,
                                       std::string_view pre_tokenizer = "");
 
+// The content of the token that tokenizer_config.json calls `name` ("bos_token", "eos_token", ...),
+// there a text or an object; empty if there is none.
+std::string NamedToken(const TokenizerFiles& files, const std::string& name);
+
 class Tokenizer {
  public:
   // Builds the tokenizer that tokenizer.json describes. Whatever it asks for that is not
   // implemented (a model, a normalizer, a pre-tokenizer, a decoder) is an Error naming it, never
-  // silently ignored.
-  explicit Tokenizer(const TokenizerFiles& files);
+  // silently ignored. `vocab` is how many rows the model's embedding has: a token with an id from
+  // there on has none. Error if one stands before every text, or if all tokens are such.
+  explicit Tokenizer(const TokenizerFiles& files, int64_t vocab = kMaxTokenIds);
   ~Tokenizer();
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
 
-  int64_t vocab_size() const;  // highest id + 1, added tokens included
+  // The ids that stand for a token and are within `vocab`, ascending: all that a model may be asked
+  // to write. Embeddings often have more rows, and vocabularies holes.
+  std::span<const int32_t> ids() const;
+  bool Contains(int32_t id) const;  // whether ids() has it
+
+  // What stands before every text, e.g. BOS; empty for many models. What a tokenizer puts behind a
+  // text, e.g. EOS, is nothing that a model goes on from, and left out.
+  std::span<const int32_t> prefix() const;
 
   // Ids of `text`, which must be UTF-8 (ill-formed bytes are read as U+FFFD). Added tokens that
-  // stand in the text are recognized, special ones only if `parse_special`. `add_special_tokens`:
-  // what the post-processor adds (e.g. BOS).
+  // stand in the text are recognized, special ones only if `parse_special`. `add_prefix` puts
+  // prefix() before them, unless the text begins with its first token. Error if a token of the text
+  // is beyond `vocab`.
   struct EncodeOptions {
     bool parse_special = true;
-    bool add_special_tokens = true;
+    bool add_prefix = true;
   };
   std::vector<int32_t> Encode(std::string_view text, EncodeOptions options) const;
 
   // The bytes that a token stands for: may be a part of a UTF-8 character. Special tokens give
-  // their content.
-  const std::string& TokenBytes(int32_t id) const;  // Error if the id is out of range
+  // their content. Empty if no token has this id.
+  std::string_view TokenBytes(int32_t id) const;
   bool IsSpecial(int32_t id) const;
   // The text of `ids`; bytes that make no whole character come out as U+FFFD.
   std::string Decode(std::span<const int32_t> ids, bool skip_special) const;
@@ -65,7 +81,8 @@ class Tokenizer {
   // Spaces that Decode strips from the beginning of a text: SentencePiece models put one there.
   size_t stripped_spaces() const;
 
-  std::optional<int32_t> TokenToId(std::string_view token) const;  // as written in tokenizer.json
+  // `token` is as written in tokenizer.json; its id may be beyond `vocab`.
+  std::optional<int32_t> TokenToId(std::string_view token) const;
 
  private:
   struct State;

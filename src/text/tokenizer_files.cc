@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/mapped_file.h"
 #include "base/paths.h"
+#include "base/text_file.h"
 #include "text/sentencepiece.h"
 #include "text/tokenizer.h"
 
@@ -13,6 +14,15 @@ namespace fptq {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr const char* kNamedTokens[] = {"bos_token", "eos_token", "unk_token", "pad_token"};
+
+std::string NamedToken(const JsonFields& config, const Json& json, const std::string& name) {
+  if (!config.Has(name)) return "";
+  const Json& token = json.at(name);
+  if (!token.is_object()) return config.String(name);
+  return JsonFields(token, config.where() + ": " + name).String("content");
+}
 
 // The template in tokenizer_config.json: its text, or a list of named ones, of which we take
 // "default".
@@ -27,10 +37,7 @@ std::string ChatTemplateText(const Json& json, const std::string& where) {
   return "";
 }
 
-std::string ReadText(const fs::path& path) {
-  const MappedFile file(path);
-  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
-}
+std::string ReadText(const fs::path& path) { return std::string(TextFile(path).text()); }
 
 // Tokens that tokenizer_config.json adds to those of the vocabulary, or marks as special there.
 void AddTokens(const Json& config, const std::string& where, Json& added_tokens) {
@@ -88,13 +95,6 @@ Json ReadMerges(const fs::path& path) {
   return merges;
 }
 
-// The content of a token that tokenizer_config.json names, as text or as an object; empty: none.
-std::string NamedToken(const JsonFields& config, const char* name, const Json& json) {
-  if (!config.Has(name)) return "";
-  if (json.at(name).is_string()) return config.String(name);
-  return JsonFields(config.Object(name), config.where() + ": " + name).String("content");
-}
-
 // tokenizer.json made from vocab.json and merges.txt, which GPT-2 and OPT have.
 Json TokenizerFromMerges(const fs::path& folder, const Json& config) {
   const JsonFields fields(config, (folder / "tokenizer_config.json").string());
@@ -114,15 +114,15 @@ Json TokenizerFromMerges(const fs::path& folder, const Json& config) {
                      {"use_regex", true}};
   Json added = Json::array();
   std::set<std::string> contents;
-  for (const char* name : {"bos_token", "eos_token", "unk_token", "pad_token"}) {
-    const std::string content = NamedToken(fields, name, config);
+  for (const char* name : kNamedTokens) {
+    const std::string content = NamedToken(fields, config, name);
     const auto id = vocab.find(content);
     if (id == vocab.end() || !contents.insert(content).second) continue;
     added.push_back({{"id", *id}, {"content", content}, {"special", true}, {"normalized", true}});
   }
   AddTokens(config, fields.where(), added);
   Json post_processor = byte_level;
-  const std::string bos = NamedToken(fields, "bos_token", config);
+  const std::string bos = NamedToken(fields, config, "bos_token");
   if (fields.BoolOr("add_bos_token", false) && vocab.contains(bos)) {
     post_processor = {
         {"type", "TemplateProcessing"},
@@ -139,6 +139,22 @@ Json TokenizerFromMerges(const fs::path& folder, const Json& config) {
            {{"type", "BPE"}, {"vocab", vocab}, {"merges", ReadMerges(folder / "merges.txt")}}}};
 }
 
+Json ReadTokenizerConfig(const fs::path& folder) {
+  Json config = Json::object();
+  if (const auto path = folder / "tokenizer_config.json"; Exists(path)) {
+    config = ReadJsonFile(path);
+    JsonFields(config, path.string());  // an object
+  }
+  if (const auto path = folder / "special_tokens_map.json"; Exists(path)) {
+    const Json names = ReadJsonFile(path);
+    const JsonFields fields(names, path.string());
+    for (const char* name : kNamedTokens) {
+      if (fields.Has(name) && !config.contains(name)) config[name] = names.at(name);
+    }
+  }
+  return config;
+}
+
 Json ReadTokenizer(const fs::path& folder, const Json& config) {
   const auto has = [&](const char* name) { return Exists(folder / name); };
   if (!has("tokenizer.json") && has("tokenizer.model")) {
@@ -152,13 +168,15 @@ Json ReadTokenizer(const fs::path& folder, const Json& config) {
 
 }  // namespace
 
+std::string NamedToken(const TokenizerFiles& files, const std::string& name) {
+  const JsonFields config(files.tokenizer_config, files.where + ": tokenizer_config.json");
+  return NamedToken(config, files.tokenizer_config, name);
+}
+
 TokenizerFiles LoadTokenizerFiles(const fs::path& folder) {
   TokenizerFiles files;
   files.where = folder.string();
-  files.tokenizer_config = Json::object();
-  if (const auto path = folder / "tokenizer_config.json"; Exists(path)) {
-    files.tokenizer_config = ReadJsonFile(path);
-  }
+  files.tokenizer_config = ReadTokenizerConfig(folder);
   files.tokenizer = ReadTokenizer(folder, files.tokenizer_config);
   if (const auto path = folder / "chat_template.jinja"; Exists(path)) {
     files.chat_template = ReadText(path);

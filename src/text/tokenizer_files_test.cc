@@ -40,7 +40,7 @@ TEST(TokenizerFilesTest, FromGguf) {
                                           {"tokenizer_class", "PreTrainedTokenizerFast"},
                                           {"chat_template", "{{ x }}"}}));
   const Tokenizer tokenizer(files);
-  EXPECT_EQ(tokenizer.vocab_size(), 7);
+  EXPECT_EQ(tokenizer.ids().size(), 7u);
   EXPECT_EQ(tokenizer.Encode("abb1<tool></s>", {}), (std::vector<int32_t>{5, 4, 6, 2, 1}));
   EXPECT_TRUE(tokenizer.IsSpecial(1));
   EXPECT_FALSE(tokenizer.IsSpecial(2));
@@ -136,10 +136,15 @@ TEST(TokenizerFilesTest, BeginningAndEndOfSequence) {
   };
   Json metadata = Metadata("llama-bpe");
   EXPECT_EQ(encode(metadata), (std::vector<int32_t>{0, 3}));  // by default there
+  // EOS behind a text is for other readers: nothing goes on from it.
   metadata["tokenizer.ggml.add_eos_token"] = true;
-  EXPECT_EQ(encode(metadata), (std::vector<int32_t>{0, 3, 1}));
+  EXPECT_EQ(encode(metadata), (std::vector<int32_t>{0, 3}));
   metadata["tokenizer.ggml.add_bos_token"] = false;
-  EXPECT_EQ(encode(metadata), (std::vector<int32_t>{3, 1}));
+  EXPECT_EQ(encode(metadata), std::vector<int32_t>{3});
+  const Json single =
+      TokenizerFilesFromGguf(metadata, "m.gguf").tokenizer["post_processor"]["single"];
+  ASSERT_EQ(single.size(), 2u);
+  EXPECT_EQ(single[1]["SpecialToken"]["id"], "</s>");
 }
 
 TEST(TokenizerFilesTest, NamedTokensAreSpecialWhateverTheirType) {
@@ -165,8 +170,8 @@ TEST(TokenizerFilesTest, BadMetadataIsAnErrorThatNamesIt) {
       {"token_type", {1, 2}, "expected 7 integers"},
       {"token_type", {1, 1, 1, 1, 1, 1, "x"}, "expected 7 integers"},
       {"merges", nullptr, "tokenizer.ggml.merges"},
-      {"bos_token_id", 7, "bos_token_id"},
-      {"eos_token_id", -1, "eos_token_id"},
+      {"bos_token_id", "0", "bos_token_id"},
+      {"eos_token_id", 1.5, "eos_token_id"},
   };
   for (const BadValue& bad : cases) {
     Json metadata = Metadata("smollm");
@@ -181,7 +186,30 @@ TEST(TokenizerFilesTest, BadMetadataIsAnErrorThatNamesIt) {
   }
   Json without_bos = Metadata("llama-bpe");
   without_bos.erase("tokenizer.ggml.bos_token_id");
-  EXPECT_THROW(TokenizerFilesFromGguf(without_bos, "m.gguf"), Error);
+  EXPECT_ERROR("bos_token_id", TokenizerFilesFromGguf(without_bos, "m.gguf"));
+  without_bos["tokenizer.ggml.bos_token_id"] = 7;
+  EXPECT_ERROR("bos_token_id", TokenizerFilesFromGguf(without_bos, "m.gguf"));
+}
+
+// FindSpecialTokens warns of them.
+TEST(TokenizerFilesTest, IdsThatNothingNeedsMayBeOutOfRange) {
+  Json metadata = Metadata("smollm");
+  for (const char* name : {"bos", "eos", "unknown", "padding", "eot", "eom"}) {
+    metadata[fmt::format("tokenizer.ggml.{}_token_id", name)] = 32000;
+  }
+  metadata["tokenizer.ggml.add_eos_token"] = true;
+  const TokenizerFiles files = TokenizerFilesFromGguf(metadata, "m.gguf");
+  EXPECT_EQ(Tokenizer(files).Encode("a", {}), std::vector<int32_t>{3});
+  EXPECT_FALSE(files.tokenizer_config.contains("eos_token"));
+}
+
+// Those that fill up an embedding stand for nothing.
+TEST(TokenizerFilesTest, UnusedTokensAreNone) {
+  Json metadata = Metadata("smollm");
+  metadata["tokenizer.ggml.token_type"][6] = 5;
+  const Tokenizer tokenizer(TokenizerFilesFromGguf(metadata, "m.gguf"));
+  EXPECT_TRUE(tokenizer.Contains(5));
+  EXPECT_FALSE(tokenizer.Contains(6));
 }
 
 // The vocabulary of testdata/tokenizer/sentencepiece as llama.cpp's converter writes it.
@@ -211,6 +239,11 @@ TEST(TokenizerFilesTest, SentencePieceFromGguf) {
   EXPECT_EQ(tokenizer.Encode(text, {}),
             Tokenizer(LoadTokenizerFiles(model.path())).Encode(text, {}));
   EXPECT_EQ(tokenizer.Encode("", {}), std::vector<int32_t>{1});
+  for (const char* name : {"unknown", "bos", "eos"}) {  // llama.cpp's defaults
+    metadata.erase(fmt::format("tokenizer.ggml.{}_token_id", name));
+  }
+  EXPECT_EQ(TokenizerFilesFromGguf(metadata, "m.gguf").tokenizer,
+            TokenizerFilesFromGguf(SentencePieceMetadata(), "m.gguf").tokenizer);
 
   metadata["tokenizer.ggml.add_space_prefix"] = false;
   metadata["tokenizer.ggml.add_bos_token"] = false;

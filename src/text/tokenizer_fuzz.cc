@@ -21,9 +21,9 @@ std::string StreamText(const Tokenizer& tokenizer, std::span<const int32_t> ids)
 void Use(const Tokenizer& tokenizer, std::string_view text) {
   for (const bool special : {false, true}) {
     const std::vector<int32_t> ids =
-        tokenizer.Encode(text, {.parse_special = special, .add_special_tokens = special});
+        tokenizer.Encode(text, {.parse_special = special, .add_prefix = special});
     for (const int32_t id : ids) {
-      FPTQ_CHECK(id >= 0 && id < tokenizer.vocab_size());
+      FPTQ_CHECK(tokenizer.Contains(id));
       tokenizer.TokenBytes(id);
     }
     const std::string decoded = tokenizer.Decode(ids, /*skip_special=*/!special);

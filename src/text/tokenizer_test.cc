@@ -18,7 +18,7 @@ namespace {
 
 using std::string_literals::operator""s;
 
-constexpr Tokenizer::EncodeOptions kPlain{.parse_special = true, .add_special_tokens = false};
+constexpr Tokenizer::EncodeOptions kPlain{.parse_special = true, .add_prefix = false};
 
 std::string ReadText(const std::filesystem::path& path) {
   const MappedFile file(path);
@@ -52,7 +52,7 @@ TEST_P(TokenizerStyleTest, GivesTheReferenceIds) {
   const std::string text = StressText(golden);
   const auto ids = golden["ids"].get<std::vector<int32_t>>();
   EXPECT_EQ(tokenizer.Encode(text, {}), ids);
-  EXPECT_EQ(tokenizer.Encode(text, {.parse_special = false, .add_special_tokens = false}),
+  EXPECT_EQ(tokenizer.Encode(text, {.parse_special = false, .add_prefix = false}),
             golden["ids_special_as_text"].get<std::vector<int32_t>>());
   EXPECT_EQ(tokenizer.Decode(std::span(ids).first(2000), /*skip_special=*/true),
             golden["decoded_skipping_special"].get<std::string>());
@@ -68,9 +68,8 @@ TEST(SentencePieceTest, GivesTheIdsOfTheLibrary) {
   folder.Write("tokenizer.model", ReadText(Folder("sentencepiece") / "tokenizer.model"));
   const Tokenizer tokenizer(LoadTokenizerFiles(folder.path()));
   const Json golden = ReadJsonFile(Folder("sentencepiece") / "ids.json");
-  EXPECT_EQ(
-      tokenizer.Encode(StressText(golden), {.parse_special = false, .add_special_tokens = false}),
-      golden["library_ids"].get<std::vector<int32_t>>());
+  EXPECT_EQ(tokenizer.Encode(StressText(golden), {.parse_special = false, .add_prefix = false}),
+            golden["library_ids"].get<std::vector<int32_t>>());
   // A text that starts with a space gets no other one, but for "legacy".
   const auto pieces = [](const Tokenizer& t) {
     std::string text;
@@ -172,8 +171,157 @@ TEST(TokenizerTest, SpecialTokens) {
   EXPECT_EQ(tokenizer.Encode("<|im_end|>", {}), std::vector{end});
   EXPECT_GT(tokenizer.Encode("<|im_end|>", {.parse_special = false}).size(), 1u);
   EXPECT_EQ(tokenizer.Decode(std::vector{end}, /*skip_special=*/true), "");
-  EXPECT_THROW(tokenizer.TokenBytes(static_cast<int32_t>(tokenizer.vocab_size())), Error);
-  EXPECT_THROW(tokenizer.TokenBytes(-1), Error);
+}
+
+// A tokenizer.json with a hole at id 4, from the tokens a, b, ab (0, 1, 2) and <s> (3), x (5).
+TokenizerFiles SmallTokenizer() {
+  TokenizerFiles files;
+  files.where = "DIR";
+  files.tokenizer_config = Json::object();
+  files.tokenizer = ParseJson(R"({
+    "added_tokens": [{"id": 3, "content": "<s>", "special": true}],
+    "normalizer": null,
+    "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+        {"type": "Split", "pattern": {"Regex": "x"}, "behavior": "Isolated"},
+        {"type": "ByteLevel", "add_prefix_space": false}]},
+    "post_processor": {"type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": "<s>"}}, {"Sequence": {"id": "A"}}],
+        "special_tokens": {"<s>": {"ids": [3]}}},
+    "decoder": {"type": "ByteLevel"},
+    "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2, "x": 5}, "merges": ["a b"]}})",
+                              "test");
+  return files;
+}
+
+TEST(TokenizerTest, IdsAreThoseThatStandForATokenOfTheModel) {
+  const auto ids = [](const Tokenizer& tokenizer) {
+    return std::vector<int32_t>(tokenizer.ids().begin(), tokenizer.ids().end());
+  };
+  const Tokenizer all(SmallTokenizer());
+  EXPECT_EQ(ids(all), (std::vector<int32_t>{0, 1, 2, 3, 5}));
+  const Tokenizer tokenizer(SmallTokenizer(), /*vocab=*/5);
+  EXPECT_EQ(ids(tokenizer), (std::vector<int32_t>{0, 1, 2, 3}));
+  EXPECT_TRUE(tokenizer.Contains(3));
+  for (const int32_t id : {-1, 4, 5, 6, INT32_MIN, INT32_MAX}) {
+    EXPECT_FALSE(tokenizer.Contains(id)) << id;
+  }
+  // Whatever a model's head has rows for, text comes out of it.
+  for (const int32_t id : {-1, 4, 6, INT32_MAX}) {
+    EXPECT_EQ(tokenizer.TokenBytes(id), "") << id;
+    EXPECT_FALSE(tokenizer.IsSpecial(id)) << id;
+    EXPECT_EQ(tokenizer.Decode(std::vector<int32_t>{0, id, 1}, /*skip_special=*/false), "ab") << id;
+  }
+}
+
+TEST(TokenizerTest, TokensBeyondTheEmbeddingAreErrorsWhereTheyAreNeeded) {
+  const Tokenizer tokenizer(SmallTokenizer(), /*vocab=*/5);
+  EXPECT_EQ(tokenizer.Encode("ab", kPlain), std::vector<int32_t>{2});
+  EXPECT_ERROR("the token 'x' with the id 5, beyond the 5 rows", tokenizer.Encode("ax", kPlain));
+  EXPECT_ERROR("'<s>' stands before every text: expected an id below 3",
+               Tokenizer(SmallTokenizer(), /*vocab=*/3));
+  TokenizerFiles files = SmallTokenizer();
+  files.tokenizer["post_processor"] = nullptr;
+  EXPECT_ERROR("no token has an id below 0", Tokenizer(files, /*vocab=*/0));
+  // An added token that stands in the text.
+  EXPECT_ERROR("the token '<s>' with the id 3", Tokenizer(files, 3).Encode("a<s>", kPlain));
+  EXPECT_NO_THROW(Tokenizer(files, 3).Encode("ab", kPlain));
+}
+
+// Each step doubles what the one before made: 2^64 bytes in the end.
+TEST(TokenizerTest, NormalizersCannotGrowATextWithoutBound) {
+  Json steps = Json::array();
+  for (int i = 0; i < 64; ++i) {
+    steps.push_back({{"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", "aa"}});
+  }
+  TokenizerFiles files = SmallTokenizer();
+  files.tokenizer["normalizer"] = {{"type", "Sequence"}, {"normalizers", steps}};
+  const Tokenizer tokenizer(files);
+  EXPECT_EQ(tokenizer.Encode("b", kPlain), std::vector<int32_t>{1});
+  EXPECT_ERROR("normalizer: expected at most", tokenizer.Encode("ba", kPlain));
+}
+
+// What each post-processor puts before a text; what it puts behind one is left out.
+TEST(TokenizerTest, PrefixIsWhatThePostProcessorPutsBeforeAText) {
+  const auto prefix = [](const char* post_processor) {
+    TokenizerFiles files = SmallTokenizer();
+    files.tokenizer["post_processor"] = ParseJson(post_processor, "test");
+    const Tokenizer tokenizer(files);
+    std::vector<int32_t> ids(tokenizer.prefix().begin(), tokenizer.prefix().end());
+    std::vector<int32_t> with_text = ids;
+    with_text.push_back(2);
+    EXPECT_EQ(tokenizer.Encode("ab", {}), with_text);
+    EXPECT_EQ(tokenizer.Encode("", {}), ids);
+    EXPECT_EQ(tokenizer.Encode("ab", kPlain), std::vector<int32_t>{2});
+    return ids;
+  };
+  using Ids = std::vector<int32_t>;
+  EXPECT_EQ(prefix("null"), Ids{});
+  EXPECT_EQ(prefix(R"({"type": "ByteLevel"})"), Ids{});
+  EXPECT_EQ(prefix(R"({"type": "BertProcessing", "cls": ["<s>", 3], "sep": ["b", 1]})"), Ids{3});
+  EXPECT_EQ(prefix(R"({"type": "RobertaProcessing", "sep": ["b", 1], "cls": ["<s>", 3],
+                       "trim_offsets": true, "add_prefix_space": false})"),
+            Ids{3});
+  // EOS behind the text, also of a token that is beyond any embedding.
+  EXPECT_EQ(prefix(R"({"type": "TemplateProcessing",
+                       "single": [{"SpecialToken": {"id": "<s>"}}, {"SpecialToken": {"id": "x"}},
+                                  {"Sequence": {"id": "A"}}, {"SpecialToken": {"id": "</s>"}}],
+                       "special_tokens": {"<s>": {"ids": [3]}, "x": {"ids": [5, 1]},
+                                          "</s>": {"ids": [99]}}})"),
+            (Ids{3, 5, 1}));
+  // The later goes around the earlier.
+  EXPECT_EQ(prefix(R"({"type": "Sequence", "processors": [
+                       {"type": "BertProcessing", "cls": ["b", 1], "sep": ["b", 1]},
+                       {"type": "ByteLevel"},
+                       {"type": "RobertaProcessing", "cls": ["<s>", 3], "sep": ["b", 1]}]})"),
+            (Ids{3, 1}));
+}
+
+TEST(TokenizerTest, ATextThatBeginsWithThePrefixGetsNoOther) {
+  const Tokenizer tokenizer(SmallTokenizer());
+  EXPECT_EQ(tokenizer.Encode("<s>ab", {}), (std::vector<int32_t>{3, 2}));
+  EXPECT_EQ(tokenizer.Encode("<s><s>ab", {}), (std::vector<int32_t>{3, 3, 2}));
+  EXPECT_EQ(tokenizer.Encode("ab<s>", {}), (std::vector<int32_t>{3, 2, 3}));
+  EXPECT_EQ(tokenizer.Encode("<s>", {}), std::vector<int32_t>{3});
+}
+
+// Where tokenizer_config.json's class is one that makes its own post-processor in transformers 4,
+// its add_bos_token counts; elsewhere tokenizer.json's does.
+TEST(TokenizerTest, AddBosTokenOfTheConfig) {
+  const auto prefix = [](const char* config, const char* post_processor = "null") {
+    TokenizerFiles files = SmallTokenizer();
+    files.tokenizer["post_processor"] = ParseJson(post_processor, "test");
+    files.tokenizer_config = ParseJson(config, "test");
+    const Tokenizer tokenizer(files);
+    return std::vector<int32_t>(tokenizer.prefix().begin(), tokenizer.prefix().end());
+  };
+  using Ids = std::vector<int32_t>;
+  for (const char* name : {"LlamaTokenizer", "LlamaTokenizerFast", "CodeLlamaTokenizerFast",
+                           "GemmaTokenizerFast", "CohereTokenizerFast", "GPTNeoXTokenizerFast"}) {
+    const auto config = [&](const char* rest) {
+      return fmt::format(R"({{"tokenizer_class": "{}"{}}})", name, rest);
+    };
+    EXPECT_EQ(prefix(config(R"(, "add_bos_token": true, "bos_token": "b")").c_str()), Ids{1});
+    EXPECT_EQ(prefix(config(R"(, "add_bos_token": true, "bos_token": {"content": "<s>"},
+                               "add_eos_token": true, "eos_token": "b")")
+                         .c_str()),
+              Ids{3});
+    constexpr const char* kTemplate = R"({"type": "BertProcessing", "cls": ["a", 0], "sep": []})";
+    EXPECT_EQ(prefix(config(R"(, "add_bos_token": false, "bos_token": "b")").c_str(), kTemplate),
+              Ids{});
+    EXPECT_EQ(prefix(config(R"(, "bos_token": "b")").c_str(), kTemplate), Ids{0});
+    EXPECT_ERROR("add_bos_token: '<bos>' is not in the vocabulary",
+                 prefix(config(R"(, "add_bos_token": true, "bos_token": "<bos>")").c_str()));
+  }
+  EXPECT_EQ(prefix(R"({"tokenizer_class": "LlamaTokenizer", "add_bos_token": true})"), Ids{3});
+  for (const char* name : {"PreTrainedTokenizerFast", "Qwen2Tokenizer", "GPT2TokenizerFast"}) {
+    EXPECT_EQ(prefix(fmt::format(R"({{"tokenizer_class": "{}", "add_bos_token": true,
+                                      "bos_token": "b"}})",
+                                 name)
+                         .c_str()),
+              Ids{})
+        << name;
+  }
+  EXPECT_EQ(prefix(R"({"add_bos_token": true, "bos_token": "b"})"), Ids{});
 }
 
 // Quadratic algorithms take hours here; ours takes a fraction of a second, 10 s allow for
@@ -207,19 +355,7 @@ std::ostream& operator<<(std::ostream& out, const BadFile& bad) { return out << 
 class BadTokenizerTest : public testing::TestWithParam<BadFile> {};
 
 TEST_P(BadTokenizerTest, IsAnErrorThatNamesIt) {
-  TokenizerFiles files;
-  files.where = "DIR";
-  files.tokenizer = ParseJson(R"({
-    "added_tokens": [{"id": 3, "content": "<s>", "special": true}],
-    "normalizer": null,
-    "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
-        {"type": "Split", "pattern": {"Regex": "x"}, "behavior": "Isolated"}, {"type": "ByteLevel"}]},
-    "post_processor": {"type": "TemplateProcessing",
-        "single": [{"SpecialToken": {"id": "<s>"}}, {"Sequence": {"id": "A"}}],
-        "special_tokens": {"<s>": {"ids": [3]}}},
-    "decoder": {"type": "ByteLevel"},
-    "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]}})",
-                              "test");
+  TokenizerFiles files = SmallTokenizer();
   ASSERT_NO_THROW(Tokenizer{files});
   const BadFile& bad = GetParam();
   files.tokenizer[Json::json_pointer(bad.pointer)] = ParseJson(bad.value, "test");
@@ -260,6 +396,8 @@ INSTANTIATE_TEST_SUITE_P(
         BadFile{"PreTokenizer", "/pre_tokenizer", R"({"type": "Whitespace"})", "Whitespace"},
         BadFile{"Scheme", "/pre_tokenizer",
                 R"({"type": "Metaspace", "replacement": "_", "prepend_scheme": "odd"})", "'odd'"},
+        BadFile{"Metaspace", "/pre_tokenizer", R"({"type": "Metaspace", "replacement": "  "})",
+                "one character"},
         BadFile{"NoPreTokenizer", "/pre_tokenizer", "null", "pre_tokenizer"},
         BadFile{"NoByteLevel", "/pre_tokenizer", R"({"type": "Digits"})", "ByteLevel"},
         BadFile{"BadRegex", "/pre_tokenizer/pretokenizers/0/pattern/Regex", R"("(")", "'('"},
@@ -271,7 +409,10 @@ INSTANTIATE_TEST_SUITE_P(
         BadFile{"DecoderOrder", "/decoder",
                 R"({"type": "Sequence", "decoders": [{"type": "Fuse"}, {"type": "ByteFallback"}]})",
                 "'ByteFallback' is not supported there"},
-        BadFile{"PostProcessor", "/post_processor/type", R"("BertProcessing")", "BertProcessing"},
+        BadFile{"PostProcessor", "/post_processor/type", R"("Other")", "'Other'"},
+        BadFile{"Cls", "/post_processor", R"({"type": "BertProcessing", "cls": ["<s>"]})", "cls"},
+        BadFile{"ClsId", "/post_processor", R"({"type": "BertProcessing", "cls": ["<s>", "3"]})",
+                "cls"},
         BadFile{"TemplateId", "/post_processor/special_tokens/<s>/ids/0", "9", "id 9"},
         BadFile{"TemplateWithoutText", "/post_processor/single/1",
                 R"({"SpecialToken": {"id": "<s>"}})", "0 times"}),

@@ -13,6 +13,7 @@ Json VocabJson(const Vocabulary& vocabulary, const std::string& where) {
   ids.reserve(vocabulary.tokens.size());
   StringMap<size_t> seen;
   for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
+    if (vocabulary.types[id] == TokenType::kUnused) continue;
     const auto [it, is_new] = seen.emplace(vocabulary.tokens[id], id);
     if (!is_new) {
       throw Error("{}: tokens {} and {} are both '{}'", where, it->second, id,

@@ -11,6 +11,9 @@
 
 namespace fptq {
 
+// Ids of a vocabulary are below this, so that a file cannot ask for unbounded memory.
+constexpr int64_t kMaxTokenIds = int64_t{1} << 22;
+
 // The numbers are those of both file formats.
 enum class TokenType : int64_t {
   kNormal = 1,
@@ -27,7 +30,8 @@ struct Vocabulary {
   std::vector<float> scores;  // SentencePiece: the higher, the earlier a token is merged; or empty
 };
 
-// "model": {"vocab": ...}. Error naming `where` if a token is there twice.
+// "model": {"vocab": ...}, without unused tokens: they fill up an embedding. Error naming `where`
+// if a token is there twice.
 Json VocabJson(const Vocabulary& vocabulary, const std::string& where);
 // "added_tokens": the control, unknown and user-defined tokens.
 Json AddedTokensJson(const Vocabulary& vocabulary);
