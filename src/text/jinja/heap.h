@@ -22,7 +22,7 @@ class Failure : public std::runtime_error {
 };
 
 struct Limits {
-  int64_t work = int64_t{1} << 28;    // steps, and characters that are looked at
+  int64_t work = int64_t{1} << 27;    // steps, and characters that are looked at
   int64_t memory = int64_t{1} << 28;  // bytes of all values that live at a time
   int depth = 600;                    // of statements, expressions and calls within each other
 };
@@ -39,7 +39,7 @@ class Heap {
     work_left_ -= units;
   }
   // A step of the interpreter, which costs as much as looking at so many characters.
-  void Step() { Work(8); }
+  void Step() { Work(16); }
   // What touches whole texts without looking at each character.
   void Copy(size_t characters) { Work(1 + characters / 16); }
 

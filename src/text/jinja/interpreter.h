@@ -17,7 +17,7 @@ namespace fptq::jinja {
 struct Scope {
   Scope(Heap& heap, std::shared_ptr<Scope> around)
       : parent(std::move(around)), charge(heap, sizeof(Scope)) {
-    heap.Step();
+    heap.Work(64);
   }
   void Set(const std::string& name, Value value);
 
