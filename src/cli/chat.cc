@@ -17,21 +17,20 @@
 
 namespace fptq {
 
-Chat::Chat(Engine& engine, ChatTemplate chat_template, GenerateOptions options,
+Chat::Chat(Engine& engine, ChatFormat format, GenerateOptions options,
            std::optional<std::string> system)
     : engine_(engine),
-      template_(std::move(chat_template)),
+      format_(std::move(format)),
       options_(std::move(options)),
       system_(std::move(system)),
       terminal_(isatty(STDIN_FILENO) == 1) {
-  const Tokenizer& tokenizer = engine_.model().tokenizer;
-  const SpecialTokens& special = engine_.model().special_tokens;
-  bos_ = tokenizer.TokenBytes(special.bos);
-  if (!special.eos.empty()) eos_ = tokenizer.TokenBytes(special.eos[0]);
-  if (const auto end = tokenizer.TokenToId(template_.end_of_turn())) {
-    options_.stop_tokens.push_back(*end);
-  }
-  std::ranges::copy(EndOfTurnTokens(tokenizer), std::back_inserter(options_.stop_tokens));
+  if (const auto end = format_.end_of_turn()) options_.stop_tokens.push_back(*end);
+  std::ranges::copy(EndOfTurnTokens(engine_.model().tokenizer),
+                    std::back_inserter(options_.stop_tokens));
+  Reset();
+  // A first message is written for nothing, to learn now what the template refuses.
+  AddMessage("user", "Hello");
+  EncodePrompt();
   Reset();
 }
 
@@ -91,30 +90,36 @@ Chat::Next Chat::ReadMessage(std::string& message) {
 }
 
 StopReason Chat::Answer(const std::string& message) {
-  const size_t before = messages_.size();
-  messages_.push_back({.role = "user", .content = message});
+  const Json before = messages_;
+  AddMessage("user", message);
   try {
-    const std::string prompt =
-        template_.Apply(messages_, /*add_generation_prompt=*/true, bos_, eos_);
-    const std::vector<int32_t> tokens =
-        engine_.model().tokenizer.Encode(prompt, {.parse_special = true, .add_prefix = false});
+    const std::vector<int32_t> tokens = EncodePrompt();
     const Generation answer = GenerateToOutput(engine_, tokens, options_);
     timings_ += answer.timings;
-    messages_.push_back({.role = "assistant", .content = answer.text});
-    if (answer.stop == StopReason::kCancelled && answer.text.empty()) messages_.resize(before);
+    AddMessage("assistant", answer.text);
+    if (answer.stop == StopReason::kCancelled && answer.text.empty()) messages_ = before;
     return answer.stop;
   } catch (const Error& e) {
     if (!terminal_) throw;
-    messages_.resize(
-        before);  // a message too long for the context, for one, need not end the conversation
+    messages_ = before;  // a message too long for the context, for one, need not end it all
     Note(fmt::format("[{}; /reset starts again]\n", e.what()));
     return StopReason::kContextFull;
   }
 }
 
+std::vector<int32_t> Chat::EncodePrompt() const {
+  Conversation conversation;
+  conversation.messages = messages_;
+  return format_.Encode(conversation);
+}
+
+void Chat::AddMessage(const char* role, const std::string& content) {
+  messages_.push_back({{"role", role}, {"content", content}});
+}
+
 void Chat::Reset() {
-  messages_.clear();
-  if (system_) messages_.push_back({.role = "system", .content = *system_});
+  messages_ = Json::array();
+  if (system_) AddMessage("system", *system_);
 }
 
 }  // namespace fptq

@@ -6,13 +6,14 @@
 #include <vector>
 
 #include "engine/engine.h"
-#include "text/chat_template.h"
+#include "text/chat_format.h"
 
 namespace fptq {
 
 class Chat {
  public:
-  Chat(Engine& engine, ChatTemplate chat_template, GenerateOptions options,
+  // Error if the format has no place for the system message, or cannot be used at all.
+  Chat(Engine& engine, ChatFormat format, GenerateOptions options,
        std::optional<std::string> system);
 
   // Answers `first` if given, then message after message of standard input; without a terminal
@@ -24,18 +25,19 @@ class Chat {
 
   Next ReadMessage(std::string& message);
   bool ReadLine(std::string& line);
+  std::vector<int32_t> EncodePrompt() const;
   StopReason Answer(const std::string& message);
+  void AddMessage(const char* role, const std::string& content);
   void Reset();
 
   Engine& engine_;
-  ChatTemplate template_;
+  ChatFormat format_;
   GenerateOptions options_;
   std::optional<std::string> system_;
-  std::string bos_, eos_;
   bool terminal_;
   bool at_start_ = true;   // of standard input
   bool after_cr_ = false;  // a newline that comes next belongs to the end of the line before
-  std::vector<ChatMessage> messages_;
+  Json messages_;
   Timings timings_;
 };
 

@@ -242,17 +242,6 @@ TEST(Cli, ChatsLineByLine) {
   EXPECT_EQ(reset.out, once.out + once.out);
 }
 
-TEST(Cli, ChatWithoutATemplateListsTheNames) {
-  const TempFolder folder;
-  std::filesystem::copy(Tiny("tiny-llama-w4a8"), folder / "model",
-                        std::filesystem::copy_options::recursive);
-  std::filesystem::remove(folder / "model/tokenizer_config.json");
-  const std::vector<std::string> chat = {"run", folder / "model", "--chat", "-p", "Hi"};
-  Fail("chatml", Greedy(chat));
-  Succeed(Greedy(chat, {"--chat-template", "chatml"}));
-  Fail("bogus", Greedy(chat, {"--chat-template", "bogus"}));
-}
-
 TEST(Cli, PerplexityAsJson) {
   const TempFolder folder;
   std::string text;

@@ -41,7 +41,8 @@ TEST_F(Sensitivity, IsZeroForAFloatLayer) {
               .final_norm = quantized_->final_norm,
               .head = {},
               .tokenizer = Tokenizer(quantized_->source.LoadTokenizer()),
-              .chat_template_jinja = {},
+              .special_tokens = {},
+              .chat_templates = {},
               .warnings = {}};
   for (int64_t layer = 0; layer < source_->config().layers; ++layer) {
     mixed.layers.push_back(FloatLayerWeights(source_->source.ReadLayer(layer), pool));

@@ -357,16 +357,15 @@ std::shared_ptr<const Model> LoadModel(const ModelLocation& location, ThreadPool
   Norm final_norm = source.ReadNorm(source.arch().final_norm);
   Linear head = Head(source, source.quantized() || form == FloatForm::kInt8, memory, pool);
   source.checkpoint().ReleasePages();
-  return std::make_shared<const Model>(
-      Model{.source = std::move(source),
-            .memory = std::move(memory),
-            .layers = std::move(layers),
-            .final_norm = std::move(final_norm),
-            .head = std::move(head),
-            .tokenizer = std::move(text.tokenizer),
-            .special_tokens = std::move(text.special_tokens),
-            .chat_template_jinja = std::move(text.files.chat_template),
-            .warnings = std::move(text.warnings)});
+  return std::make_shared<const Model>(Model{.source = std::move(source),
+                                             .memory = std::move(memory),
+                                             .layers = std::move(layers),
+                                             .final_norm = std::move(final_norm),
+                                             .head = std::move(head),
+                                             .tokenizer = std::move(text.tokenizer),
+                                             .special_tokens = std::move(text.special_tokens),
+                                             .chat_templates = FindChatTemplates(text.files),
+                                             .warnings = std::move(text.warnings)});
 } catch (...) {
   RethrowNaming(location.path.string());
 }

@@ -9,7 +9,7 @@
 #include "model/model_text.h"
 #include "model/source.h"
 #include "model/transformer.h"
-#include "text/chat_template.h"
+#include "text/chat_format.h"
 #include "text/tokenizer.h"
 
 namespace fptq {
@@ -22,7 +22,7 @@ struct Model {
   Linear head;
   Tokenizer tokenizer;
   SpecialTokens special_tokens;
-  std::string chat_template_jinja;  // empty if the model has none
+  ChatTemplateFiles chat_templates;
   // ModelText::warnings, and what loading adds.
   std::vector<std::string> warnings;
 

@@ -13,26 +13,18 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kGenerationConfig = "generation_config.json";
+constexpr std::string_view kTokenizerConfig = "tokenizer_config.json";
+constexpr std::string_view kChatTemplate = "chat_template.jinja";
 constexpr std::string_view kCompanions[] = {
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.model",
-    "chat_template.jinja",
-    kGenerationConfig,
+    "tokenizer.json",     kTokenizerConfig,  "special_tokens_map.json", "added_tokens.json",
+    "vocab.json",         "merges.txt",      "tokenizer.model",         kChatTemplate,
+    "chat_template.json", kGenerationConfig,
 };
 
 // From the metadata of a GGUF file.
 void MakeCompanions(const ModelText& text, const fs::path& folder) {
   WriteJsonFile(folder / "tokenizer.json", text.files.tokenizer);
-  Json tokenizer_config = text.files.tokenizer_config;
-  if (!text.files.chat_template.empty()) {
-    tokenizer_config["chat_template"] = text.files.chat_template;
-  }
-  WriteJsonFile(folder / "tokenizer_config.json", tokenizer_config);
+  WriteJsonFile(folder / kTokenizerConfig, text.files.tokenizer_config);
   Json generation = Json::object();
   WriteSpecialTokens(text.special_tokens, generation);
   WriteJsonFile(folder / kGenerationConfig, generation);
@@ -71,10 +63,19 @@ void WriteCompanions(const ModelSource& source, const ModelText& text, const fs:
   if (source.checkpoint().format() != Checkpoint::Format::kHuggingFace) {
     return MakeCompanions(text, folder);
   }
+  // Several chat templates have a folder of their own; they are written into the config instead.
+  const bool several = text.files.chat_templates.size() > 1;
   for (const fs::path& path : CompanionFiles(source)) {
-    const fs::path to = folder / path.filename();
-    path.filename() == kGenerationConfig ? CopyGenerationConfig(path, text.special_tokens, to)
-                                         : CopyFile(path, to);
+    const fs::path name = path.filename(), to = folder / name;
+    if (name == kGenerationConfig) {
+      CopyGenerationConfig(path, text.special_tokens, to);
+    } else if (several && name == kTokenizerConfig) {
+      Json config = text.files.tokenizer_config;
+      config["chat_template"] = ChatTemplatesJson(text.files.chat_templates);
+      WriteJsonFile(to, config);
+    } else if (!several || name != kChatTemplate) {
+      CopyFile(path, to);
+    }
   }
 }
 

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/utf8.h"
 #include "text/bpe.h"
+#include "text/token_guard.h"
 #include "text/unicode.h"
 
 namespace fptq {
@@ -68,7 +69,7 @@ int32_t AddedTokenFinder::Child(int32_t node, char byte) const {
 }
 
 const AddedToken* AddedTokenFinder::LongestAt(std::string_view text, size_t begin,
-                                              size_t* end) const {
+                                              const TokenGuard& guard, size_t* end) const {
   if (!starts_[static_cast<uint8_t>(text[begin])]) return nullptr;
   const AddedToken* longest = nullptr;
   int32_t node = 0;
@@ -77,7 +78,9 @@ const AddedToken* AddedTokenFinder::LongestAt(std::string_view text, size_t begi
     if (node == kNone) break;
     const int32_t index = token_at_[static_cast<size_t>(node)];
     if (index == kNone) continue;
-    longest = &tokens_[static_cast<size_t>(index)];
+    const AddedToken& token = tokens_[static_cast<size_t>(index)];
+    if (!guard.Admits(token, begin, i + 1)) continue;
+    longest = &token;
     *end = i + 1;
   }
   return longest;
@@ -93,13 +96,13 @@ bool AddedTokenFinder::StandsAlone(std::string_view before, std::string_view aft
   return !found;
 }
 
-void AddedTokenFinder::Split(std::string_view text, bool parse_special,
+void AddedTokenFinder::Split(std::string_view text, bool parse_special, const TokenGuard& guard,
                              FunctionRef<void(int32_t, std::string_view)> found) const {
   size_t done = 0;
   size_t next = 0;
   while (next < text.size()) {
     size_t end = 0;
-    const AddedToken* token = LongestAt(text, next, &end);
+    const AddedToken* token = LongestAt(text, next, guard, &end);
     if (token == nullptr) {
       ++next;
       continue;

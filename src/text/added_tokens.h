@@ -13,6 +13,8 @@
 
 namespace fptq {
 
+class TokenGuard;
+
 struct AddedToken {
   std::string content;
   int32_t id = 0;
@@ -34,14 +36,17 @@ class AddedTokenFinder {
   // Looks for `text` (the token's content, normalized or not) from now on.
   void Add(std::string_view text, const AddedToken& token);
 
+  bool empty() const { return tokens_.empty(); }
+
   // Calls found(id, piece) for the pieces of `text` in order, id -1 for what lies between tokens.
-  void Split(std::string_view text, bool parse_special,
+  void Split(std::string_view text, bool parse_special, const TokenGuard& guard,
              FunctionRef<void(int32_t, std::string_view)> found) const;
 
  private:
   static constexpr int32_t kNone = -1;
   int32_t Child(int32_t node, char byte) const;
-  const AddedToken* LongestAt(std::string_view text, size_t begin, size_t* end) const;
+  const AddedToken* LongestAt(std::string_view text, size_t begin, const TokenGuard& guard,
+                              size_t* end) const;
   bool StandsAlone(std::string_view before, std::string_view after) const;
 
   // A trie: node 0 is the root, edges by (node, byte).

@@ -1,242 +1,155 @@
 #include "text/chat_template.h"
 
 #include <algorithm>
-#include <iterator>
+#include <array>
+#include <utility>
 
 #include "base/error.h"
 
 namespace fptq {
 namespace {
 
-struct Conversation {
-  std::span<const ChatMessage> messages;
-  bool add_generation_prompt;
-  std::string_view bos;
-  std::string_view eos;
-};
+using jinja::Heap;
+using jinja::Value;
 
-struct Format {
+struct NamedTemplate {
   std::string_view name;
-  std::vector<std::string_view> telltales;   // a Jinja text of this format has all of these
-  std::vector<std::string_view> exclusions;  // and none of these, which variants of it have
-  std::string_view end_of_turn;
-  std::string (*apply)(const Conversation&);
+  std::string_view source;
 };
 
-std::string_view Trim(std::string_view text) {
-  constexpr std::string_view kSpace = " \t\n\r\v\f";
-  const size_t begin = text.find_first_not_of(kSpace);
-  if (begin == text.npos) return "";
-  return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
+constexpr NamedTemplate kNamedTemplates[] = {
+    {"chatml",
+     R"({% for m in messages %}{{ '<|im_start|>' ~ m.role ~ '\n' ~ m.content ~ '<|im_end|>\n' }}{% endfor %})"
+     R"({% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %})"},
+    {"llama2",
+     R"({% set ns = namespace(system='') %}{% for m in messages %}{% if m.role == 'system' %})"
+     R"({% set ns.system = '<<SYS>>\n' ~ m.content ~ '\n<</SYS>>\n\n' %}{% elif m.role == 'user' %})"
+     R"({{ bos_token ~ '[INST] ' ~ (ns.system ~ m.content)|trim ~ ' [/INST]' }}{% set ns.system = '' %})"
+     R"({% else %}{{ ' ' ~ m.content|trim ~ ' ' ~ eos_token }}{% endif %}{% endfor %})"},
+    {"llama3",
+     R"({{ bos_token }}{% for m in messages %}{{ '<|start_header_id|>' ~ m.role ~ '<|end_header_id|>\n\n' ~ )"
+     R"(m.content|trim ~ '<|eot_id|>' }}{% endfor %})"
+     R"({% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %})"},
+    {"zephyr",
+     R"({% for m in messages %}{{ '<|' ~ m.role ~ '|>\n' ~ m.content ~ eos_token ~ '\n' }}{% endfor %})"
+     R"({% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %})"},
+    {"mistral",
+     R"({{ bos_token }}{% for m in messages %}{% if m.role == 'system' %})"
+     R"({{ raise_exception('the format has no place for a system message') }}{% endif %})"
+     R"({{ '[INST] ' ~ m.content ~ ' [/INST]' if m.role == 'user' else m.content ~ eos_token }}{% endfor %})"},
+    {"gemma",
+     R"({{ bos_token }}{% set ns = namespace(system='') %}{% for m in messages %}{% if m.role == 'system' %})"
+     R"({% set ns.system = m.content ~ '\n\n' %}{% else %}{{ '<start_of_turn>' ~ )"
+     R"(('model' if m.role == 'assistant' else m.role) ~ '\n' ~ ns.system ~ m.content|trim ~ '<end_of_turn>\n' }})"
+     R"({% set ns.system = '' %}{% endif %}{% endfor %})"
+     R"({% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %})"},
+};
+
+// Templates write such roles into control tokens, as in '<|' ~ role ~ '|>'. Others count as text of
+// whoever sent them.
+bool IsKnownRole(const Json& role) {
+  constexpr std::array<std::string_view, 8> kRoles = {"system", "developer", "user",    "assistant",
+                                                      "tool",   "function",  "ipython", "model"};
+  return role.is_string() &&
+         std::ranges::find(kRoles, role.get_ref<const std::string&>()) != kRoles.end();
 }
 
-void CheckRoles(const Conversation& c, std::initializer_list<std::string_view> roles,
-                std::string_view format) {
-  for (const ChatMessage& message : c.messages) {
-    if (std::find(roles.begin(), roles.end(), message.role) == roles.end()) {
-      throw Error("chat template '{}' has no place for the role '{}' (it has {})", format,
-                  message.role, fmt::join(roles, ", "));
-    }
+// The message without fields that are null, and its reasoning under the names that templates read.
+Json Normalized(const Json& message) {
+  Json result = Json::object();
+  const Json* reasoning = nullptr;
+  for (const char* name : {"reasoning", "thinking", "reasoning_content"}) {
+    const auto field = message.find(name);
+    if (field != message.end() && !field->is_null()) reasoning = &*field;
+  }
+  if (reasoning != nullptr) result["thinking"] = *reasoning;
+  for (const auto& [name, value] : message.items()) {
+    if (!value.is_null()) result[name] = value;
+  }
+  if (reasoning != nullptr) result["reasoning_content"] = *reasoning;
+  return result;
+}
+
+Value MakeMessage(Heap& heap, const Json& message) {
+  const auto role = message.find("role");
+  const Origin origin =
+      role != message.end() && *role == "assistant" ? Origin::kModel : Origin::kUser;
+  std::vector<std::pair<Value, Value>> fields;
+  const Json normalized = Normalized(message);
+  for (const auto& [name, value] : normalized.items()) {
+    const bool is_role = name == "role" && IsKnownRole(value);
+    fields.emplace_back(heap.FromJson(name, origin),
+                        heap.FromJson(value, is_role ? Origin::kTemplate : origin));
+  }
+  return heap.MakeDict(std::move(fields));
+}
+
+void CheckObjects(const Json& array, std::string_view name) {
+  const auto is_object = [](const Json& entry) { return entry.is_object(); };
+  if (!array.is_array() || !std::ranges::all_of(array, is_object)) {
+    throw Error("{}: expected an array of objects", name);
   }
 }
 
-// The formats without headers: user and assistant by turns.
-void CheckTurns(std::span<const ChatMessage> messages, std::string_view format) {
-  for (size_t i = 0; i < messages.size(); ++i) {
-    const std::string_view expected = i % 2 == 0 ? "user" : "assistant";
-    if (messages[i].role != expected) {
-      throw Error("chat template '{}': expected a message of the role '{}', found '{}'", format,
-                  expected, messages[i].role);
-    }
-  }
-}
-
-std::string ApplyChatml(const Conversation& c) {
-  std::string out;
-  for (const ChatMessage& message : c.messages) {
-    out += fmt::format("<|im_start|>{}\n{}<|im_end|>\n", message.role, message.content);
-  }
-  if (c.add_generation_prompt) out += "<|im_start|>assistant\n";
-  return out;
-}
-
-std::string ApplyLlama2(const Conversation& c) {
-  CheckRoles(c, {"system", "user", "assistant"}, "llama2");
-  std::span<const ChatMessage> turns = c.messages;
-  std::string system;
-  if (!turns.empty() && turns.front().role == "system") {
-    system = fmt::format("<<SYS>>\n{}\n<</SYS>>\n\n", turns.front().content);
-    turns = turns.subspan(1);
-  }
-  CheckTurns(turns, "llama2");
-  std::string out;
-  for (size_t i = 0; i < turns.size(); ++i) {
-    if (turns[i].role == "user") {
-      const std::string content = (i == 0 ? system : "") + turns[i].content;
-      out += fmt::format("{}[INST] {} [/INST]", c.bos, Trim(content));
-    } else {
-      out += fmt::format(" {} {}", Trim(turns[i].content), c.eos);
-    }
-  }
-  return out;
-}
-
-std::string ApplyLlama3(const Conversation& c) {
-  std::string out(c.bos);
-  for (const ChatMessage& message : c.messages) {
-    out += fmt::format("<|start_header_id|>{}<|end_header_id|>\n\n{}<|eot_id|>", message.role,
-                       Trim(message.content));
-  }
-  if (c.add_generation_prompt) out += "<|start_header_id|>assistant<|end_header_id|>\n\n";
-  return out;
-}
-
-std::string ApplyZephyr(const Conversation& c) {
-  CheckRoles(c, {"system", "user", "assistant"}, "zephyr");
-  std::string out;
-  for (const ChatMessage& message : c.messages) {
-    out += fmt::format("<|{}|>\n{}{}\n", message.role, message.content, c.eos);
-  }
-  if (c.add_generation_prompt) out += "<|assistant|>\n";
-  return out;
-}
-
-std::string ApplyMistral(const Conversation& c) {
-  CheckRoles(c, {"user", "assistant"}, "mistral");
-  CheckTurns(c.messages, "mistral");
-  std::string out(c.bos);
-  for (const ChatMessage& message : c.messages) {
-    out += message.role == "user" ? fmt::format("[INST] {} [/INST]", message.content)
-                                  : fmt::format("{}{}", message.content, c.eos);
-  }
-  return out;
-}
-
-std::string ApplyGemma(const Conversation& c) {
-  CheckRoles(c, {"system", "user", "assistant"}, "gemma");
-  std::span<const ChatMessage> turns = c.messages;
-  std::string system;  // goes before the first message of the user
-  if (!turns.empty() && turns.front().role == "system") {
-    system = turns.front().content + "\n\n";
-    turns = turns.subspan(1);
-  }
-  CheckTurns(turns, "gemma");
-  std::string out(c.bos);
-  for (size_t i = 0; i < turns.size(); ++i) {
-    out += fmt::format("<start_of_turn>{}\n{}{}<end_of_turn>\n",
-                       turns[i].role == "user" ? "user" : "model", i == 0 ? system : "",
-                       Trim(turns[i].content));
-  }
-  if (c.add_generation_prompt) out += "<start_of_turn>model\n";
-  return out;
-}
-
-const std::vector<Format>& Formats() {
-  static const auto* const formats = new std::vector<Format>{
-      {"chatml", {"<|im_start|>", "<|im_end|>"}, {}, "<|im_end|>", ApplyChatml},
-      {"llama2", {"[INST]", "<<SYS>>"}, {}, "", ApplyLlama2},
-      // Llama 3.1 and later put dates and tools into the system message.
-      {"llama3",
-       {"<|start_header_id|>", "<|eot_id|>"},
-       {"Cutting Knowledge Date"},
-       "<|eot_id|>",
-       ApplyLlama3},
-      {"zephyr", {"<|user|>", "<|assistant|>", "eos_token"}, {"<|end|>"}, "", ApplyZephyr},
-      // Later versions have a system message, tools and other spaces.
-      {"mistral",
-       {"[INST]", "[/INST]", "eos_token"},
-       {"<<SYS>>", "[AVAILABLE_TOOLS]", "[SYSTEM_PROMPT]", "system_message"},
-       "",
-       ApplyMistral},
-      {"gemma", {"<start_of_turn>", "<end_of_turn>"}, {}, "<end_of_turn>", ApplyGemma},
+jinja::Template::Variables MakeVariables(Heap& heap, const Conversation& conversation,
+                                         const Json& special_tokens) {
+  std::vector<Value> messages;
+  for (const Json& message : conversation.messages) messages.push_back(MakeMessage(heap, message));
+  jinja::Template::Variables variables = {
+      {"messages", heap.MakeList(std::move(messages))},
+      {"tools", heap.FromJson(conversation.tools, Origin::kUser)},
+      {"documents", heap.FromJson(conversation.documents, Origin::kUser)},
+      {"add_generation_prompt", conversation.add_generation_prompt},
   };
-  return *formats;
-}
-
-bool Contains(std::string_view text, std::string_view part) { return text.find(part) != text.npos; }
-
-std::string Unescape(std::string_view literal) {
-  std::string out;
-  for (size_t i = 0; i < literal.size(); ++i) {
-    if (literal[i] == '\\' && i + 1 < literal.size()) {
-      ++i;
-      out += literal[i] == 'n' ? '\n' : literal[i] == 't' ? '\t' : literal[i];
-    } else {
-      out += literal[i];
-    }
+  // Those that are named by the conversation count.
+  for (const auto& [name, value] : conversation.variables.items()) {
+    variables.emplace_back(name, heap.FromJson(value, Origin::kUser));
   }
-  return out;
-}
-
-// The system message that a ChatML template writes if the conversation has none: the text between
-// the markers, where it is a plain literal and not put together from variables.
-std::string FindDefaultSystem(std::string_view jinja) {
-  constexpr std::string_view kStart = "<|im_start|>system";
-  constexpr std::string_view kEnd = "<|im_end|>";
-  for (size_t at = jinja.find(kStart); at != jinja.npos; at = jinja.find(kStart, at + 1)) {
-    const char quote = at > 0 ? jinja[at - 1] : '\0';
-    std::string_view text = jinja.substr(at + kStart.size());
-    text = text.substr(0, text.find(kEnd));
-    for (const std::string_view newline : {"\n", "\\n"}) {
-      if (!text.starts_with(newline)) continue;
-      text.remove_prefix(newline.size());
-      bool plain = !text.empty() && text.find_first_of("{}") == text.npos;
-      for (size_t i = 0; i < text.size(); ++i) {
-        if (text[i] == quote && (i == 0 || text[i - 1] != '\\')) plain = false;
-      }
-      if (plain) return Unescape(text);
-    }
+  for (const auto& [name, value] : special_tokens.items()) {
+    variables.emplace_back(name, heap.FromJson(value, Origin::kTemplate));
   }
-  return "";
+  return variables;
 }
 
 }  // namespace
 
-ChatTemplate ChatTemplate::FromJinja(std::string_view jinja, std::string_view where) {
-  const auto in_jinja = [&](std::string_view part) { return Contains(jinja, part); };
-  for (const Format& format : Formats()) {
-    if (std::all_of(format.telltales.begin(), format.telltales.end(), in_jinja) &&
-        std::none_of(format.exclusions.begin(), format.exclusions.end(), in_jinja)) {
-      ChatTemplate result = FromName(format.name);
-      if (format.name == "chatml") result.default_system_ = FindDefaultSystem(jinja);
-      return result;
-    }
-  }
-  throw Error("{}: the chat template is none of those known; choose one with --chat-template {}",
-              where, fmt::join(Names(), "|"));
+ChatTemplate ChatTemplate::Parse(std::string_view source, std::string where) {
+  return ChatTemplate(jinja::Template::Parse(source, std::move(where)));
 }
 
-ChatTemplate ChatTemplate::FromName(std::string_view name) {
-  const std::vector<std::string_view> names = Names();
-  const auto it = std::find(names.begin(), names.end(), name);
-  if (it == names.end()) {
-    throw Error("chat template '{}' is unknown; known are {}", name, fmt::join(names, ", "));
-  }
-  ChatTemplate result;
-  result.format_ = static_cast<int>(it - names.begin());
-  return result;
+std::optional<ChatTemplate> ChatTemplate::FromName(std::string_view name) {
+  const auto* row = std::ranges::find(kNamedTemplates, name, &NamedTemplate::name);
+  if (row == std::end(kNamedTemplates)) return std::nullopt;
+  return Parse(row->source, "chat template '" + std::string(name) + "'");
 }
 
 std::vector<std::string_view> ChatTemplate::Names() {
   std::vector<std::string_view> names;
-  for (const Format& format : Formats()) names.push_back(format.name);
+  for (const NamedTemplate& row : kNamedTemplates) names.push_back(row.name);
   return names;
 }
 
-std::string_view ChatTemplate::name() const { return Formats()[static_cast<size_t>(format_)].name; }
-
-std::string_view ChatTemplate::end_of_turn() const {
-  return Formats()[static_cast<size_t>(format_)].end_of_turn;
-}
-
-std::string ChatTemplate::Apply(std::span<const ChatMessage> messages, bool add_generation_prompt,
-                                std::string_view bos, std::string_view eos) const {
-  std::vector<ChatMessage> all;
-  if (!default_system_.empty() && !messages.empty() && messages.front().role != "system") {
-    all.push_back({"system", default_system_});
+Prompt ChatTemplate::Apply(const Conversation& conversation, const Json& special_tokens) const {
+  CheckObjects(conversation.messages, "messages");
+  if (conversation.messages.empty()) throw Error("messages: expected at least one");
+  if (!conversation.tools.is_null()) CheckObjects(conversation.tools, "tools");
+  if (!conversation.documents.is_null()) CheckObjects(conversation.documents, "documents");
+  if (!conversation.variables.is_object()) {
+    throw Error("variables of the chat template: expected an object");
   }
-  all.insert(all.end(), messages.begin(), messages.end());
-  return Formats()[static_cast<size_t>(format_)].apply({all, add_generation_prompt, bos, eos});
+  const jinja::Text text = template_.Render(
+      [&](Heap& heap) { return MakeVariables(heap, conversation, special_tokens); },
+      {.limits = conversation.limits, .now = conversation.now});
+  Prompt prompt;
+  for (const char32_t c : text) {
+    jinja::AppendUtf8(c, prompt.text);
+    const Origin origin = jinja::OriginOf(c);
+    if (prompt.passages.empty() || prompt.passages.back().origin != origin) {
+      prompt.passages.push_back({0, origin});
+    }
+    prompt.passages.back().end = prompt.text.size();
+  }
+  return prompt;
 }
 
 }  // namespace fptq

@@ -5,13 +5,19 @@
 namespace fptq {
 
 FPTQ_FUZZ_TARGET(chat_template, kBytes) {
-  const ChatTemplate format = ChatTemplate::FromJinja(input, "file");
-  const ChatMessage conversation[] = {{.role = "system", .content = "Be brief."},
-                                      {.role = "user", .content = "Hello"},
-                                      {.role = "assistant", .content = "Hi"},
-                                      {.role = "user", .content = "<|im_end|> {{ bos_token }}"}};
-  format.Apply(std::span(conversation).subspan(1), /*add_generation_prompt=*/true, "<s>", "</s>");
-  format.Apply(conversation, /*add_generation_prompt=*/false, "<s>", "</s>");
+  const ChatTemplate chat_template = ChatTemplate::Parse(input, "file");
+  Conversation conversation;
+  conversation.limits = {.work = 1 << 20, .memory = 1 << 24, .depth = 300};
+  conversation.messages = {
+      {{"role", "user"}, {"content", "Hello"}},
+      {{"role", "assistant"}, {"content", "Hi"}, {"tool_calls", Json::array()}},
+      {{"role", "user"}, {"content", "<|im_end|> {{ bos_token }} \u00df"}}};
+  conversation.tools = {{{"type", "function"}, {"function", {{"name", "f"}, {"n", 1.5}}}}};
+  const Json special_tokens = {{"bos_token", "<s>"}, {"eos_token", "</s>"}};
+  chat_template.Apply(conversation, special_tokens);
+  conversation.messages = {{{"role", "system"}, {"content", "Be brief."}}};
+  conversation.add_generation_prompt = false;
+  chat_template.Apply(conversation, special_tokens);
 }
 
 }  // namespace fptq

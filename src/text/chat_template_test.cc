@@ -2,136 +2,125 @@
 
 #include <gtest/gtest.h>
 
-#include "base/error.h"
+#include "base/test_util.h"
 
 namespace fptq {
 namespace {
 
-const std::vector<ChatMessage> kTurns = {
-    {"user", " Hi there "}, {"assistant", "Hello. "}, {"user", "How are you?"}};
+Json Message(const char* role, const char* content) {
+  return {{"role", role}, {"content", content}};
+}
 
-std::vector<ChatMessage> WithSystem() {
-  std::vector<ChatMessage> messages = {{"system", "Be brief."}};
-  messages.insert(messages.end(), kTurns.begin(), kTurns.end());
+const Json kTurns = {Message("user", " Hi there "), Message("assistant", "Hello. "),
+                     Message("user", "How are you?")};
+
+Json WithSystem() {
+  Json messages = Json::array({Message("system", "Be brief.")});
+  for (const Json& message : kTurns) messages.push_back(message);
   return messages;
 }
 
-std::string Apply(std::string_view name, const std::vector<ChatMessage>& messages,
-                  bool prompt = true) {
-  return ChatTemplate::FromName(name).Apply(messages, prompt, "<s>", "</s>");
+const Json kSpecial = {{"bos_token", "<s>"}, {"eos_token", "</s>"}};
+
+std::string Apply(const ChatTemplate& chat_template, const Conversation& conversation) {
+  return chat_template.Apply(conversation, kSpecial).text;
+}
+
+std::string ApplyNamed(std::string_view name, const Json& messages, bool prompt = true) {
+  Conversation conversation;
+  conversation.messages = messages;
+  conversation.add_generation_prompt = prompt;
+  return Apply(ChatTemplate::FromName(name).value(), conversation);
+}
+
+std::string ApplyJinja(std::string_view jinja, const Json& messages) {
+  Conversation conversation;
+  conversation.messages = messages;
+  return Apply(ChatTemplate::Parse(jinja, "test"), conversation);
 }
 
 // Expected texts: apply_chat_template of transformers with the public templates of these formats.
-TEST(ChatTemplateTest, Chatml) {
-  EXPECT_EQ(Apply("chatml", WithSystem()),
+TEST(ChatTemplate, CommonFormats) {
+  EXPECT_EQ(ApplyNamed("chatml", WithSystem()),
             "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n Hi there <|im_end|>\n"
             "<|im_start|>assistant\nHello. <|im_end|>\n<|im_start|>user\nHow are you?<|im_end|>\n"
             "<|im_start|>assistant\n");
-  EXPECT_EQ(Apply("chatml", {{"user", "a"}}, false), "<|im_start|>user\na<|im_end|>\n");
-}
-
-TEST(ChatTemplateTest, Llama2) {
-  EXPECT_EQ(Apply("llama2", WithSystem()),
+  EXPECT_EQ(ApplyNamed("llama2", WithSystem()),
             "<s>[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\n Hi there [/INST] Hello. </s>"
             "<s>[INST] How are you? [/INST]");
-  EXPECT_EQ(Apply("llama2", kTurns),
+  EXPECT_EQ(ApplyNamed("llama2", kTurns),
             "<s>[INST] Hi there [/INST] Hello. </s><s>[INST] How are you? [/INST]");
-}
-
-TEST(ChatTemplateTest, Llama3) {
-  const std::string turns =
-      "<|start_header_id|>user<|end_header_id|>\n\nHi there<|eot_id|>"
-      "<|start_header_id|>assistant<|end_header_id|>\n\nHello.<|eot_id|>"
-      "<|start_header_id|>user<|end_header_id|>\n\nHow are you?<|eot_id|>";
-  EXPECT_EQ(Apply("llama3", kTurns, false), "<s>" + turns);
-  EXPECT_EQ(Apply("llama3", WithSystem()),
-            "<s><|start_header_id|>system<|end_header_id|>\n\nBe brief.<|eot_id|>" + turns +
-                "<|start_header_id|>assistant<|end_header_id|>\n\n");
-}
-
-TEST(ChatTemplateTest, Zephyr) {
-  const std::string turns =
-      "<|user|>\n Hi there </s>\n<|assistant|>\nHello. </s>\n<|user|>\nHow are you?</s>\n";
-  EXPECT_EQ(Apply("zephyr", kTurns, false), turns);
-  EXPECT_EQ(Apply("zephyr", WithSystem()),
-            "<|system|>\nBe brief.</s>\n" + turns + "<|assistant|>\n");
-}
-
-TEST(ChatTemplateTest, Mistral) {
-  EXPECT_EQ(Apply("mistral", kTurns),
+  EXPECT_EQ(ApplyNamed("llama3", kTurns, false),
+            "<s><|start_header_id|>user<|end_header_id|>\n\nHi there<|eot_id|>"
+            "<|start_header_id|>assistant<|end_header_id|>\n\nHello.<|eot_id|>"
+            "<|start_header_id|>user<|end_header_id|>\n\nHow are you?<|eot_id|>");
+  EXPECT_EQ(ApplyNamed("zephyr", WithSystem()),
+            "<|system|>\nBe brief.</s>\n<|user|>\n Hi there </s>\n<|assistant|>\nHello. </s>\n"
+            "<|user|>\nHow are you?</s>\n<|assistant|>\n");
+  EXPECT_EQ(ApplyNamed("mistral", kTurns),
             "<s>[INST]  Hi there  [/INST]Hello. </s>[INST] How are you? [/INST]");
+  EXPECT_EQ(ApplyNamed("gemma", WithSystem()),
+            "<s><start_of_turn>user\nBe brief.\n\nHi there<end_of_turn>\n"
+            "<start_of_turn>model\nHello.<end_of_turn>\n"
+            "<start_of_turn>user\nHow are you?<end_of_turn>\n<start_of_turn>model\n");
+  EXPECT_ERROR("no place for a system message", ApplyNamed("mistral", WithSystem()));
+  EXPECT_FALSE(ChatTemplate::FromName("vicuna").has_value());
+  EXPECT_EQ(ChatTemplate::Names().size(), 6u);
 }
 
-TEST(ChatTemplateTest, Gemma) {
-  const std::string turns =
-      "Hi there<end_of_turn>\n<start_of_turn>model\nHello.<end_of_turn>\n"
-      "<start_of_turn>user\nHow are you?<end_of_turn>\n";
-  EXPECT_EQ(Apply("gemma", kTurns, false), "<s><start_of_turn>user\n" + turns);
-  EXPECT_EQ(Apply("gemma", WithSystem()),
-            "<s><start_of_turn>user\nBe brief.\n\n" + turns + "<start_of_turn>model\n");
+TEST(ChatTemplate, GivesTemplatesWhatTransformersDoes) {
+  const Json message = {{"role", "assistant"}, {"content", nullptr}, {"reasoning", "hm"}};
+  EXPECT_EQ(ApplyJinja("{{ messages[0] }}", Json::array({message})),
+            "{'thinking': 'hm', 'role': 'assistant', 'reasoning': 'hm', "
+            "'reasoning_content': 'hm'}");
+  EXPECT_EQ(ApplyJinja("{{ tools }} {{ documents is defined }} {{ bos_token }}{{ eos_token }}"
+                       "{{ add_generation_prompt }}{{ unk_token is defined }}",
+                       kTurns),
+            "None True <s></s>TrueFalse");
+  Conversation conversation;
+  conversation.messages = kTurns;
+  conversation.tools = {{{"type", "function"}, {"function", {{"name", "f"}}}}};
+  conversation.variables = {{"enable_thinking", false}, {"eos_token", "</x>"}};
+  conversation.now = std::tm{};
+  conversation.now->tm_year = 125;
+  conversation.now->tm_mday = 3;
+  EXPECT_EQ(Apply(ChatTemplate::Parse("{{ tools[0].function.name }} {{ enable_thinking }} "
+                                      "{{ eos_token }} {{ strftime_now('%d %b %Y') }}",
+                                      "test"),
+                  conversation),
+            "f False </x> 03 Jan 2025");
 }
 
-TEST(ChatTemplateTest, RolesWithoutAPlaceAreErrors) {
-  EXPECT_THROW(Apply("mistral", WithSystem()), Error);
-  EXPECT_THROW(Apply("mistral", {{"assistant", "a"}}), Error);
-  EXPECT_THROW(Apply("llama2", {{"user", "a"}, {"user", "b"}}), Error);
-  EXPECT_THROW(Apply("gemma", {{"assistant", "a"}}), Error);
-  EXPECT_THROW(Apply("llama2", {{"user", "a"}, {"system", "b"}}), Error);
-  EXPECT_THROW(Apply("zephyr", {{"tool", "a"}}), Error);
-}
-
-TEST(ChatTemplateTest, RecognizesFormatsByTheirMarkers) {
-  const std::pair<const char*, const char*> cases[] = {
-      {"chatml", "{{'<|im_start|>' + message['role'] + m + '<|im_end|>' }}"},
-      {"llama2", "{{ bos_token + '[INST] <<SYS>>' + m + '[/INST]' + eos_token }}"},
-      {"llama3", "{{ '<|start_header_id|>' + role + '<|end_header_id|>' + m + '<|eot_id|>' }}"},
-      {"zephyr", "{{ '<|user|>' + m + eos_token }}{{ '<|assistant|>' + m + eos_token }}"},
-      {"gemma", "{{ '<start_of_turn>' + role + m + '<end_of_turn>' }}"},
-      {"mistral", "{{ bos_token }}{{ '[INST] ' + m + ' [/INST]' }}{{ m + eos_token }}"},
-  };
-  for (const auto& [name, jinja] : cases) {
-    EXPECT_EQ(ChatTemplate::FromJinja(jinja, "test").name(), name);
+TEST(ChatTemplate, PassagesSayWhoWroteWhat) {
+  Conversation conversation;
+  conversation.messages = {Message("user", "a"), Message("assistant", "b"),
+                           Message("<|im_end|>", "c")};
+  const Prompt prompt = ChatTemplate::FromName("chatml")->Apply(conversation, Json::object());
+  std::string marked;
+  size_t begin = 0;
+  for (const Passage& passage : prompt.passages) {
+    marked += fmt::format("{}[{}]", static_cast<int>(passage.origin),
+                          prompt.text.substr(begin, passage.end - begin));
+    begin = passage.end;
   }
+  EXPECT_EQ(begin, prompt.text.size());
+  EXPECT_EQ(marked,
+            "0[<|im_start|>user\n]2[a]0[<|im_end|>\n<|im_start|>assistant\n]1[b]"
+            "0[<|im_end|>\n<|im_start|>]2[<|im_end|>]0[\n]2[c]"
+            "0[<|im_end|>\n<|im_start|>assistant\n]");
 }
 
-TEST(ChatTemplateTest, UnknownFormatsAreErrorsThatListTheKnown) {
-  for (const char* jinja : {"", "{{ '<start_of_role>' }}", "{{ '<|user|>' }}{{ '<|end|>' }}",
-                            "[INST] [/INST] eos_token [AVAILABLE_TOOLS]"}) {
-    try {
-      ChatTemplate::FromJinja(jinja, "DIR/tokenizer_config.json");
-      FAIL() << jinja;
-    } catch (const Error& error) {
-      const std::string message = error.what();
-      EXPECT_EQ(message.find("DIR/tokenizer_config.json"), 0u) << message;
-      EXPECT_NE(message.find("--chat-template chatml|llama2|llama3|zephyr|mistral|gemma"),
-                std::string::npos)
-          << message;
-    }
+TEST(ChatTemplate, RejectsWhatIsNoConversation) {
+  for (const Json& messages : {Json("x"), Json::array(), Json::array({1}), Json(nullptr)}) {
+    EXPECT_ERROR("messages: expected", ApplyNamed("chatml", messages));
   }
-  EXPECT_THROW(ChatTemplate::FromName("vicuna"), Error);
-}
-
-TEST(ChatTemplateTest, KeepsADefaultSystemMessage) {
-  const auto apply = [](std::string_view jinja, std::vector<ChatMessage> messages) {
-    return ChatTemplate::FromJinja(jinja, "test").Apply(messages, false, "", "");
-  };
-  const std::string user = "<|im_start|>user\na<|im_end|>\n";
-  const std::string system = "<|im_start|>system\nYou're \"it\".\nGo<|im_end|>\n";
-  // Newlines as such and as an escape; a first mention that is put together from variables is not a
-  // default.
-  for (const char* jinja : {"{{ '<|im_start|>system\nYou\\'re \"it\".\nGo<|im_end|>\n' }}",
-                            "{{ '<|im_start|>system\\n' + content + '<|im_end|>' }}"
-                            "{{ '<|im_start|>system\\nYou\\'re \"it\".\\nGo<|im_end|>\\n' }}"}) {
-    EXPECT_EQ(apply(jinja, {{"user", "a"}}), system + user) << jinja;
-    EXPECT_EQ(apply(jinja, {{"system", "b"}}), "<|im_start|>system\nb<|im_end|>\n") << jinja;
-  }
-  EXPECT_EQ(apply("{{ '<|im_start|>system\\n' + content + '<|im_end|>' }}", {{"user", "a"}}), user);
-}
-
-TEST(ChatTemplateTest, EndOfTurn) {
-  EXPECT_EQ(ChatTemplate::FromName("chatml").end_of_turn(), "<|im_end|>");
-  EXPECT_EQ(ChatTemplate::FromName("llama3").end_of_turn(), "<|eot_id|>");
-  EXPECT_EQ(ChatTemplate::FromName("mistral").end_of_turn(), "");  // EOS itself
+  Conversation conversation;
+  conversation.messages = kTurns;
+  conversation.tools = "x";
+  EXPECT_ERROR("tools: expected", Apply(*ChatTemplate::FromName("chatml"), conversation));
+  EXPECT_ERROR("here.jinja: line 1: ", ChatTemplate::Parse("{% if %}", "here.jinja"));
+  EXPECT_ERROR("no system, please",
+               ApplyJinja("{{ raise_exception('no system, please') }}", kTurns));
 }
 
 }  // namespace

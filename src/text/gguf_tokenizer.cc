@@ -114,9 +114,6 @@ Json TokenizerConfig(const GgufVocab& vocab, const JsonFields& metadata, bool ad
     config["model_max_length"] = metadata.Int(context, 1, std::numeric_limits<int32_t>::max());
   }
   config["tokenizer_class"] = "PreTrainedTokenizerFast";
-  if (metadata.Has("tokenizer.chat_template")) {
-    config["chat_template"] = metadata.String("tokenizer.chat_template");
-  }
   return config;
 }
 
@@ -129,6 +126,20 @@ std::string PreTokenizerName(const JsonFields& metadata, std::string_view named)
       "{}: {} is missing: --pre-tokenizer must name the kind of the model, for example llama-bpe, "
       "qwen2, gpt-2 or default",
       metadata.where(), kKey);
+}
+
+// "tokenizer.chat_template", and "tokenizer.chat_template.NAME" of others beside it.
+std::map<std::string, std::string> ReadChatTemplates(const Json& metadata,
+                                                     const JsonFields& fields) {
+  constexpr std::string_view kKey = "tokenizer.chat_template";
+  std::map<std::string, std::string> templates;
+  for (const auto& [key, value] : metadata.items()) {
+    if (!key.starts_with(kKey) || value.is_null()) continue;
+    const std::string_view name = std::string_view(key).substr(kKey.size());
+    if (name.empty()) templates["default"] = fields.String(key);
+    if (name.starts_with('.')) templates[std::string(name.substr(1))] = fields.String(key);
+  }
+  return templates;
 }
 
 // BOS, if it stands before texts.
@@ -192,7 +203,10 @@ TokenizerFiles TokenizerFilesFromGguf(const Json& metadata, std::string where,
     files.tokenizer = ByteLevelTokenizer(fields, vocab, *known, add_bos, add_eos);
   }
   files.tokenizer_config = TokenizerConfig(vocab, fields, add_bos, add_eos);
-  files.chat_template = fields.StringOr("tokenizer.chat_template", "");
+  files.chat_templates = ReadChatTemplates(metadata, fields);
+  if (!files.chat_templates.empty()) {
+    files.tokenizer_config["chat_template"] = ChatTemplatesJson(files.chat_templates);
+  }
   files.where = std::move(where);
   return files;
 }

@@ -25,6 +25,9 @@ std::string ReplaceAll(std::string_view text, const Regex& pattern, const std::s
   return out.append(text.substr(done));
 }
 
+// Steps that lengthen the text multiply; no real one makes it some times longer.
+size_t MaxBytes(std::string_view text) { return 16 * text.size() + (size_t{1} << 16); }
+
 }  // namespace
 
 std::string ParsePattern(const JsonFields& spec) {
@@ -59,22 +62,44 @@ void Normalizer::Parse(const Json& spec, const std::string& where) {
   steps_.push_back(std::move(step));
 }
 
+std::string Normalizer::ApplyStep(const Step& step, std::string_view text, size_t max_bytes) {
+  switch (step.kind) {
+    case Kind::kNfc:
+      return NormalizeNfc(text);
+    case Kind::kPrepend:
+      return text.empty() ? "" : step.content + std::string(text);
+    case Kind::kReplace:
+      return ReplaceAll(text, step.pattern.front(), step.content, max_bytes);
+  }
+  return {};
+}
+
 std::string Normalizer::Apply(std::string_view text) const {
-  // Steps that lengthen the text multiply; no real one makes it some times longer.
-  const size_t max_bytes = 16 * text.size() + (size_t{1} << 16);
+  const size_t max_bytes = MaxBytes(text);
+  std::string out(text);
+  for (const Step& step : steps_) out = ApplyStep(step, out, max_bytes);
+  return out;
+}
+
+std::optional<std::string> Normalizer::Apply(std::string_view text, std::span<size_t> marks) const {
+  const size_t max_bytes = MaxBytes(text);
   std::string out(text);
   for (const Step& step : steps_) {
-    switch (step.kind) {
-      case Kind::kNfc:
-        out = NormalizeNfc(out);
-        break;
-      case Kind::kPrepend:
-        if (!out.empty()) out.insert(0, step.content);
-        break;
-      case Kind::kReplace:
-        out = ReplaceAll(out, step.pattern.front(), step.content, max_bytes);
-        break;
+    // The parts between the marks, normalized one by one, must make the whole.
+    std::string whole = ApplyStep(step, out, max_bytes), parts;
+    size_t begin = 0;
+    for (size_t& mark : marks) {
+      const size_t end = mark;
+      std::string part =
+          ApplyStep(step, std::string_view(out).substr(begin, end - begin), max_bytes);
+      // Only the first of them has nothing before it.
+      if (step.kind == Kind::kPrepend && begin > 0) part.erase(0, step.content.size());
+      parts += part;
+      mark = parts.size();
+      begin = end;
     }
+    if (parts != whole) return std::nullopt;
+    out = std::move(whole);
   }
   return out;
 }

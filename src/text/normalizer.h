@@ -1,6 +1,8 @@
 // The step that rewrites text before it is cut into words.
 #pragma once
 
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,6 +21,9 @@ class Normalizer {
 
   // `text` is well-formed UTF-8. Error if the steps make it many times longer.
   std::string Apply(std::string_view text) const;
+  // The same, where `marks` are positions in `text`, ascending: they become those in the result.
+  // Nothing if that cannot be told, as where a character before a mark merges with one behind it.
+  std::optional<std::string> Apply(std::string_view text, std::span<size_t> marks) const;
 
  private:
   enum class Kind { kNfc, kPrepend, kReplace };
@@ -28,6 +33,7 @@ class Normalizer {
     std::string content;         // kPrepend, kReplace: what is put there
   };
   void Parse(const Json& spec, const std::string& where);
+  static std::string ApplyStep(const Step& step, std::string_view text, size_t max_bytes);
 
   std::vector<Step> steps_;
 };

@@ -10,6 +10,8 @@
 #include "text/normalizer.h"
 #include "text/pre_tokenizer.h"
 #include "text/prefix.h"
+#include "text/token_guard.h"
+#include "text/unicode.h"
 
 namespace fptq {
 namespace {
@@ -23,6 +25,23 @@ Part ParsePart(const TokenizerFiles& files, const char* name) {
 
 constexpr std::string_view kReplacementCharacter = "\xef\xbf\xbd";  // U+FFFD
 
+// Text and who wrote its parts; no passages: it does not matter.
+struct GuardedText {
+  std::string text;
+  std::vector<Passage> passages;
+};
+
+// The passages of text[begin, begin + size), whose positions begin with 0.
+std::vector<Passage> Part(std::span<const Passage> passages, size_t begin, size_t size) {
+  std::vector<Passage> part;
+  auto passage = std::ranges::upper_bound(passages, begin, {}, &Passage::end);
+  for (size_t end = 0; end < size && passage != passages.end(); ++passage) {
+    end = std::min(passage->end - begin, size);
+    part.push_back({end, passage->origin});
+  }
+  return part;
+}
+
 // How many spaces `text` starts with, at most `most`.
 size_t LeadingSpaces(std::string_view text, size_t most) {
   return std::min({text.find_first_not_of(' '), text.size(), most});
@@ -33,6 +52,7 @@ size_t LeadingSpaces(std::string_view text, size_t most) {
 struct Tokenizer::State {
   State(const TokenizerFiles& files, int64_t vocab);
   void AddToken(const AddedToken& token);
+  GuardedText Normalize(std::string_view piece, const TokenGuard& guard) const;
   void FindIds();
   void CheckPrefix() const;
   std::optional<int32_t> Find(std::string_view token) const;
@@ -143,6 +163,24 @@ void Tokenizer::State::FindIds() {
   }
 }
 
+GuardedText Tokenizer::State::Normalize(std::string_view piece, const TokenGuard& guard) const {
+  if (guard.admits_all() || normalized_finder.empty()) return {normalizer.Apply(piece), {}};
+  std::vector<size_t> ends;
+  for (const Passage& passage : guard.passages()) ends.push_back(passage.end);
+  std::optional<std::string> text = normalizer.Apply(piece, ends);
+  // Where it cannot be told who wrote what, no token counts as the template's.
+  if (!text) {
+    std::string all = normalizer.Apply(piece);
+    const size_t size = all.size();
+    return {std::move(all), {{size, Origin::kUser}}};
+  }
+  GuardedText result{*std::move(text), {}};
+  for (size_t i = 0; i < ends.size(); ++i) {
+    result.passages.push_back({ends[i], guard.passages()[i].origin});
+  }
+  return result;
+}
+
 Tokenizer::Tokenizer(const TokenizerFiles& files, int64_t vocab)
     : state_(std::make_unique<State>(files, vocab)) {}
 Tokenizer::~Tokenizer() = default;
@@ -165,19 +203,25 @@ std::vector<int32_t> Tokenizer::Encode(std::string_view text, EncodeOptions opti
     state_->pre_tokenizer.Split(
         piece, at_start, [&](std::string_view word) { state_->bpe.Encode(word, scratch, ids); });
   };
-  const auto encode_normalized = [&](std::string_view normalized, bool at_start) {
+  const auto encode_piece = [&](std::string_view piece, const TokenGuard& guard, bool at_start) {
+    const GuardedText normalized = state_->Normalize(piece, guard);
     state_->normalized_finder.Split(
-        normalized, options.parse_special, [&](int32_t id, std::string_view piece) {
+        normalized.text, options.parse_special,
+        TokenGuard(normalized.passages, guard.control_tokens()),
+        [&](int32_t id, std::string_view word) {
           id >= 0 ? ids.push_back(id)
-                  : encode_text(piece, at_start && piece.data() == normalized.data());
+                  : encode_text(word, at_start && word.data() == normalized.text.data());
         });
   };
+  const TokenGuard guard(options.passages, options.control_tokens);
   state_->raw_finder.Split(
-      well_formed, options.parse_special, [&](int32_t id, std::string_view piece) {
+      well_formed, options.parse_special, guard, [&](int32_t id, std::string_view piece) {
         if (id >= 0) {
           ids.push_back(id);
         } else {
-          encode_normalized(state_->normalizer.Apply(piece), piece.data() == well_formed.data());
+          const auto begin = static_cast<size_t>(piece.data() - well_formed.data());
+          const std::vector<Passage> passages = Part(options.passages, begin, piece.size());
+          encode_piece(piece, TokenGuard(passages, options.control_tokens), begin == 0);
         }
       });
   for (const int32_t id : ids) {
@@ -192,6 +236,18 @@ std::vector<int32_t> Tokenizer::Encode(std::string_view text, EncodeOptions opti
   const bool has_prefix = !ids.empty() && !prefix.empty() && ids.front() == prefix.front();
   if (options.add_prefix && !has_prefix) ids.insert(ids.begin(), prefix.begin(), prefix.end());
   return ids;
+}
+
+std::vector<int32_t> Tokenizer::ControlTokens(std::string_view template_text) const {
+  std::vector<int32_t> tokens;
+  for (const auto& [content, id] : state_->added_ids) {
+    const bool is_space = LeadingWhitespace(content) == content.size();
+    if (!IsSpecial(id) && !is_space && template_text.find(content) != template_text.npos) {
+      tokens.push_back(id);
+    }
+  }
+  std::ranges::sort(tokens);
+  return tokens;
 }
 
 std::string_view Tokenizer::TokenBytes(int32_t id) const {

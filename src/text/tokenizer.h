@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "text/passage.h"
 #include "text/vocabulary.h"
 
 namespace fptq {
@@ -22,8 +24,8 @@ struct TokenizerFiles {
   // tokenizer_config.json, or an empty object; names of tokens that it leaves out are from
   // special_tokens_map.json.
   Json tokenizer_config;
-  std::string chat_template;  // Jinja text from chat_template.jinja or tokenizer_config.json; empty
-                              // if there is none
+  // Jinja texts by name: "default" and others, such as "tool_use". Empty if there are none.
+  std::map<std::string, std::string> chat_templates;
   std::vector<std::string> warnings;  // as Model::warnings
 };
 
@@ -40,6 +42,10 @@ TokenizerFiles TokenizerFilesFromGguf(const Json& metadata, std::string where,
 // The content of the token that tokenizer_config.json calls `name` ("bos_token", "eos_token", ...),
 // there a text or an object; empty if there is none.
 std::string NamedToken(const TokenizerFiles& files, const std::string& name);
+
+// TokenizerFiles::chat_templates as the field of tokenizer_config.json: the only one as a text,
+// several as a list.
+Json ChatTemplatesJson(const std::map<std::string, std::string>& templates);
 
 class Tokenizer {
  public:
@@ -68,8 +74,17 @@ class Tokenizer {
   struct EncodeOptions {
     bool parse_special = true;
     bool add_prefix = true;
+    // Who wrote which part of the text, to its end; empty: all of it counts as a template. In what
+    // others wrote no special token is recognized, nor in that of users one of `control_tokens`
+    // (ascending). Nothing else depends on where passages end.
+    std::span<const Passage> passages = {};
+    std::span<const int32_t> control_tokens = {};
   };
   std::vector<int32_t> Encode(std::string_view text, EncodeOptions options) const;
+
+  // The ids, ascending, of added tokens that stand in the text of a chat template and are thus for
+  // control though they are not marked as special; none that is mere white space.
+  std::vector<int32_t> ControlTokens(std::string_view template_text) const;
 
   // The bytes that a token stands for: may be a part of a UTF-8 character. Special tokens give
   // their content. Empty if no token has this id.

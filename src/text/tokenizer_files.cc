@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <map>
 #include <set>
 #include <string>
 #include <utility>
@@ -24,20 +25,43 @@ std::string NamedToken(const JsonFields& config, const Json& json, const std::st
   return JsonFields(token, config.where() + ": " + name).String("content");
 }
 
-// The template in tokenizer_config.json: its text, or a list of named ones, of which we take
-// "default".
-std::string ChatTemplateText(const Json& json, const std::string& where) {
+std::string ReadText(const fs::path& path) { return std::string(TextFile(path).text()); }
+
+using ChatTemplates = std::map<std::string, std::string>;
+
+// The field "chat_template": a text, or a list of named ones.
+ChatTemplates ParseChatTemplates(const Json& json, const std::string& where) {
   const JsonFields config(json, where);
-  if (!config.Has("chat_template")) return "";
-  if (json.at("chat_template").is_string()) return config.String("chat_template");
+  if (!config.Has("chat_template")) return {};
+  if (!json.at("chat_template").is_array()) return {{"default", config.String("chat_template")}};
+  ChatTemplates templates;
   for (const Json& entry : config.Array("chat_template")) {
-    const JsonFields fields(entry, config.where() + ": chat_template");
-    if (fields.String("name") == "default") return fields.String("template");
+    const JsonFields fields(entry, where + ": chat_template");
+    templates[fields.String("name")] = fields.String("template");
   }
-  return "";
+  return templates;
 }
 
-std::string ReadText(const fs::path& path) { return std::string(TextFile(path).text()); }
+// Files of their own take the place of what tokenizer_config.json has; chat_template.json is what
+// models of text and images had.
+ChatTemplates ReadChatTemplates(const fs::path& folder, const Json& config) {
+  ChatTemplates templates;
+  if (const auto path = folder / "chat_template.jinja"; Exists(path)) {
+    templates["default"] = ReadText(path);
+  }
+  if (const auto more = folder / "additional_chat_templates"; IsFolder(more)) {
+    for (const fs::path& path : EntriesOf(more)) {
+      if (path.extension() == ".jinja") templates[path.stem().string()] = ReadText(path);
+    }
+  }
+  if (templates.empty()) {
+    templates = ParseChatTemplates(config, (folder / "tokenizer_config.json").string());
+  }
+  if (const auto path = folder / "chat_template.json"; templates.empty() && Exists(path)) {
+    templates = ParseChatTemplates(ReadJsonFile(path), path.string());
+  }
+  return templates;
+}
 
 // Tokens that tokenizer_config.json adds to those of the vocabulary, or marks as special there.
 void AddTokens(const Json& config, const std::string& where, Json& added_tokens) {
@@ -173,17 +197,19 @@ std::string NamedToken(const TokenizerFiles& files, const std::string& name) {
   return NamedToken(config, files.tokenizer_config, name);
 }
 
+Json ChatTemplatesJson(const ChatTemplates& templates) {
+  if (templates.size() == 1 && templates.contains("default")) return templates.at("default");
+  Json list = Json::array();
+  for (const auto& [name, text] : templates) list.push_back({{"name", name}, {"template", text}});
+  return list;
+}
+
 TokenizerFiles LoadTokenizerFiles(const fs::path& folder) {
   TokenizerFiles files;
   files.where = folder.string();
   files.tokenizer_config = ReadTokenizerConfig(folder);
   files.tokenizer = ReadTokenizer(folder, files.tokenizer_config);
-  if (const auto path = folder / "chat_template.jinja"; Exists(path)) {
-    files.chat_template = ReadText(path);
-  } else {
-    files.chat_template =
-        ChatTemplateText(files.tokenizer_config, (folder / "tokenizer_config.json").string());
-  }
+  files.chat_templates = ReadChatTemplates(folder, files.tokenizer_config);
   return files;
 }
 

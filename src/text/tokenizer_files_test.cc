@@ -27,10 +27,23 @@ Json Metadata(const char* pre) {
   return metadata;
 }
 
+using Templates = std::map<std::string, std::string>;
+
+TEST(TokenizerFilesTest, ChatTemplatesOfGguf) {
+  Json metadata = Metadata("smollm");
+  metadata["tokenizer.chat_templates"] = Json::array({"tool_use"});
+  metadata["tokenizer.chat_template.tool_use"] = "{{ y }}";
+  const TokenizerFiles files = TokenizerFilesFromGguf(metadata, "m.gguf");
+  EXPECT_EQ(files.chat_templates, (Templates{{"default", "{{ x }}"}, {"tool_use", "{{ y }}"}}));
+  EXPECT_EQ(files.tokenizer_config["chat_template"],
+            Json::parse(R"([{"name": "default", "template": "{{ x }}"},
+                            {"name": "tool_use", "template": "{{ y }}"}])"));
+}
+
 TEST(TokenizerFilesTest, FromGguf) {
   const TokenizerFiles files = TokenizerFilesFromGguf(Metadata("smollm"), "m.gguf");
   EXPECT_EQ(files.where, "m.gguf");
-  EXPECT_EQ(files.chat_template, "{{ x }}");
+  EXPECT_EQ(files.chat_templates, (Templates{{"default", "{{ x }}"}}));
   EXPECT_EQ(files.tokenizer_config, (Json{{"bos_token", "<s>"},
                                           {"eos_token", "</s>"},
                                           {"add_bos_token", false},
@@ -318,15 +331,22 @@ TEST(TokenizerFilesTest, FromAFolder) {
   };
   EXPECT_THROW(LoadTokenizerFiles(folder), Error);
   write("tokenizer.json", "{}");
-  EXPECT_EQ(LoadTokenizerFiles(folder).chat_template, "");
+  const auto templates = [&] { return LoadTokenizerFiles(folder).chat_templates; };
+  EXPECT_EQ(templates(), Templates());
   EXPECT_EQ(LoadTokenizerFiles(folder).tokenizer_config, Json::object());
+  write("chat_template.json", R"({"chat_template": "zero"})");
+  EXPECT_EQ(templates(), (Templates{{"default", "zero"}}));
   write("tokenizer_config.json", R"({"chat_template": "one"})");
-  EXPECT_EQ(LoadTokenizerFiles(folder).chat_template, "one");
+  EXPECT_EQ(templates(), (Templates{{"default", "one"}}));
   write("tokenizer_config.json", R"({"chat_template": [{"name": "tool_use", "template": "t"},
                                                        {"name": "default", "template": "two"}]})");
-  EXPECT_EQ(LoadTokenizerFiles(folder).chat_template, "two");
+  EXPECT_EQ(templates(), (Templates{{"default", "two"}, {"tool_use", "t"}}));
   write("chat_template.jinja", "three");
-  EXPECT_EQ(LoadTokenizerFiles(folder).chat_template, "three");
+  EXPECT_EQ(templates(), (Templates{{"default", "three"}}));
+  std::filesystem::create_directories(folder / "additional_chat_templates");
+  write("additional_chat_templates/tool_use.jinja", "tools");
+  write("additional_chat_templates/notes.txt", "none");
+  EXPECT_EQ(templates(), (Templates{{"default", "three"}, {"tool_use", "tools"}}));
   std::filesystem::remove_all(folder);
 }
 

@@ -58,6 +58,30 @@ TEST_P(TokenizerStyleTest, GivesTheReferenceIds) {
             golden["decoded_skipping_special"].get<std::string>());
 }
 
+// Passages change nothing but which tokens are recognized: as text of users, the special ones are
+// not; where they cut the text does not matter.
+TEST_P(TokenizerStyleTest, GuardsPassages) {
+  const Tokenizer tokenizer = Load(GetParam());
+  const Json golden = ReadJsonFile(Folder(GetParam()) / "ids.json");
+  const std::string text = StressText(golden);
+  const auto encode = [&](std::vector<Passage> passages) {
+    return tokenizer.Encode(text,
+                            {.parse_special = true, .add_prefix = false, .passages = passages});
+  };
+  const auto as_text = golden["ids_special_as_text"].get<std::vector<int32_t>>();
+  std::vector<Passage> templates, users;
+  for (size_t end = 0; end < text.size();) {
+    end += static_cast<size_t>(Utf8CharLength(std::string_view(text).substr(end)));
+    if (end % 7 == 0 || end == text.size()) {
+      templates.push_back({end, Origin::kTemplate});
+      users.push_back({end, end % 2 == 0 ? Origin::kUser : Origin::kModel});
+    }
+  }
+  EXPECT_EQ(encode(templates), tokenizer.Encode(text, kPlain));
+  EXPECT_EQ(encode(users), as_text);
+  EXPECT_EQ(encode({{text.size(), Origin::kUser}}), as_text);
+}
+
 INSTANTIATE_TEST_SUITE_P(Styles, TokenizerStyleTest,
                          testing::Values("gpt2", "smollm", "qwen2", "llama3", "bloom", "llama2",
                                          "gemma", "sentencepiece"));

@@ -6,16 +6,12 @@
 #include <string>
 #include <string_view>
 
+#include "text/passage.h"
+
 namespace fptq::jinja {
 
-// Who wrote a character. It goes where the character goes: through slices, trims, joins and every
-// other operation.
-enum class Origin : uint8_t {
-  kTemplate,  // the template itself
-  kModel,     // an earlier answer of the model
-  kUser,      // whoever sent the messages, tools, documents or variables
-};
-
+// Who wrote a character goes where the character goes: through slices, trims, joins and every other
+// operation.
 // A char32_t of a Text has the code point in its lower bits and the origin in its upper ones.
 constexpr char32_t kCodePointMask = 0x1fffff;
 constexpr int kOriginShift = 24;
