@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "base/test_util.h"
+#include "model/model_text.h"
 #include "model/testing.h"
 
 namespace fptq {
@@ -270,7 +271,7 @@ TEST(ModelSource, SaysSoWhereAFileIsAPointerOfGitLfs) {
     if (std::string_view(name) == "tokenizer.model") fs::remove(folder / "tokenizer.json");
     folder.Write(name, pointer);
     EXPECT_ERROR(std::string(name) + ": is a Git LFS pointer",
-                 ModelSource::Open(folder.path()).LoadTokenizer());
+                 LoadText(ModelSource::Open(folder.path())));
   }
   const TempFolder folder;
   EXPECT_ERROR("m.gguf: is a Git LFS pointer", ModelSource::Open(folder.Write("m.gguf", pointer)));
