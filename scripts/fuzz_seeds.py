@@ -88,7 +88,7 @@ def add_models(seeds):
         config = small_config(read(folder / "config.json"))
         whole = {"config": config, "type": "F32", "prompt": [3, 7, 250, 11, 5, 6, 9, 12]}
         seeds.add("model_folder", whole)
-        seeds.add("model_folder", whole | {"biases": True, "int8": True, "type": "BF16"})
+        seeds.add("model_folder", whole | {"int8": True, "type": "BF16"})
         if config["model_type"] == "llama" and "quantization_config" not in config:
             for scheme in quantizations():
                 seeds.add("model_folder", whole | {"config": config | {"quantization_config": scheme}})
@@ -146,7 +146,8 @@ def gguf_model(arch):
     norm = "layer_norm_epsilon" if arch in ("bloom", "gptneox") else "layer_norm_rms_epsilon"
     fields = {
         "block_count": 1, "embedding_length": 32, "feed_forward_length": 128 if arch == "bloom" else 32,
-        "attention.head_count": 2, "attention.head_count_kv": 1, "context_length": 32,
+        "attention.head_count": 2, "context_length": 32,
+        "attention.head_count_kv": 2 if arch in ("bloom", "gptneox") else 1,
         "rope.dimension_count": 16, "rope.freq_base": 10000.0, f"attention.{norm}": 1e-5}
     return {"general.architecture": arch} | {f"{arch}.{name}": v for name, v in fields.items()}
 
@@ -160,7 +161,7 @@ def add_gguf(seeds):
         for kind in ("F32", "F16", "Q8_0", "Q4_0"):
             seeds.add("model_gguf", {
                 "metadata": gguf_model(arch) | gguf_tokenizer("gpt2", pres[len(arch) % 3]),
-                "type": kind, "biases": arch in ("bloom", "gptneox", "qwen2"), "head": kind == "F16",
+                "type": kind, "biases": arch == "llama" and kind == "Q8_0", "head": kind == "F16",
                 "prompt": [3, 7, 5, 11, 5, 6, 9, 12]})
     seeds.add("gguf", (ROOT / "testdata/gguf/types.gguf").read_bytes())
     text = lambda s: struct.pack("<Q", len(s)) + s.encode()

@@ -63,6 +63,9 @@ std::string Fill(DataType type, int64_t count, int64_t kind) {
   if (type == DataType::kBF16) {
     return BytesOf<uint16_t>(count, [&](int64_t i) { return F32ToBF16(value(i)); });
   }
+  if (type == DataType::kI8) {  // integers of 4 bits
+    return BytesOf<int8_t>(count, [](int64_t i) { return static_cast<int8_t>(i * 7 % 16 - 8); });
+  }
   const BlockSize block = BlockSizeOf(type);
   return BytesOf<uint8_t>(count / block.elements * block.bytes, [&](int64_t i) {
     return static_cast<uint8_t>(kind == 1 ? 0 : (i * 167 + 13) % 120);
@@ -95,7 +98,6 @@ class TensorMaker {
     const JsonFields fields(input, "input");
     type_ = TypeOf(fields.StringOr("type", "F32"));
     kind_ = fields.IntOr("fill", 0, 0, kMaxKind);
-    biases_ = fields.BoolOr("biases", false);
     if (gguf) return;
     const JsonFields json(fields.Object("config"), "config");
     if (json.Has("quantization_config")) {
@@ -147,7 +149,7 @@ class TensorMaker {
 
   void AddLinear(const LinearSpec& spec, int64_t layer) {
     const int64_t channels = spec.channels(config_), k = SiteInputs(config_, spec.site);
-    if (biases_) AddVector(spec.module, layer, ".bias", channels);
+    if (HasBias(spec, config_)) AddVector(spec.module, layer, ".bias", channels);
     const std::string name = Name(spec.module, layer);
     if (const auto how = quantization_ ? quantization_->Find(name) : std::nullopt) {
       AddQuantized(name, *how, channels, k);
@@ -185,7 +187,6 @@ class TensorMaker {
   bool gguf_;
   DataType type_;
   int64_t kind_;
-  bool biases_;
   std::optional<CompressedTensorsConfig> quantization_;
   FileTensors tensors_;
 };
@@ -306,8 +307,8 @@ const std::string& SmallTokenizer() {
 
 }  // namespace
 
-// {"config": config.json, "type": of the weights, "fill": what they are, "biases": bool, "tensors":
-// changes, "prompt": ids, "int8": bool, and other files of the folder by name}
+// {"config": config.json, "type": of the weights, "fill": what they are, "tensors": changes,
+// "prompt": ids, "int8": bool, and other files of the folder by name}
 FPTQ_FUZZ_TARGET(model_folder, kJson) {
   static const FuzzFolder folder;
   const Json json = ParseJson(input, "input");
@@ -333,7 +334,7 @@ FPTQ_FUZZ_TARGET(model_folder, kJson) {
   Run(folder.path(), json);
 }
 
-// The same with "metadata" instead of "config".
+// The same with "metadata" instead of "config", and what that does not say: "head" and "biases".
 FPTQ_FUZZ_TARGET(model_gguf, kJson) {
   static const FuzzFolder folder;
   const Json json = ParseJson(input, "input");
@@ -347,6 +348,7 @@ FPTQ_FUZZ_TARGET(model_gguf, kJson) {
                      ? std::ssize(metadata_fields.Array("tokenizer.ggml.tokens"))
                      : 0;
   config.tied_head = !fields.BoolOr("head", false);
+  config.attention_bias = config.mlp_bias = fields.BoolOr("biases", false);
   Validate(config, "metadata");
   FileTensors tensors = TensorMaker(json, config, /*gguf=*/true).Make();
   ChangeTensors(fields, tensors);

@@ -1,4 +1,5 @@
-// What libFuzzer calls. NAME_fuzz --target=TARGET [FLAG_OF_LIBFUZZER|INPUT|FOLDER]...
+// What libFuzzer calls. NAME_fuzz --target=TARGET [--errors] [FLAG_OF_LIBFUZZER|INPUT|FOLDER]...
+// --errors prints the Error that an input ends with.
 #include <sanitizer/allocator_interface.h>
 #include <unistd.h>
 
@@ -22,6 +23,7 @@ namespace {
 
 const FuzzTarget* chosen_target = nullptr;
 std::vector<std::string> words;  // of the dictionary
+bool print_errors = false;
 
 [[noreturn]] void Fail(const char* what) {
   std::fprintf(stderr, "fuzz: %s: %s\n", std::string(chosen_target->name).c_str(), what);
@@ -76,6 +78,7 @@ void ReadFlags(int argc, char** argv) {
   std::string_view name;
   for (int i = 1; i < argc; ++i) {
     const std::string_view flag = argv[i];
+    print_errors |= flag == "--errors";
     if (flag.starts_with(kTarget)) name = flag.substr(kTarget.size());
     if (flag.starts_with(kDictionary)) ReadDictionary(std::string(flag.substr(kDictionary.size())));
   }
@@ -94,7 +97,8 @@ void Run(std::string_view input) {
   counting = true;
   try {
     chosen_target->run(input);
-  } catch (const Error&) {  // what a bad input is answered with
+  } catch (const Error& error) {  // what a bad input is answered with
+    if (print_errors) std::puts(error.what());
   } catch (const CheckError& error) {
     counting = false;
     Fail(error.what());
