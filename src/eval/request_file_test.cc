@@ -89,7 +89,9 @@ TEST(RequestFile, RefusesWhatIsNotOne) {
 TEST(RequestFile, ReadsOtherSystemsLines) {
   const TempFolder folder;
   const std::string one = LineOf(0, 0, "0", " a"), other = LineOf(1, 0, "0", "");
-  const auto with_cr = [](std::string line) { return line.insert(line.size() - 1, "\r"); };
+  const auto with_cr = [](const std::string& line) {
+    return line.substr(0, line.size() - 1) + "\r\n";
+  };
   const auto docs = ReadRequestFile(
       folder.Write("file", "\xef\xbb\xbf" + with_cr(one) + "\r\n" + with_cr(other) + "\n \n"), 0);
   ASSERT_EQ(docs.size(), 2u);
