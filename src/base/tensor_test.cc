@@ -39,7 +39,8 @@ TEST(TensorTest, AlignedBufferIsAlignedAndZero) {
   EXPECT_EQ(reinterpret_cast<uintptr_t>(AlignedBuffer<char>(4 << 20).data()) % (2 << 20), 0u);
   EXPECT_EQ(AlignedBuffer<float>(0).size(), 0);
   EXPECT_ERROR("buffer: the size", AlignedBuffer<float>(-1));
-  EXPECT_ERROR("buffer: the size", AlignedBuffer<float>(std::numeric_limits<int64_t>::max()));
+  constexpr int64_t kLargest = std::numeric_limits<int64_t>::max();
+  EXPECT_ERROR("buffer: the size", AlignedBuffer<float>{kLargest});
 }
 
 }  // namespace

@@ -81,8 +81,8 @@ TEST_F(ChatTest, TakesATemplateFromAFile) {
   const std::string file = folder_.Write("mine.jinja", "{{ eos_token ~ messages[0].content }}>");
   const std::string answer = Chat("hi\n", {"--chat-template", file});
   EXPECT_EQ(answer, Complete("<|im_end|>hi>") + "\n");
-  Fail("mine.jinja: line 2: ",
-       Greedy({"run", model(), "--chat", "--chat-template", folder_.Write("mine.jinja", "\n{%")}));
+  Fail("torn.jinja: line 2: ",
+       Greedy({"run", model(), "--chat", "--chat-template", folder_.Write("torn.jinja", "\n{%")}));
   Fail("expected a file of Jinja or one of chatml|",
        Greedy({"run", model(), "--chat", "--chat-template", "bogus"}));
   folder_.Write("model/tokenizer_config.json", "{}");

@@ -187,7 +187,7 @@ TEST(Run, AStopTokenBeyondTheEmbeddingIsOneWarning) {
              {"plan", model.path(), "--calibration-tokens", "64"},
              {"inspect", model.path()}}) {
       const Result result = Succeed(args);
-      EXPECT_EQ(Count(result.err, "fptq: warning: "), 1) << args[0] << ": " << result.err;
+      EXPECT_EQ(Count(result.err, "are ignored: "), 1) << args[0] << ": " << result.err;
       EXPECT_EQ(Count(result.err, "eos_token_id 32000 ("), 1) << result.err;
     }
   }
@@ -250,19 +250,19 @@ TEST(Run, ShortCalibrationTextsAreWarnedOf) {
   EditedModel model;
   const std::string text = model.folder().Write("text", "one sentence is all\n").string();
   const Result plan = Succeed({"plan", model.path(), "--calibration", text});
-  EXPECT_NE(plan.err.find("calibrating with 15 tokens, all that the text has, instead of 32768"),
+  EXPECT_NE(plan.err.find("calibrating with 20 tokens, all that the text has, instead of 32768"),
             std::string::npos)
       << plan.err;
   const fs::path out = model.folder() / "out";
   const Result quantize = Succeed({"quantize", model.path(), "-o", out.string(), "--calibration",
                                    text, "--calibration-tokens", "100"});
-  EXPECT_NE(quantize.err.find("15 tokens, all that the text has, instead of 100"),
+  EXPECT_NE(quantize.err.find("20 tokens, all that the text has, instead of 100"),
             std::string::npos)
       << quantize.err;
-  EXPECT_EQ(ReadJsonFile(out / "fptq.json")["calibration_tokens"], 15);
+  EXPECT_EQ(ReadJsonFile(out / "fptq.json")["calibration_tokens"], 20);
   const Result enough =
       Succeed({"plan", model.path(), "--calibration", text, "--calibration-tokens", "15"});
-  EXPECT_EQ(enough.err.find("warning"), std::string::npos) << enough.err;
+  EXPECT_EQ(enough.err.find("all that the text has"), std::string::npos) << enough.err;
 }
 
 }  // namespace

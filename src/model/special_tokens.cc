@@ -17,7 +17,9 @@ namespace {
 // Collects the tokens that files name and that the model has.
 class Finder {
  public:
-  explicit Finder(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
+  // `model`: the path of the model, for messages.
+  Finder(const Tokenizer& tokenizer, std::string model)
+      : tokenizer_(tokenizer), model_(std::move(model)) {}
 
   // Of the field `name`: one id, a list of them, or nothing.
   std::vector<int32_t> ByIds(const Json& object, const std::string& name,
@@ -28,7 +30,8 @@ class Finder {
     std::vector<int32_t> tokens;
     for (const Json& id : ids) {
       if (!id.is_number_integer()) {
-        throw Error("{}: '{}': expected a token id, found {}", where, name, id.type_name());
+        throw Error("{}: {}: '{}': expected a token id, found {}", model_, where, name,
+                    id.type_name());
       }
       // An id of more than 32 bits compares as what it is.
       if (id < 0 || id >= kMaxTokenIds || !tokenizer_.Contains(id.get<int32_t>())) {
@@ -50,15 +53,16 @@ class Finder {
     return std::nullopt;
   }
 
-  std::string Warning(const std::string& where) const {
+  std::string Warning() const {
     if (ignored_.empty()) return "";
     return fmt::format(
-        "{}: tokens that the tokenizer or the embedding does not have are ignored: {}", where,
+        "{}: tokens that the tokenizer or the embedding does not have are ignored: {}", model_,
         fmt::join(ignored_, ", "));
   }
 
  private:
   const Tokenizer& tokenizer_;
+  std::string model_;
   std::vector<std::string> ignored_;
 };
 
@@ -98,8 +102,7 @@ void WriteSpecialTokens(const SpecialTokens& special, Json& config) {
 
 SpecialTokens FindSpecialTokens(const Checkpoint& checkpoint, const TokenizerFiles& files,
                                 const Tokenizer& tokenizer) {
-  const std::string where = checkpoint.path().string();
-  Finder finder(tokenizer);
+  Finder finder(tokenizer, checkpoint.path().string());
   std::vector<int32_t> bos;  // the first one counts
   SpecialTokens special;
   const auto add_ids = [&](const Json& object, const std::string& file) {
@@ -110,10 +113,10 @@ SpecialTokens FindSpecialTokens(const Checkpoint& checkpoint, const TokenizerFil
   const std::optional<int32_t> tokenizer_eos = finder.ByName(files, "eos_token");
   if (checkpoint.format() == Checkpoint::Format::kGguf) {
     const Json& metadata = checkpoint.metadata();
-    AddTo(bos, finder.ByIds(metadata, "tokenizer.ggml.bos_token_id", where));
+    AddTo(bos, finder.ByIds(metadata, "tokenizer.ggml.bos_token_id", "metadata"));
     for (const char* name : {"eos", "eot", "eom"}) {
       const std::string field = fmt::format("tokenizer.ggml.{}_token_id", name);
-      AddTo(special.eos, finder.ByIds(metadata, field, where));
+      AddTo(special.eos, finder.ByIds(metadata, field, "metadata"));
     }
   } else {
     add_ids(checkpoint.metadata(), "config.json");
@@ -132,7 +135,7 @@ SpecialTokens FindSpecialTokens(const Checkpoint& checkpoint, const TokenizerFil
   AddTo(starts, bos);
   AddTo(starts, special.eos);
   if (!starts.empty()) special.start = starts[0];
-  special.warning = finder.Warning(where);
+  special.warning = finder.Warning();
   return special;
 }
 

@@ -1,4 +1,5 @@
 // Biases: who has them, and that config.json says so.
+#include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -113,7 +114,10 @@ TEST(Bias, ConfigAndTensorsMustAgree) {
     Json config = ReadJsonFile(folder / "m/config.json");
     config.update(change);
     folder.Write("m/config.json", config.dump());
-    ModelSource::Open(folder / "m");
+    return fmt::format("{}", fmt::join(ModelSource::Open(folder / "m").warnings(), "\n"));
+  };
+  const auto expect_warning = [&](const std::string& tensor, const std::string& warnings) {
+    EXPECT_NE(warnings.find(tensor), std::string::npos) << tensor << ": " << warnings;
   };
   const std::string layer = "model.layers.1.";
   EXPECT_ERROR("q_proj.bias' is missing", open("tiny-llama-f32", {{"attention_bias", true}}));
@@ -121,17 +125,16 @@ TEST(Bias, ConfigAndTensorsMustAgree) {
   EXPECT_ERROR("q_proj.bias' is missing", open("tiny-qwen3", {{"attention_bias", true}}));
   for (const std::string name : {"tiny-llama-f32", "tiny-mistral", "tiny-qwen2", "tiny-qwen3"}) {
     for (const std::string module : {"self_attn.o_proj", "mlp.down_proj"}) {
-      EXPECT_ERROR(module + ".bias': expected none",
-                   open(name.c_str(), Json::object(), layer + module + ".bias"));
+      expect_warning(module + ".bias",
+                     open(name.c_str(), Json::object(), layer + module + ".bias"));
     }
   }
   EXPECT_ERROR("v_proj.bias' is missing",
                open("tiny-qwen2", Json::object(), "", layer + "self_attn.v_proj.bias"));
-  EXPECT_ERROR("query_key_value.bias': expected none",
-               open("tiny-gpt-neox", {{"attention_bias", false}}));
+  expect_warning("query_key_value.bias", open("tiny-gpt-neox", {{"attention_bias", false}}));
   EXPECT_ERROR("fc2.bias' is missing",
                open("tiny-opt", Json::object(), "", "model.decoder.layers.1.fc2.bias"));
-  EXPECT_ERROR("bias': expected none", open("tiny-opt", {{"enable_bias", false}}));
+  expect_warning(".bias", open("tiny-opt", {{"enable_bias", false}}));
 }
 
 }  // namespace
