@@ -20,10 +20,17 @@ FPTQ_FUZZ_TARGET(run_state, kJson) {
     const std::string text = record.dump();
     journal += fmt::format("{:08x} {}\n", Checksum(text), text);
   }
+  // The fingerprint is this run's own, so it has all of its fields.
+  const Json& run = fields.Object("run");
+  for (const char* name : {"build", "recipe", "calibration_text", "config", "tokenizer"}) {
+    if (!run.contains(name)) return;
+  }
+  JsonFields(JsonFields(run, "run").Object("recipe"), "recipe").String("calibration");
+  JsonFields(run, "run").Array("weights");
   folder.Clear();
   folder.Write("journal", journal);
   folder.Write("tensors", std::string(static_cast<size_t>(fields.Int("tensors", 0, 1 << 16)), 'x'));
-  RunState(folder.path(), config, fields.Object("run"), /*restart=*/false);
+  RunState(folder.path(), config, run, /*restart=*/false);
 }
 
 }  // namespace fptq

@@ -45,7 +45,9 @@ ExpressionPtr ExpressionParser::ParseNumber() {
   };
   if (token.kind == Kind::kFloat) {
     double value = 0;
-    return make(value, std::from_chars(digits.data(), digits.data() + digits.size(), value));
+    const char* end = digits.data() + digits.size();
+    const std::from_chars_result result = std::from_chars(digits.data(), end, value);
+    return make(value, result);
   }
   int base = 10;
   if (digits.size() > 2 && digits[0] == '0') {
