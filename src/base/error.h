@@ -4,20 +4,23 @@
 
 #include <fmt/format.h>
 
-#include <stdexcept>
 #include <string>
 #include <utility>
 
+#include "fptq/error.h"
+
 namespace fptq {
 
-// One line that says what, where, expected and found, e.g.
-//   throw Error("{}: tensor '{}': expected {} bytes, found {}", path, name, expected, found);
-class Error : public std::runtime_error {
- public:
-  template <typename... Args>
-  explicit Error(fmt::format_string<Args...> format, Args&&... args)
-      : std::runtime_error(fmt::format(format, std::forward<Args>(args)...)) {}
+template <typename... Args>
+struct ErrorFormat {
+  using Type = fmt::format_string<Args...>;
 };
+
+// For example:
+//   throw Error("{}: tensor '{}': expected {} bytes, found {}", path, name, expected, found);
+template <typename... Args>
+Error::Error(typename ErrorFormat<Args...>::Type format, Args&&... args)
+    : Error(ErrorKind::kInput, fmt::format(format, std::forward<Args>(args)...)) {}
 
 // Prints the failed condition and aborts.
 [[noreturn]] void CheckFailed(const char* condition, const char* file, int line);

@@ -26,7 +26,8 @@ bool FileDescriptor::Close() {
 }
 
 void ThrowErrno(const std::filesystem::path& path, std::string_view what) {
-  throw Error("{}: {}: {}", path.string(), what, std::strerror(errno));
+  throw Error(ErrorKind::kFile,
+              fmt::format("{}: {}: {}", path.string(), what, std::strerror(errno)));
 }
 
 void WriteAll(const FileDescriptor& file, const std::filesystem::path& path,

@@ -10,7 +10,8 @@ namespace {
 namespace fs = std::filesystem;
 
 [[noreturn]] void Throw(const fs::path& path, std::string_view what, const std::error_code& error) {
-  throw Error("{}: {}: {}", path.string(), what, error.message());
+  throw Error(ErrorKind::kFile,
+              fmt::format("{}: {}: {}", path.string(), what, error.message()));
 }
 
 // False, too, where one of them does not exist.

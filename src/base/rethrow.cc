@@ -13,7 +13,7 @@ void RethrowNaming(std::string_view where) {
   } catch (const Error&) {
     throw;
   } catch (const std::bad_alloc&) {
-    throw Error("{}: out of memory", where);
+    throw Error(ErrorKind::kResource, fmt::format("{}: out of memory", where));
   } catch (const std::exception& e) {
     throw Error("{}: {}", where, e.what());
   }

@@ -156,7 +156,8 @@ ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
     }
   } catch (const std::exception& e) {
     state_->Stop();
-    throw Error("cannot start {} threads: {}", threads, e.what());
+    throw Error(ErrorKind::kResource,
+                fmt::format("cannot start {} threads: {}", threads, e.what()));
   }
 }
 

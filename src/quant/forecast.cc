@@ -275,21 +275,24 @@ MachineLimits LimitsFor(const fs::path& output) {
 }
 
 void CheckLimits(const Forecast& forecast, const MachineLimits& limits, std::string_view where) {
+  const auto fail = [&](std::string_view what) {
+    throw Error(ErrorKind::kResource,
+                fmt::format("{}: expected {} (--ignore-limits begins all the same)", where, what));
+  };
   if (forecast.disk_bytes > limits.disk_bytes) {
-    throw Error("{}: expected {} of free disk, found {} (--ignore-limits begins all the same)",
-                where, Gigabytes(forecast.disk_bytes), Gigabytes(limits.disk_bytes));
+    fail(fmt::format("{} of free disk, found {}", Gigabytes(forecast.disk_bytes),
+                     Gigabytes(limits.disk_bytes)));
   }
   if (forecast.memory_bytes > limits.memory_bytes) {
-    throw Error("{}: expected {} of free memory, found {} (--ignore-limits begins all the same)",
-                where, Gigabytes(forecast.memory_bytes), Gigabytes(limits.memory_bytes));
+    fail(fmt::format("{} of free memory, found {}", Gigabytes(forecast.memory_bytes),
+                     Gigabytes(limits.memory_bytes)));
   }
   if (forecast.text_bytes > limits.memory_bytes - forecast.memory_bytes) {
-    throw Error(
-        "{}: to write its calibration text, the model reads {} of weights {} times, and {} of "
-        "memory are there to hold them: expected --calibration random or a text file "
-        "(--ignore-limits begins all the same)",
-        where, Gigabytes(forecast.text_bytes), forecast.text_steps,
-        Gigabytes(limits.memory_bytes - forecast.memory_bytes));
+    fail(fmt::format(
+        "memory to hold the {} of weights that the model reads {} times to write its calibration "
+        "text, or --calibration random or a text file; found {}",
+        Gigabytes(forecast.text_bytes), forecast.text_steps,
+        Gigabytes(limits.memory_bytes - forecast.memory_bytes)));
   }
 }
 

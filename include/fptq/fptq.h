@@ -1,0 +1,17 @@
+// All of the library.
+#pragma once
+
+#include <string>
+
+#include "fptq/error.h"
+#include "fptq/evaluate.h"
+#include "fptq/llm.h"
+#include "fptq/quantize.h"
+
+namespace fptq {
+
+// "0.2.0 (a1b2c3d)", and which kernels this processor is given: "avx512vnni".
+std::string Version();
+std::string KernelName();
+
+}  // namespace fptq
