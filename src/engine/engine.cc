@@ -96,6 +96,8 @@ bool Engine::Prefill(std::span<const int32_t> prompt, const GenerateOptions& opt
 void Engine::Decode(const GenerateOptions& options, FunctionRef<void(std::string_view)> on_text,
                     Generation& out) {
   Sampler sampler(options.sampling, model_->tokenizer.ids());
+  Sampler::Scratch scratch;
+  const int64_t prompt = std::ssize(tokens_);
   TokenStream stream(model_->tokenizer);
   const auto emit = [&](std::string text) {
     if (!text.empty()) on_text(text);
@@ -114,7 +116,7 @@ void Engine::Decode(const GenerateOptions& options, FunctionRef<void(std::string
       Step({&out.tokens.back(), 1});
       ++out.timings.decode_tokens;
     }
-    const int32_t token = sampler.Sample(activations_.logits.span(), tokens_);
+    const int32_t token = sampler.Sample(activations_.logits.span(), {tokens_, prompt}, scratch);
     if (Contains(model_->special_tokens.eos, token) || Contains(options.stop_tokens, token)) {
       out.stop = StopReason::kStopToken;
       break;

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "base/thread_pool.h"
+#include "engine/sampler.h"
 #include "model/model.h"
-#include "model/sampler.h"
 
 namespace fptq {
 
