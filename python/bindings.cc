@@ -112,6 +112,8 @@ void BindResults(nb::module_& m) {
       .def_ro("hidden", &ModelInfo::hidden)
       .def_ro("vocab", &ModelInfo::vocab)
       .def_ro("positions", &ModelInfo::positions)
+      .def_ro("eos_tokens", &ModelInfo::eos_tokens)
+      .def_ro("start_token", &ModelInfo::start_token)
       .def_ro("weight_bytes", &ModelInfo::weight_bytes)
       .def_ro("warnings", &ModelInfo::warnings);
   nb::class_<Measured>(m, "Measured")

@@ -4,6 +4,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "fptq/export.h"
+
 namespace fptq {
 
 enum class ErrorKind {
@@ -20,7 +22,7 @@ struct ErrorFormat;
 
 // One line that says what, where, expected and found. All that the library throws, but for
 // std::bad_alloc.
-class Error : public std::runtime_error {
+class FPTQ_API Error : public std::runtime_error {
  public:
   Error(ErrorKind kind, const std::string& message) : std::runtime_error(message), kind_(kind) {}
 

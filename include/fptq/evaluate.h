@@ -30,7 +30,7 @@ struct PerplexitySummary {
 };
 
 // Of a text, in UTF-8.
-PerplexitySummary Perplexity(const std::filesystem::path& model, std::string_view text,
+FPTQ_API PerplexitySummary Perplexity(const std::filesystem::path& model, std::string_view text,
                              const EvaluationOptions& options = {});
 
 struct DivergenceSummary {
@@ -41,7 +41,7 @@ struct DivergenceSummary {
 };
 
 // How far `model`'s predictions are from those of `reference`, usually the float model.
-DivergenceSummary CompareModels(const std::filesystem::path& model,
+FPTQ_API DivergenceSummary CompareModels(const std::filesystem::path& model,
                                 const std::filesystem::path& reference, std::string_view text,
                                 const EvaluationOptions& options = {});
 

@@ -11,7 +11,7 @@
 namespace fptq {
 
 // "0.2.0 (a1b2c3d)", and which kernels this processor is given: "avx512vnni".
-std::string Version();
-std::string KernelName();
+FPTQ_API std::string Version();
+FPTQ_API std::string KernelName();
 
 }  // namespace fptq

@@ -78,7 +78,7 @@ struct Chunk {
 };
 
 // An answer as it comes. Dropping it cancels the request.
-class Stream {
+class FPTQ_API Stream {
  public:
   Stream(Stream&&) noexcept;
   Stream& operator=(Stream&&) noexcept;
@@ -110,11 +110,13 @@ struct ModelInfo {
   bool quantized = false;
   int64_t layers = 0, hidden = 0, vocab = 0;
   int64_t positions = 0;     // that the model was made for
+  std::vector<int32_t> eos_tokens;  // each of them ends a text
+  int32_t start_token = -1;  // what a text without a beginning goes on from, BOS or EOS; -1: none
   int64_t weight_bytes = 0;  // of linears and head, as held in memory
   std::vector<std::string> warnings;  // what a user should know of the files
 };
 
-class LLM {
+class FPTQ_API LLM {
  public:
   // `model`: a folder that fptq or llm-compressor wrote, a Hugging Face folder with float weights, or
   // a GGUF file.

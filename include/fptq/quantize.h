@@ -39,16 +39,16 @@ struct QuantizationSummary {
   std::string report_json;  // what fptq.json has: each decision, its reason and errors
 };
 
-std::vector<std::string> RecipeNames();
+FPTQ_API std::vector<std::string> RecipeNames();
 
 // Writes `output`, whole or not at all. The same source and recipe give the same bytes, whatever the
 // number of threads.
-QuantizationSummary Quantize(const std::filesystem::path& source,
+FPTQ_API QuantizationSummary Quantize(const std::filesystem::path& source,
                              const std::filesystem::path& output,
                              const QuantizationOptions& options = {});
 
 // What Quantize would decide, as JSON: a list with one object a site. Writes nothing.
-std::string PlanQuantization(const std::filesystem::path& source,
+FPTQ_API std::string PlanQuantization(const std::filesystem::path& source,
                              const QuantizationOptions& options = {});
 
 }  // namespace fptq

@@ -191,6 +191,8 @@ void LLM::State::Describe() {
           .hidden = config.hidden,
           .vocab = config.vocab,
           .positions = config.max_positions,
+          .eos_tokens = model->special_tokens.eos,
+          .start_token = model->special_tokens.start,
           .weight_bytes = model->WeightBytes(),
           .warnings = model->warnings};
   try {
