@@ -3,6 +3,8 @@
 
   - A folder includes itself and folders of lower layers; folders of one layer never each other.
   - A quoted include names a file of src/ by its path from there.
+  - The public headers, include/fptq, include each other and the standard library alone; src/ includes them in api/ and
+    above, and fptq/error.h in base/, whose errors they are.
   - Intrinsics headers appear in src/kernels alone.
   - An ISA file (it defines a KernelTable) and the .inc files it is made of include nothing but
     <cstdint>, <cstddef>, intrinsics headers, kernels/kernels.h and .inc files of src/kernels.
@@ -25,6 +27,7 @@ LAYERS = [
     ["engine"],
     ["quant"],
     ["eval", "server"],
+    ["api"],
     ["cli"],
 ]
 LAYER = {folder: i for i, folders in enumerate(LAYERS) for folder in folders}
@@ -43,6 +46,23 @@ def check_isa_include(quoted, system):
     if system:
         return system in ISA_HEADERS or INTRINSICS.fullmatch(system)
     return quoted == "kernels/kernels.h" or re.fullmatch(r"kernels/\w+\.inc", quoted)
+
+
+def check_public_include(include, folder, quoted):
+    """A message if src/FOLDER may not include the public header, or there is none."""
+    if not (include / quoted).is_file():
+        return "is not a file of include/"
+    if LAYER[folder] < LAYER["api"] and (folder, quoted) != ("base", "fptq/error.h"):
+        return f"is for api and above, not for {folder}"
+    return None
+
+
+def check_public_header(include, path):
+    text = path.read_text()
+    for match in INCLUDE.finditer(text):
+        quoted, system = match.groups()
+        if (quoted and not (include / quoted).is_file()) or (system and not re.fullmatch(r"\w+", system)):
+            yield f"{path.relative_to(include)}: a public header may not include {quoted or system}"
 
 
 def check_file(src, path):
@@ -64,7 +84,10 @@ def check_file(src, path):
         if not quoted:
             continue
         target = quoted.split("/")[0]
-        if not (src / quoted).is_file():
+        if target == "fptq":
+            if message := check_public_include(src.parent / "include", folder, quoted):
+                yield f'{where}: "{quoted}" {message}'
+        elif not (src / quoted).is_file():
             yield f'{where}: "{quoted}" is not a file of src/'
         elif target != folder and LAYER.get(target, len(LAYERS)) >= LAYER[folder]:
             yield f"{where}: {folder} may not include {target}"
@@ -80,13 +103,21 @@ def check_math(name, text):
 
 
 def check_tree(src):
+    include = src.parent / "include"
     files = sorted(p for p in src.rglob("*") if p.suffix in {".h", ".cc", ".inc"})
-    return len(files), [message for path in files for message in check_file(src, path)]
+    headers = sorted(include.rglob("*.h"))
+    messages = [f"src/{message}" for path in files for message in check_file(src, path)]
+    messages += [f"include/{m}" for path in headers for m in check_public_header(include, path)]
+    return len(files) + len(headers), messages
 
 
 def self_test():
     """Each rule must reject its violation, and the rest must pass."""
     good = {
+        "../include/fptq/error.h": '#include <string>\n#include "fptq/export.h"\n',
+        "../include/fptq/export.h": "",
+        "base/fail.h": '#include "fptq/error.h"\n',
+        "api/call.h": '#include "fptq/export.h"\n#include "eval/task.cc"\n',
         "base/error.h": "#include <string>\n",
         "io/gguf.cc": '#include "base/error.h"\n',
         "kernels/kernels.h": "#include <cstdint>\n",
@@ -101,6 +132,10 @@ def self_test():
     }
     table = "const KernelTable kScalarKernels = {};\n"
     bad = {
+        "../include/fptq/llm.h": "#include <fmt/format.h>\n",
+        "../include/fptq/inner.h": '#include "base/error.h"\n',
+        "base/public.h": '#include "fptq/export.h"\n',
+        "api/absent.h": '#include "fptq/absent.h"\n',
         "base/up.cc": '#include "io/gguf.cc"\n',
         "io/sibling.cc": '#include "kernels/kernels.h"\n',
         "io/absent.cc": '#include "io/absent.h"\n',
@@ -115,11 +150,11 @@ def self_test():
         "model/random.cc": "std::normal_distribution<float> d;\n",
     }
     with tempfile.TemporaryDirectory() as folder:
-        src = Path(folder)
+        src = Path(folder).resolve() / "src"
 
         def write(files):
             for name, text in files.items():
-                (src / name).parent.mkdir(exist_ok=True)
+                (src / name).parent.mkdir(parents=True, exist_ok=True)
                 (src / name).write_text(text)
 
         write(good)
@@ -127,7 +162,8 @@ def self_test():
         write(bad)
         messages = check_tree(src)[1]
     for name in bad:
-        assert sum(m.startswith(name) for m in messages) == 1, (name, messages)
+        where = f"src/{name}".removeprefix("src/../")
+        assert sum(m.startswith(where) for m in messages) == 1, (name, messages)
     assert len(messages) == len(bad), messages
     print("check_layers: self-test passed")
 
@@ -137,7 +173,7 @@ def main():
         return self_test()
     count, messages = check_tree(Path(__file__).resolve().parent.parent / "src")
     for message in messages:
-        print(f"src/{message}")
+        print(message)
     if messages or count == 0:
         sys.exit(f"check_layers: {len(messages)} breaches in {count} files")
     print(f"check_layers: {count} files follow the rules")
