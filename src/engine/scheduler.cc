@@ -64,7 +64,10 @@ std::unique_ptr<Sequence> Scheduler::MakeSequence(Request request, std::unique_p
                                     std::move(sink));
 }
 
-void Scheduler::Add(std::unique_ptr<Sequence> sequence) { waiting_.push_back(std::move(sequence)); }
+void Scheduler::Add(std::unique_ptr<Sequence> sequence) {
+  waiting_.push_back(std::move(sequence));
+  ++unstarted_;
+}
 
 void Scheduler::Cancel(uint64_t id) {
   for (const Sequences* sequences : {&waiting_, &running_}) {
@@ -172,6 +175,7 @@ bool Scheduler::Begin(Sequence& sequence) {
       }
     }
   }
+  if (!sequence.started()) --unstarted_;
   sequence.Begin(
       [&](int32_t from, int32_t to) { runner_.cache().CopyPage(from, to, runner_.pool()); });
   statistics_.cached_tokens += sequence.computed();

@@ -32,8 +32,8 @@ TEST(Service, AnswersFromSeveralThreadsAreThoseOfEachAlone) {
   std::vector<Answer> expected;
   for (const Request& request : requests) expected.push_back(Alone(*model, pool, request));
 
-  Service service(model, pool, {.context = 160, .max_sequences = 4}, /*queue=*/100);
   std::vector<Collector> answers(requests.size());
+  Service service(model, pool, {.context = 160, .max_sequences = 4}, /*queue=*/100);
   std::vector<std::thread> clients;
   for (size_t client = 0; client < 3; ++client) {
     clients.emplace_back([&, client] {
@@ -55,11 +55,10 @@ TEST(Service, AnswersFromSeveralThreadsAreThoseOfEachAlone) {
 
 TEST(Service, RefusesWhatTheQueueHasNoRoomFor) {
   ThreadPool pool(1);
+  Collector running, waiting[2], refused, next;
   Service service(TinyModel(pool), pool, {.context = 4096, .max_sequences = 1}, /*queue=*/2);
-  Collector running;
   const auto first = service.Submit(Long(), running.NewSink());
   running.WaitForToken();  // the queue is empty then
-  Collector waiting[2], refused;
   for (Collector& answer : waiting) {
     EXPECT_EQ(service.Submit(Long(), answer.NewSink()).refusal, Service::Refusal::kNone);
   }
@@ -68,14 +67,13 @@ TEST(Service, RefusesWhatTheQueueHasNoRoomFor) {
   service.Cancel(first.id);
   EXPECT_EQ(running.Wait().finish.reason, FinishReason::kCancelled);
   waiting[0].WaitForToken();  // has left the queue
-  Collector next;
   EXPECT_EQ(service.Submit(Long(), next.NewSink()).refusal, Service::Refusal::kNone);
 }
 
 TEST(Service, CancelEndsWhatRunsAndWhatWaits) {
   ThreadPool pool(1);
-  Service service(TinyModel(pool), pool, {.context = 4096, .max_sequences = 1}, 10);
   Collector running, waiting;
+  Service service(TinyModel(pool), pool, {.context = 4096, .max_sequences = 1}, 10);
   const auto first = service.Submit(Long(), running.NewSink());
   const auto second = service.Submit(Long(), waiting.NewSink());
   running.WaitForToken();
@@ -92,14 +90,13 @@ TEST(Service, CancelEndsWhatRunsAndWhatWaits) {
 
 TEST(Service, DrainsWhatItHas) {
   ThreadPool pool(1);
+  Collector answers[4], refused;
   Service service(TinyModel(pool), pool, {.context = 128, .max_sequences = 2}, 10);
   EXPECT_TRUE(service.idle());
-  Collector answers[4];
   for (Collector& answer : answers) {
     service.Submit(GreedyRequest(TestPrompt(30), 20), answer.NewSink());
   }
   service.StopTaking();
-  Collector refused;
   EXPECT_EQ(service.Submit(Long(), refused.NewSink()).refusal, Service::Refusal::kDraining);
   for (Collector& answer : answers) {
     EXPECT_EQ(answer.Wait().tokens.size(), 20u);
@@ -124,8 +121,8 @@ TEST(Service, DestructorEndsWhatIsLeft) {
 
 TEST(Service, RequestsThatAreNotValidAreErrorsAtOnce) {
   ThreadPool pool(1);
-  Service service(TinyModel(pool), pool, {.context = 24}, 10);
   Collector answer;
+  Service service(TinyModel(pool), pool, {.context = 24}, 10);
   EXPECT_ERROR("25 tokens, the context has room for 24",
                service.Submit(GreedyRequest(TestPrompt(25), 1), answer.NewSink()));
   EXPECT_TRUE(answer.sink_gone());
