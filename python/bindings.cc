@@ -160,7 +160,7 @@ void BindLlm(nb::module_& m) {
       .def_rw("ignore_eos", &SamplingParams::ignore_eos)
       .def_rw("log_probabilities", &SamplingParams::log_probabilities)
       .def_rw("prompt_log_probabilities", &SamplingParams::prompt_log_probabilities)
-      .def_rw("prompt_log_probabilities_from", &SamplingParams::prompt_log_probabilities_from);
+      .def_rw("prompt_log_probabilities_begin", &SamplingParams::prompt_log_probabilities_begin);
   nb::class_<Stream>(m, "Stream")
       .def("next", &Next)
       .def("finish", &Finish)

@@ -46,7 +46,7 @@ struct SamplingParams {
   std::optional<int64_t> log_probabilities;
   bool prompt_log_probabilities = false;  // those of the prompt's tokens, too
   // The first of the prompt's tokens that are; what comes before it may be found in the prefix cache.
-  int64_t prompt_log_probabilities_from = 0;
+  int64_t prompt_log_probabilities_begin = 0;
 };
 
 struct TokenScore {
@@ -63,7 +63,7 @@ struct Completion {
   std::string text;
   std::vector<int32_t> tokens;
   std::vector<TokenScore> scores;         // of `tokens`, if asked for
-  std::vector<TokenScore> prompt_scores;  // likewise, from prompt_log_probabilities_from on
+  std::vector<TokenScore> prompt_scores;  // likewise, from prompt_log_probabilities_begin on
   // "stop" (a stop token or string), "length" (max_tokens, or the context is full), "cancelled".
   std::string finish_reason;
   int64_t prompt_tokens = 0;

@@ -64,7 +64,7 @@ Request RequestOf(std::vector<int32_t> prompt, const SamplingParams& params) {
   request.ignore_eos = params.ignore_eos;
   request.log_probabilities = params.log_probabilities.has_value();
   request.prompt_log_probabilities = params.prompt_log_probabilities;
-  request.prompt_log_probabilities_from = params.prompt_log_probabilities_from;
+  request.prompt_log_probabilities_begin = params.prompt_log_probabilities_begin;
   request.top_log_probabilities = params.log_probabilities.value_or(0);
   return request;
 }

@@ -110,7 +110,7 @@ class FptqLM(TemplateLM):
             max_tokens=0,
             log_probabilities=1,
             prompt_log_probabilities=True,
-            prompt_log_probabilities_from=first,
+            prompt_log_probabilities_begin=first,
         )
 
     def loglikelihood_rolling(
