@@ -75,10 +75,10 @@ std::optional<Chunk> Next(Stream& stream) {
   }
 }
 
-Completion Finish(Stream& stream) {
+Completion Collect(Stream& stream) {
   while (Next(stream)) {
   }
-  return stream.Finish();
+  return stream.Collect();
 }
 
 void BindResults(nb::module_& m) {
@@ -163,7 +163,7 @@ void BindLlm(nb::module_& m) {
       .def_rw("prompt_log_probabilities_begin", &SamplingParams::prompt_log_probabilities_begin);
   nb::class_<Stream>(m, "Stream")
       .def("next", &Next)
-      .def("finish", &Finish)
+      .def("collect", &Collect)
       .def("ready", [](Stream& stream) { return stream.Wait(0); })
       .def("cancel", &Stream::Cancel);
   nb::class_<LLM>(m, "LLM")

@@ -89,7 +89,7 @@ class FPTQ_API Stream {
   // Waits for what comes next; nothing at the end. Error if the request failed.
   std::optional<Chunk> Next();
   // Reads what is left; all of the answer.
-  Completion Finish();
+  Completion Collect();
   void Cancel();
 
  private:

@@ -123,7 +123,7 @@ class LLM:
         )
 
     def submit(self, prompt: Prompt, **sampling: Any) -> _fptq.Stream:
-        """Starts a request; `next()`, `finish()`, `cancel()` of what it returns go on from there."""
+        """Starts a request; `next()`, `collect()`, `cancel()` of what it returns go on from there."""
         return self._submit(prompt, _params(sampling))
 
     def generate(
@@ -137,9 +137,9 @@ class LLM:
         """
         params = _params(sampling)
         if isinstance(prompts, str) or (len(prompts) > 0 and isinstance(prompts[0], int)):
-            return self._submit(prompts, params).finish()
+            return self._submit(prompts, params).collect()
         streams = [self._submit(prompt, params) for prompt in prompts]
-        return [stream.finish() for stream in streams]
+        return [stream.collect() for stream in streams]
 
     def stream(self, prompt: Prompt, **sampling: Any) -> Iterator[str]:
         """Completes a prompt; gives text as it comes. Dropping the iterator cancels."""
@@ -171,7 +171,7 @@ class LLM:
         """The assistant's answer to a conversation."""
         prompt = self.apply_chat_template(messages, tools=tools, **(chat_template_kwargs or {}))
         sampling["stop_tokens"] = [*sampling.get("stop_tokens", ()), *self._llm.chat_stop_tokens]
-        return self._submit(prompt, _params(sampling)).finish()
+        return self._submit(prompt, _params(sampling)).collect()
 
     def score(self, sequences: Prompt | Sequence[Prompt]) -> np.ndarray | list[np.ndarray]:
         """The log-probability of each token after those before it.

@@ -117,7 +117,7 @@ def test_dropping_a_stream_cancels(llm):
     stream = llm.submit("the dog", max_tokens=100, ignore_eos=True)
     stream.next()
     stream.cancel()
-    assert stream.finish().finish_reason in ("cancelled", "length")
+    assert stream.collect().finish_reason in ("cancelled", "length")
 
 
 def test_scores_are_numpy_and_agree_with_perplexity():

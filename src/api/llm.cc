@@ -164,7 +164,7 @@ std::optional<Chunk> Stream::Next() {
   return chunk;
 }
 
-Completion Stream::Finish() {
+Completion Stream::Collect() {
   while (Next()) {
   }
   return std::move(state_->completion);
@@ -295,18 +295,18 @@ std::vector<Completion> LLM::Generate(std::span<const std::vector<int32_t>> prom
   std::vector<Stream> streams;
   for (const std::vector<int32_t>& prompt : prompts) streams.push_back(Submit(prompt, params));
   std::vector<Completion> answers;
-  for (Stream& stream : streams) answers.push_back(stream.Finish());
+  for (Stream& stream : streams) answers.push_back(stream.Collect());
   return answers;
 }
 
 Completion LLM::Generate(std::string_view prompt, const SamplingParams& params) {
-  return Submit(Encode(prompt), params).Finish();
+  return Submit(Encode(prompt), params).Collect();
 }
 
 Completion LLM::Chat(std::span<const ChatMessage> messages, const SamplingParams& params) {
   SamplingParams chat = params;
   std::ranges::copy(chat_stop_tokens(), std::back_inserter(chat.stop_tokens));
-  return Submit(EncodeChat(messages), chat).Finish();
+  return Submit(EncodeChat(messages), chat).Collect();
 }
 
 std::vector<std::vector<double>> LLM::Score(std::span<const std::vector<int32_t>> sequences) {

@@ -87,7 +87,7 @@ class FptqLM(TemplateLM):
         streams = [self._score(context, continuation) for _, context, continuation in requests]
         results = []
         for stream in streams:
-            scores = stream.finish().prompt_scores
+            scores = stream.collect().prompt_scores
             results.append(
                 (
                     sum(score.log_probability for score in scores),
@@ -129,7 +129,7 @@ class FptqLM(TemplateLM):
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         streams = [self._generate(*request.args) for request in requests]
-        return [stream.finish().text for stream in streams]
+        return [stream.collect().text for stream in streams]
 
     def _generate(self, context: str, settings: dict[str, Any]):
         settings = dict(settings)
