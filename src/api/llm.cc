@@ -259,7 +259,7 @@ std::vector<int32_t> LLM::EncodeChat(std::string_view conversation_json) const {
       } else if (name == "documents") {
         conversation.documents = value;
       } else if (name == "add_generation_prompt") {
-        conversation.add_generation_prompt = fields.Bool("add_generation_prompt");
+        conversation.add_generation_prompt = fields.BoolOr("add_generation_prompt", true);
       } else {
         conversation.variables[name] = value;
       }
