@@ -1,6 +1,7 @@
-# cmake -D PAGE=FILE.html -D OUTPUT=FILE.cc -P embed.cmake: writes a C++ file that has the page in it (server/page.h). Styles and
-# scripts that it names, <link rel="stylesheet" href="NAME"> and <script src="NAME"></script>, are put in their place, and the
-# Content-Security-Policy allows each by its SHA-256.
+# cmake -D FILE=FILE -D HEADER=HEADER -D FUNCTION=NAME [-D POLICY=NAME] -D OUTPUT=FILE.cc -P embed.cmake: writes a C++ file
+# with the function fptq::NAME of HEADER, which gives the content of FILE. With POLICY the file is a page: styles and scripts
+# that it names, <link rel="stylesheet" href="NAME"> and <script src="NAME"></script>, are put in their place, and the function
+# POLICY gives the Content-Security-Policy that allows each of them by its SHA-256 and nothing else.
 cmake_minimum_required(VERSION 3.25)
 
 # The SHA-256 of a text, in base64: 32 bytes are ten times three, which are four digits of 6 bits each, and two.
@@ -22,24 +23,24 @@ function(base64_sha256 text out)
   set(${out} "${result}=" PARENT_SCOPE)
 endfunction()
 
-# Replaces each `before`NAME`after` of the page by the file between the tags; `hashes` gets the sources that the policy allows.
+# Replaces each `before`NAME`after` of `text` by the file between the tags; `hashes` gets the sources that the policy allows.
 function(inline before after open close hashes)
-  get_filename_component(folder "${PAGE}" DIRECTORY)
+  get_filename_component(folder "${FILE}" DIRECTORY)
   set(allowed "")
   while(TRUE)
-    string(FIND "${html}" "${before}" start)
+    string(FIND "${text}" "${before}" start)
     if(start EQUAL -1)
       break()
     endif()
-    string(SUBSTRING "${html}" 0 ${start} head)
+    string(SUBSTRING "${text}" 0 ${start} head)
     string(LENGTH "${before}" length)
     math(EXPR start "${start} + ${length}")
-    string(SUBSTRING "${html}" ${start} -1 html)
-    string(FIND "${html}" "${after}" end)
-    string(SUBSTRING "${html}" 0 ${end} name)
+    string(SUBSTRING "${text}" ${start} -1 text)
+    string(FIND "${text}" "${after}" end)
+    string(SUBSTRING "${text}" 0 ${end} name)
     string(LENGTH "${after}" length)
     math(EXPR end "${end} + ${length}")
-    string(SUBSTRING "${html}" ${end} -1 html)
+    string(SUBSTRING "${text}" ${end} -1 text)
     file(READ "${folder}/${name}" content)
     foreach(mark "${close}" "<!--")
       string(FIND "${content}" "${mark}" inner)
@@ -50,29 +51,34 @@ function(inline before after open close hashes)
     set(content "\n${content}")
     base64_sha256("${content}" hash)
     string(APPEND allowed " 'sha256-${hash}'")
-    set(html "${head}${open}${content}${close}${html}")
+    set(text "${head}${open}${content}${close}${text}")
   endwhile()
-  set(html "${html}" PARENT_SCOPE)
+  set(text "${text}" PARENT_SCOPE)
   set(${hashes} "${allowed}" PARENT_SCOPE)
 endfunction()
 
-file(READ "${PAGE}" html)
-inline("<link rel=\"stylesheet\" href=\"" "\">" "<style>" "</style>" styles)
-inline("<script src=\"" "\"></script>" "<script>" "</script>" scripts)
-string(CONCAT policy "default-src 'none'; script-src${scripts}; style-src${styles}; img-src data:; connect-src 'self'; "
-  "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'")
+file(READ "${FILE}" text)
+set(policy_function "")
+if(POLICY)
+  inline("<link rel=\"stylesheet\" href=\"" "\">" "<style>" "</style>" styles)
+  inline("<script src=\"" "\"></script>" "<script>" "</script>" scripts)
+  set(policy_function "
+std::string_view fptq::${POLICY}() {
+  return \"default-src 'none'; script-src${scripts}; style-src${styles}; img-src data:; connect-src 'self'; \"
+    \"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'\";
+}
+")
+endif()
 
-string(HEX "${html}" bytes)
+string(HEX "${text}" bytes)
 string(REGEX REPLACE "(................................)" "\\1\n  " bytes "${bytes}")
 string(REGEX REPLACE "([0-9a-f][0-9a-f])" "'\\\\x\\1'," bytes "${bytes}")
-file(WRITE "${OUTPUT}" "#include \"server/page.h\"
+file(WRITE "${OUTPUT}" "#include \"${HEADER}\"
 
 namespace {
-constexpr char kHtml[] = {
+constexpr char kContent[] = {
   ${bytes}};
-constexpr char kPolicy[] = \"${policy}\";
 }  // namespace
 
-std::string_view fptq::PageHtml() { return {kHtml, sizeof(kHtml)}; }
-std::string_view fptq::PageSecurityPolicy() { return kPolicy; }
-")
+std::string_view fptq::${FUNCTION}() { return {kContent, sizeof(kContent)}; }
+${policy_function}")
