@@ -15,6 +15,7 @@ const app = {
   views: new Map(),       // message -> its view
   answers: new Map(),     // conversation id -> {message, controller, saved}: what is being written
   follow: true,           // the end stays in view
+  leaving: false,         // the page is being closed, which breaks answers off
 };
 
 // --- The server ----------------------------------------------------------------------------------
@@ -88,7 +89,9 @@ async function answer(conversation) {
     await receive(conversation, prompt, writing);
     announce("The answer is complete");
   } catch (error) {
-    if (error.name === "AbortError") {
+    if (app.leaving) {
+      message.finish = "interrupted";
+    } else if (error.name === "AbortError") {
       message.finish = "stopped";
       announce("Stopped");
     } else {
@@ -487,7 +490,9 @@ function listen() {
     app.follow = true;
     toEnd();
   });
+  addEventListener("pageshow", () => { app.leaving = false; });
   addEventListener("pagehide", () => {
+    app.leaving = true;
     for (const id of app.answers.keys()) store.save(store.load(id));
   });
   addEventListener("storage", (event) => {

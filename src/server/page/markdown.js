@@ -272,7 +272,10 @@ function isWord(character) {
 function findClosing(text, mark, from) {
   for (let at = text.indexOf(mark, from); at !== -1; at = text.indexOf(mark, at + 1)) {
     if (/\s/.test(text[at - 1]) || text[at - 1] === "\\" || at === from) continue;
-    if (mark.length === 1 && (text[at + 1] === mark || text[at - 1] === mark)) continue;
+    if (mark.length === 1) {  // Three in a row close what two had opened, and then this.
+      if (text[at + 1] === mark) continue;
+      if (text[at - 1] === mark && (text[at - 2] !== mark || text[at - 3] === mark)) continue;
+    }
     if (mark[0] === "_" && isWord(text[at + mark.length])) continue;
     if (mark === "**" && text[at + 2] === "*" && text[at + 3] !== "*") continue;  // "**a *b***" ends later
     return at;
