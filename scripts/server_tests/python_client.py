@@ -1,8 +1,6 @@
 """The `openai` Python client against the server: completions, chat, streams, log-probabilities, cancelling, errors."""
 
-import asyncio
 import math
-import random
 import time
 
 import openai
@@ -183,47 +181,6 @@ def test_cancel(client, model, server):
         check("cancel: a client without patience", wait_until(lambda: server.running() == 0, 5), "freed")
 
 
-def test_load(server, model):
-    """The same request alone and among others, which come and go: the same text and the same bits."""
-    client = client_of(server)
-    wanted = {"model": model, "messages": QUESTION, "max_tokens": 24, "temperature": 0.8, "seed": 11,
-              "logprobs": True, "top_logprobs": 2}
-
-    def key(answer):
-        choice = answer.choices[0]
-        return choice.message.content, [(t.token, t.logprob, [(x.token, x.logprob) for x in t.top_logprobs])
-                                        for t in choice.logprobs.content]
-
-    alone = key(client.chat.completions.create(**wanted))
-    noise = random.Random(7)
-
-    async def others(client, stop):
-        while not stop.is_set():
-            text = " ".join(noise.choice(["sea", "ship", "storm", "light", "rock"]) for _ in range(noise.randint(1, 200)))
-            stream = await client.chat.completions.create(
-                model=model, messages=[{"role": "user", "content": text}], stream=True, temperature=1,
-                seed=noise.randint(0, 1000), max_tokens=noise.randint(1, 60))
-            async for _ in stream:
-                if noise.random() < 0.02:
-                    break
-            await stream.close()
-
-    async def load():
-        async with client_of(server, openai.AsyncOpenAI) as busy:
-            stop = asyncio.Event()
-            noisy = [asyncio.create_task(others(busy, stop)) for _ in range(12)]
-            found = []
-            for _ in range(4):
-                found += await asyncio.gather(*[busy.chat.completions.create(**wanted) for _ in range(4)])
-            stop.set()
-            await asyncio.gather(*noisy)
-            return [key(answer) for answer in found]
-
-    found = asyncio.run(load())
-    check("load: 16 answers under load are those alone, bit for bit", all(x == alone for x in found), alone[0])
-    check("load: nothing is left running", wait_until(lambda: server.running() == 0, 10))
-
-
 def test_key(fptq, model_folder):
     with Server(fptq, model_folder, key="sesame-1234") as server:
         name = client_of(server).models.list().data[0].id
@@ -240,5 +197,4 @@ def run(fptq, model_folder, server):
     test_chat(client, model)
     test_errors(client, model)
     test_cancel(client, model, server)
-    test_load(server, model)
     test_key(fptq, model_folder)
