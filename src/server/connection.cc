@@ -184,7 +184,7 @@ void Connection::HandRequestOver() {
 }
 
 void Connection::SendMalformed(int status, std::string_view message) {
-  Respond(host_.handler().MalformedResponse(status, message), /*keep_alive=*/false);
+  Respond(host_.handler().MalformedResponse(status, message, client_), /*keep_alive=*/false);
 }
 
 void Connection::Respond(const HttpResponse& response, bool keep_alive) {

@@ -74,7 +74,8 @@ class HttpHandler {
   virtual std::optional<HttpResponse> Refuse(const HttpHead& head) = 0;
   virtual void Handle(HttpHead head, std::string body, std::shared_ptr<HttpExchange> exchange) = 0;
   // The response to what was no request, or too large, or too slow.
-  virtual HttpResponse MalformedResponse(int status, std::string_view message) = 0;
+  virtual HttpResponse MalformedResponse(int status, std::string_view message,
+                                         const std::string& client) = 0;
 };
 
 std::string_view HttpReason(int status);

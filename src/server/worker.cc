@@ -6,13 +6,15 @@ namespace fptq {
 
 Worker::Worker() : thread_([this] { Run(); }) {}
 
-Worker::~Worker() {
+Worker::~Worker() { Stop(); }
+
+void Worker::Stop() {
   {
     const std::lock_guard lock(mutex_);
     ends_ = true;
   }
   changed_.notify_one();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 void Worker::Post(std::function<void()> task) {

@@ -9,7 +9,7 @@
 
 namespace fptq {
 
-// Tasks must not throw. Those that have not begun when the worker ends are dropped.
+// Tasks must not throw.
 class Worker {
  public:
   Worker();
@@ -18,6 +18,8 @@ class Worker {
   Worker& operator=(const Worker&) = delete;
 
   void Post(std::function<void()> task);  // from any thread
+  // Waits for the task that is done; those that have not begun are dropped at the worker's end.
+  void Stop();
 
  private:
   void Run();
