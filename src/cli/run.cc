@@ -82,7 +82,7 @@ int Complete(Engine& engine, const RunOptions& options) {
       engine.model().tokenizer.Encode(prompt, {.parse_special = true, .add_prefix = true});
   const Generation answer = GenerateToOutput(engine, tokens, options.generate);
   NoteTimings(answer.timings);
-  return answer.stop == StopReason::kCancelled ? kInterruptedStatus : 0;
+  return answer.stop == FinishReason::kCancelled ? kInterruptedStatus : 0;
 }
 
 }  // namespace

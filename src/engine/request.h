@@ -22,7 +22,8 @@ struct Request {
   // temperature. `top_log_probabilities`: how many of the most likely tokens are listed beside
   // each.
   bool log_probabilities = false;
-  bool prompt_log_probabilities = false;  // those of the prompt's tokens, too
+  bool prompt_log_probabilities = false;       // those of the prompt's tokens, too,
+  int64_t prompt_log_probabilities_begin = 0;  // from this one on
   int64_t top_log_probabilities = 0;
   std::optional<std::chrono::steady_clock::time_point> deadline = {};
 };

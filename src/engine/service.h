@@ -11,16 +11,9 @@
 
 namespace fptq {
 
-// Counted since the start, or as of now; what /metrics shows.
-struct ServiceStatistics {
-  int64_t waiting = 0, running = 0;   // sequences, now
-  int64_t pages = 0, free_pages = 0;  // of the KV cache, now
-  int64_t prompt_tokens = 0;          // computed
-  int64_t cached_tokens = 0;          // found in the prefix cache instead
-  int64_t completion_tokens = 0;
-  int64_t preemptions = 0, steps = 0;
-};
+using ServiceStatistics = SchedulerStatistics;
 
+// What a step throws, such as memory that has run out, ends the requests of that time with kError.
 class Service {
  public:
   using RequestId = uint64_t;
@@ -41,13 +34,14 @@ class Service {
     Refusal refusal = Refusal::kNone;
   };
   // Error if the request is not valid (an empty or too long prompt, tokens beyond the vocabulary,
-  // options out of their range). The sink is called until its OnFinish, and dropped after it; not
-  // at all if the request is refused.
+  // options out of their range). The sink is called until its OnFinish, maybe before this returns,
+  // and dropped after it; not at all if the request is refused.
   Submission Submit(Request request, std::unique_ptr<Sink> sink);
   // Ends a request within a step; its sink gets OnFinish (kCancelled). Nothing if it is over.
   void Cancel(RequestId id);
-  // Takes no more requests; those that are there go on. True once none is left.
+  // Takes no more requests; those that are there go on.
   void StopTaking();
+  // True if there are none.
   bool idle() const;
 
   ServiceStatistics statistics() const;
