@@ -22,7 +22,8 @@ LAYERS = [
     ["kernels", "io", "text"],
     ["machine"],
     ["model"],
-    ["quant", "engine"],
+    ["engine"],
+    ["quant"],
     ["eval", "server"],
     ["cli"],
 ]

@@ -38,10 +38,10 @@ int Chat::Run(std::optional<std::string> first) {
   if (terminal_) Note("[/help shows the commands]\n");
   if (first) {
     if (terminal_) Print(fmt::format("> {}\n", *first));
-    const StopReason stop = Answer(*first);
+    const FinishReason stop = Answer(*first);
     if (!terminal_) {
       NoteTimings(timings_);
-      return stop == StopReason::kCancelled ? kInterruptedStatus : 0;
+      return stop == FinishReason::kCancelled ? kInterruptedStatus : 0;
     }
   }
   std::string message;
@@ -49,7 +49,7 @@ int Chat::Run(std::optional<std::string> first) {
     const Next next = ReadMessage(message);
     if (next == Next::kExit) break;
     if (next == Next::kIgnore) continue;
-    if (Answer(message) == StopReason::kCancelled && !terminal_) return kInterruptedStatus;
+    if (Answer(message) == FinishReason::kCancelled && !terminal_) return kInterruptedStatus;
   }
   NoteTimings(timings_);
   return 0;
@@ -89,7 +89,7 @@ Chat::Next Chat::ReadMessage(std::string& message) {
   return Next::kMessage;
 }
 
-StopReason Chat::Answer(const std::string& message) {
+FinishReason Chat::Answer(const std::string& message) {
   const Json before = messages_;
   AddMessage("user", message);
   try {
@@ -97,13 +97,13 @@ StopReason Chat::Answer(const std::string& message) {
     const Generation answer = GenerateToOutput(engine_, tokens, options_);
     timings_ += answer.timings;
     AddMessage("assistant", answer.text);
-    if (answer.stop == StopReason::kCancelled && answer.text.empty()) messages_ = before;
+    if (answer.stop == FinishReason::kCancelled && answer.text.empty()) messages_ = before;
     return answer.stop;
   } catch (const Error& e) {
     if (!terminal_) throw;
     messages_ = before;  // a message too long for the context, for one, need not end it all
     Note(fmt::format("[{}; /reset starts again]\n", e.what()));
-    return StopReason::kContextFull;
+    return FinishReason::kContextFull;
   }
 }
 

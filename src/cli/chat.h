@@ -26,7 +26,7 @@ class Chat {
   Next ReadMessage(std::string& message);
   bool ReadLine(std::string& line);
   std::vector<int32_t> EncodePrompt() const;
-  StopReason Answer(const std::string& message);
+  FinishReason Answer(const std::string& message);
   void AddMessage(const char* role, const std::string& content);
   void Reset();
 

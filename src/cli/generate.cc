@@ -15,13 +15,16 @@ Generation GenerateToOutput(Engine& engine, std::span<const int32_t> prompt,
       engine.Generate(prompt, options, [](std::string_view text) { Print(text); });
   Print("\n");
   switch (answer.stop) {
-    case StopReason::kStopToken:
-    case StopReason::kCancelled:
+    case FinishReason::kStopToken:
+    case FinishReason::kStopString:
+    case FinishReason::kCancelled:
+    case FinishReason::kDeadline:  // has none
+    case FinishReason::kError:     // thrown
       break;
-    case StopReason::kMaxTokens:
+    case FinishReason::kMaxTokens:
       Note(fmt::format("[stopped: {} tokens, the most that -n allows]\n", options.max_tokens));
       break;
-    case StopReason::kContextFull:
+    case FinishReason::kContextFull:
       Note(fmt::format("[stopped: the context of {} tokens is full]\n", engine.context()));
       break;
   }

@@ -75,7 +75,7 @@ TEST(Engine, CountsTokensAndStopsAtTheMost) {
   ThreadPool pool(1);
   Engine engine(Tiny(pool), pool, 128);
   const Generation answer = Generate(engine, Prompt(10), Greedy(5));
-  EXPECT_EQ(answer.stop, StopReason::kMaxTokens);
+  EXPECT_EQ(answer.stop, FinishReason::kMaxTokens);
   EXPECT_EQ(answer.tokens.size(), 5u);
   EXPECT_EQ(answer.timings.prompt_tokens, 10);
   EXPECT_EQ(answer.timings.decode_tokens, 4);
@@ -92,7 +92,7 @@ TEST(Engine, StopsBeforeAStopToken) {
   GenerateOptions options = Greedy(5);
   options.stop_tokens = {tokens[3]};
   const Generation answer = Generate(engine, Prompt(10), options);
-  EXPECT_EQ(answer.stop, StopReason::kStopToken);
+  EXPECT_EQ(answer.stop, FinishReason::kStopToken);
   const auto first = std::find(tokens.begin(), tokens.end(), tokens[3]);
   EXPECT_EQ(answer.tokens, std::vector<int32_t>(tokens.begin(), first));
 }
@@ -101,12 +101,12 @@ TEST(Engine, StopsWhereTheContextEnds) {
   ThreadPool pool(1);
   Engine engine(Tiny(pool), pool, 24);
   const Generation answer = Generate(engine, Prompt(20), Greedy(100));
-  EXPECT_EQ(answer.stop, StopReason::kContextFull);
+  EXPECT_EQ(answer.stop, FinishReason::kContextFull);
   EXPECT_EQ(answer.tokens.size(), 4u);
   const Generation full = Generate(engine, Prompt(24), Greedy(100));
-  EXPECT_EQ(full.stop, StopReason::kContextFull);
+  EXPECT_EQ(full.stop, FinishReason::kContextFull);
   EXPECT_TRUE(full.tokens.empty());
-  EXPECT_EQ(Generate(engine, Prompt(20), Greedy(4)).stop, StopReason::kMaxTokens);
+  EXPECT_EQ(Generate(engine, Prompt(20), Greedy(4)).stop, FinishReason::kMaxTokens);
 }
 
 TEST(Engine, RefusesPromptsThatItCannotTake) {
@@ -126,12 +126,12 @@ TEST(Engine, CancelStopsAtTheNextStep) {
   int pieces = 0;
   const Generation answer =
       engine.Generate(Prompt(10), options, [&](std::string_view) { cancel = ++pieces == 3; });
-  EXPECT_EQ(answer.stop, StopReason::kCancelled);
+  EXPECT_EQ(answer.stop, FinishReason::kCancelled);
   EXPECT_LT(answer.tokens.size(), 50u);
   EXPECT_FALSE(answer.tokens.empty());
 
   EXPECT_EQ(Generate(engine, Prompt(12), options).stop,
-            StopReason::kCancelled);  // before the prompt
+            FinishReason::kCancelled);  // before the prompt
   cancel = false;
   Engine fresh(Tiny(pool), pool, 128);
   EXPECT_EQ(Generate(engine, Prompt(12), options).tokens,

@@ -6,8 +6,8 @@
 
 #include "base/error.h"
 #include "base/math.h"
+#include "engine/sampler.h"
 #include "eval/windows.h"
-#include "model/sampler.h"
 
 namespace fptq {
 namespace {

@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "base/error.h"
+#include "engine/sampler.h"
 #include "eval/perplexity.h"
-#include "model/sampler.h"
 #include "text/unicode.h"
 
 namespace fptq {

@@ -9,9 +9,9 @@
 #include "base/checksum.h"
 #include "base/half.h"
 #include "base/tensor.h"
+#include "engine/sampler.h"
 #include "io/checkpoint.h"
 #include "model/model.h"
-#include "model/sampler.h"
 #include "quant/gptq.h"
 
 namespace fptq {
@@ -100,17 +100,25 @@ double MeasureReadWeights() {
 }
 
 double MeasureSampled(ThreadPool& pool) {
-  std::vector<float> logits(1 << 15);
-  for (size_t i = 0; i < logits.size(); ++i) logits[i] = static_cast<float>(i % 1000) * 1e-3f;
-  std::vector<int32_t> ids(logits.size());
+  struct Thread {
+    std::vector<float> logits;
+    Sampler sampler;
+    Sampler::Scratch scratch;
+  };
+  constexpr size_t kVocab = 1 << 15;
+  std::vector<float> logits(kVocab);
+  for (size_t i = 0; i < kVocab; ++i) logits[i] = static_cast<float>(i % 1000) * 1e-3f;
+  std::vector<int32_t> ids(kVocab);
   std::iota(ids.begin(), ids.end(), 0);
-  const SamplerOptions options{.temperature = 1, .top_k = 0, .top_p = 1};
-  std::vector<Sampler> samplers(static_cast<size_t>(pool.threads()), Sampler(options, ids));
+  const Sampler sampler({.temperature = 1, .top_k = 0, .top_p = 1}, ids);
+  std::vector<Thread> threads(static_cast<size_t>(pool.threads()), {logits, sampler, {}});
   const double seconds = Seconds(3, [&] {
-    pool.ParallelEach(pool.threads(),
-                      [&](int64_t i) { samplers[static_cast<size_t>(i)].Sample(logits, {}); });
+    pool.ParallelEach(pool.threads(), [&](int64_t i) {
+      Thread& thread = threads[static_cast<size_t>(i)];
+      thread.sampler.Sample(thread.logits, {}, thread.scratch);
+    });
   });
-  return static_cast<double>(logits.size()) * pool.threads() / seconds;
+  return static_cast<double>(kVocab) * pool.threads() / seconds;
 }
 
 double MeasureCheckedBytes(ThreadPool& pool) {

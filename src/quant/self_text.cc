@@ -4,7 +4,7 @@
 #include <iterator>
 
 #include "base/error.h"
-#include "model/sampler.h"
+#include "engine/sampler.h"
 
 namespace fptq {
 namespace {
@@ -72,6 +72,7 @@ std::vector<std::vector<int32_t>> SampleSelfText(const Model& model,
                             model.tokenizer.ids());
     }
     std::vector<int32_t> drawn(rows);
+    std::vector<Sampler::Scratch> scratch(rows);
     for (int64_t position = 0; position + 1 < options.length; ++position) {
       ForwardBatch batch;
       const bool draw = position + 1 == std::ssize(sequences[first]);
@@ -88,7 +89,8 @@ std::vector<std::vector<int32_t>> SampleSelfText(const Model& model,
       const auto vocab = static_cast<size_t>(config.vocab);
       pool.ParallelEach(static_cast<int64_t>(rows), [&](int64_t i) {
         const auto row = static_cast<size_t>(i);
-        drawn[row] = samplers[row].Sample(act.logits.span().subspan(row * vocab, vocab), {});
+        drawn[row] =
+            samplers[row].Sample(act.logits.span().subspan(row * vocab, vocab), {}, scratch[row]);
       });
       for (size_t i = 0; i < rows; ++i) {
         const bool ends = model.tokenizer.IsSpecial(drawn[i]);

@@ -1,4 +1,4 @@
-#include "model/sampler.h"
+#include "engine/sampler.h"
 
 #include <gtest/gtest.h>
 
@@ -21,6 +21,10 @@ SamplerOptions Plain() {
           .min_p = 0,
           .repeat_penalty = 1,
           .repeat_window = 64,
+          .presence_penalty = 0,
+          .frequency_penalty = 0,
+          .logit_bias = {},
+          .allowed_tokens = {},
           .seed = 1};
 }
 
@@ -38,10 +42,17 @@ std::vector<int32_t> Ids(size_t count) {
   return ids;
 }
 
+int32_t Sample(Sampler& sampler, std::vector<float> logits,
+               const std::vector<int32_t>& history = {}) {
+  Sampler::Scratch scratch;
+  return sampler.Sample(logits, {.tokens = history, .prompt = 0}, scratch);
+}
+
 int32_t SampleOnce(const SamplerOptions& options, const std::vector<float>& logits,
                    const std::vector<int32_t>& history = {}) {
   const std::vector<int32_t> ids = Ids(logits.size());
-  return Sampler(options, ids).Sample(logits, history);
+  Sampler sampler(options, ids);
+  return Sample(sampler, logits, history);
 }
 
 std::vector<double> Frequencies(const SamplerOptions& options, const std::vector<float>& logits,
@@ -51,7 +62,7 @@ std::vector<double> Frequencies(const SamplerOptions& options, const std::vector
   Sampler sampler(options, ids);
   std::vector<double> frequencies(logits.size());
   for (int i = 0; i < kDraws; ++i) {
-    frequencies[static_cast<size_t>(sampler.Sample(logits, history))] += 1.0 / kDraws;
+    frequencies[static_cast<size_t>(Sample(sampler, logits, history))] += 1.0 / kDraws;
   }
   return frequencies;
 }
@@ -177,7 +188,7 @@ TEST(Sampler, NeverDrawsWhatIsNotAmongTheIds) {
       options.top_k = top_k;
       Sampler sampler(options, ids);
       for (int i = 0; i < 100; ++i) {
-        const int32_t token = sampler.Sample(logits, std::vector<int32_t>{0, 4});
+        const int32_t token = Sample(sampler, logits, {0, 4});
         EXPECT_TRUE(token == 1 || token == 3) << token;
       }
     }
@@ -192,7 +203,7 @@ TEST(Sampler, EqualSeedsGiveEqualTokens) {
     options.seed = seed;
     Sampler sampler(options, ids);
     std::vector<int32_t> tokens;
-    for (int i = 0; i < 20; ++i) tokens.push_back(sampler.Sample(logits, {}));
+    for (int i = 0; i < 20; ++i) tokens.push_back(Sample(sampler, logits));
     return tokens;
   };
   EXPECT_EQ(draw(7), draw(7));
@@ -212,25 +223,26 @@ TEST(Sampler, RejectsLogitsThatAreNotNumbers) {
     options.temperature = temperature;
     const std::vector<int32_t> ids = Ids(3);
     Sampler sampler(options, ids);
-    EXPECT_THROW(sampler.Sample(std::vector<float>{0, NAN, 1}, {}), Error);
-    EXPECT_THROW(sampler.Sample(std::vector<float>(3, kNegativeInfinity), {}), Error);
-    EXPECT_THROW(sampler.Sample(std::vector<float>{0, -kNegativeInfinity, 1}, {}), Error);
+    EXPECT_THROW(Sample(sampler, std::vector<float>{0, NAN, 1}), Error);
+    EXPECT_THROW(Sample(sampler, std::vector<float>(3, kNegativeInfinity)), Error);
+    EXPECT_THROW(Sample(sampler, std::vector<float>{0, -kNegativeInfinity, 1}), Error);
   }
 }
 
 TEST(Sampler, RejectsOptionsOutOfRange) {
+  const std::vector<int32_t> ids = Ids(10);
   const auto with = [](auto change) {
     SamplerOptions options = Plain();
     change(options);
     return options;
   };
-  EXPECT_THROW(Validate(with([](auto& o) { o.temperature = -1; })), Error);
-  EXPECT_THROW(Validate(with([](auto& o) { o.temperature = NAN; })), Error);
-  EXPECT_THROW(Validate(with([](auto& o) { o.top_k = -1; })), Error);
-  EXPECT_THROW(Validate(with([](auto& o) { o.top_p = 1.5; })), Error);
-  EXPECT_THROW(Validate(with([](auto& o) { o.min_p = -0.1; })), Error);
-  EXPECT_THROW(Validate(with([](auto& o) { o.repeat_penalty = 0; })), Error);
-  EXPECT_NO_THROW(Validate(Plain()));
+  EXPECT_THROW(Validate(with([](auto& o) { o.temperature = -1; }), ids), Error);
+  EXPECT_THROW(Validate(with([](auto& o) { o.temperature = NAN; }), ids), Error);
+  EXPECT_THROW(Validate(with([](auto& o) { o.top_k = -1; }), ids), Error);
+  EXPECT_THROW(Validate(with([](auto& o) { o.top_p = 1.5; }), ids), Error);
+  EXPECT_THROW(Validate(with([](auto& o) { o.min_p = -0.1; }), ids), Error);
+  EXPECT_THROW(Validate(with([](auto& o) { o.repeat_penalty = 0; }), ids), Error);
+  EXPECT_NO_THROW(Validate(Plain(), ids));
 }
 
 }  // namespace

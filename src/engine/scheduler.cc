@@ -1,0 +1,259 @@
+#include "engine/scheduler.h"
+
+#include <algorithm>
+#include <atomic>
+#include <limits>
+#include <utility>
+
+#include "base/error.h"
+#include "machine/limits.h"
+
+namespace fptq {
+namespace {
+
+// Rows of logits beside those of one for each sequence: prompts whose log-probabilities are asked
+// for are computed in pieces of so many rows. At a vocabulary of 150,000, 38 MB.
+constexpr int64_t kPromptLogitsRows = 64;
+// While others decode, prompts get so much of the rows of a step: each of the others waits for it.
+constexpr int64_t kShareBesideDecodes = 4;
+// A prompt that has so many tokens in common with one that is computed in this step waits for it,
+// rather than to compute them as well.
+constexpr int64_t kWorthWaiting = kKvBlock / 2;
+
+int64_t ChoosePages(const Model& model, const SchedulerOptions& options) {
+  const ModelConfig& config = model.config();
+  const int64_t page =
+      KvCache::PageBytes(config, options.kv_type.value_or(model.kv_type()), config.layers);
+  const int64_t least = PagesFor(options.context);
+  if (options.kv_bytes > 0) {
+    const int64_t pages = options.kv_bytes / page;
+    if (pages < least) {
+      throw Error("KV cache: expected at least {} bytes for a context of {} tokens, found {}",
+                  CheckedMultiply(least, page, "KV cache"), options.context, options.kv_bytes);
+    }
+    return std::min<int64_t>(pages, std::numeric_limits<int32_t>::max());
+  }
+  const int64_t wanted = CheckedMultiply(least, options.max_sequences, "KV cache");
+  return std::max(least, std::min(wanted, AvailableMemory() / 2 / page));
+}
+
+RunnerOptions RunnerOptionsFor(const Model& model, const SchedulerOptions& options) {
+  FPTQ_CHECK(options.context >= 1 && options.max_sequences >= 1 && options.batch_rows >= 1);
+  return {.kv_type = options.kv_type,
+          .slots = 1,
+          .positions = ChoosePages(model, options) * kKvBlock,
+          .rows = options.max_sequences + options.batch_rows,
+          .logits_rows = options.max_sequences + std::min(options.batch_rows, kPromptLogitsRows),
+          .sections = SectionsFor(options.context) * std::min<int64_t>(options.max_sequences, 4)};
+}
+
+int64_t CommonPrefix(std::span<const int32_t> a, std::span<const int32_t> b) {
+  return std::ranges::mismatch(a, b).in1 - a.begin();
+}
+
+}  // namespace
+
+Scheduler::Scheduler(const Model& model, const SchedulerOptions& options, ThreadPool& pool)
+    : options_(options),
+      runner_(model, RunnerOptionsFor(model, options), pool),
+      pool_(runner_.pages(), options.prefix_cache),
+      scratch_(static_cast<size_t>(pool.threads())) {}
+
+std::unique_ptr<Sequence> Scheduler::MakeSequence(Request request, std::unique_ptr<Sink> sink) {
+  return std::make_unique<Sequence>(model(), pool_, options_.context, std::move(request),
+                                    std::move(sink));
+}
+
+void Scheduler::Add(std::unique_ptr<Sequence> sequence) {
+  waiting_.push_back(std::move(sequence));
+  ++unstarted_;
+}
+
+void Scheduler::Cancel(uint64_t id) {
+  for (const Sequences* sequences : {&waiting_, &running_}) {
+    for (const std::unique_ptr<Sequence>& sequence : *sequences) {
+      if (sequence->id == id) sequence->interrupted = FinishReason::kCancelled;
+    }
+  }
+}
+
+SchedulerStatistics Scheduler::statistics() const {
+  SchedulerStatistics statistics = statistics_;
+  statistics.waiting = std::ssize(waiting_);
+  statistics.running = std::ssize(running_);
+  statistics.pages = pool_.size();
+  statistics.free_pages = pool_.available();
+  return statistics;
+}
+
+bool Scheduler::Step() {
+  EndInterrupted();
+  AdmitWaiting();
+  plan_.clear();
+  PlanDecodes();
+  PlanPrompts();
+  if (plan_.empty()) {
+    FPTQ_CHECK(waiting_.empty() && running_.empty());
+    return false;
+  }
+  FillBatch();
+  runner_.Run(batch_);
+  EvaluateLogits();
+  Advance();
+  ++statistics_.steps;
+  return true;
+}
+
+void Scheduler::EndAll(FinishReason reason, const std::string& error) {
+  for (Sequences* sequences : {&running_, &waiting_}) {
+    for (const auto& sequence : std::exchange(*sequences, {})) End(*sequence, reason, error);
+  }
+}
+
+void Scheduler::End(Sequence& sequence, FinishReason reason, const std::string& error) {
+  if (!sequence.started()) --unstarted_;
+  sequence.End(reason, error);
+}
+
+void Scheduler::EndInterrupted() {
+  const Sequence::Clock::time_point now = Sequence::Clock::now();
+  for (Sequences* sequences : {&running_, &waiting_}) {
+    std::erase_if(*sequences, [&](const std::unique_ptr<Sequence>& sequence) {
+      const auto deadline = sequence->deadline();
+      if (!sequence->interrupted && deadline && *deadline <= now) {
+        sequence->interrupted = FinishReason::kDeadline;
+      }
+      if (sequence->interrupted) End(*sequence, *sequence->interrupted);
+      return sequence->interrupted.has_value();
+    });
+  }
+}
+
+// In order: nobody overtakes one that needs more pages than there are. Those that run keep a page
+// each to grow into.
+void Scheduler::AdmitWaiting() {
+  size_t admitted = 0;
+  while (admitted < waiting_.size() && std::ssize(running_) < options_.max_sequences &&
+         waiting_[admitted]->Admit(/*spare=*/std::ssize(running_))) {
+    const auto later = std::ranges::upper_bound(running_, waiting_[admitted]->id, {},
+                                                [](const auto& s) { return s->id; });
+    running_.insert(later, std::move(waiting_[admitted++]));
+  }
+  waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(admitted));
+}
+
+void Scheduler::Preempt(size_t index) {
+  std::unique_ptr<Sequence> sequence = std::move(running_[index]);
+  running_.erase(running_.begin() + static_cast<std::ptrdiff_t>(index));
+  if (sequence->begun()) ++statistics_.preemptions;
+  sequence->Preempt();
+  const auto later =
+      std::ranges::upper_bound(waiting_, sequence->id, {}, [](const auto& s) { return s->id; });
+  waiting_.insert(later, std::move(sequence));
+}
+
+// From the oldest to the youngest, which is the one to lose its pages.
+void Scheduler::PlanDecodes() {
+  for (size_t i = 0; i < running_.size(); ++i) {
+    if (!running_[i]->decoding()) continue;
+    while (i < running_.size() && !running_[i]->Grow()) Preempt(running_.size() - 1);
+    if (i < running_.size()) plan_.push_back({running_[i].get(), 1});
+  }
+}
+
+// True unless it waits for a sequence of this step that computes what its tokens begin with.
+bool Scheduler::Begin(Sequence& sequence) {
+  if (sequence.begun()) return true;
+  if (options_.prefix_cache) {
+    const auto shareable = sequence.tokens().first(
+        static_cast<size_t>(std::min(sequence.first_logits(), std::ssize(sequence.tokens()))));
+    for (const Share& other : plan_) {
+      if (other.sequence->decoding()) continue;
+      const int64_t common = CommonPrefix(shareable, other.sequence->tokens());
+      if (common - sequence.computed() >= kWorthWaiting && other.sequence->computed() < common) {
+        return false;
+      }
+    }
+  }
+  if (!sequence.started()) --unstarted_;
+  sequence.Begin(
+      [&](int32_t from, int32_t to) { runner_.cache().CopyPage(from, to, runner_.pool()); });
+  statistics_.cached_tokens += sequence.computed();
+  return true;
+}
+
+void Scheduler::PlanPrompts() {
+  int64_t rows = options_.batch_rows;
+  if (!plan_.empty()) rows = std::max<int64_t>(1, rows / kShareBesideDecodes);
+  std::vector<Sequence*> prompts;
+  for (const auto& sequence : running_) {
+    if (!sequence->decoding()) prompts.push_back(sequence.get());
+  }
+  if (prompts.empty()) return;
+  std::stable_sort(prompts.begin() + 1, prompts.end(),
+                   [](const Sequence* a, const Sequence* b) { return a->left() < b->left(); });
+  // The oldest one gets a half, and at the end what the others have left.
+  const size_t first = plan_.size();
+  for (Sequence* sequence : prompts) {
+    if (rows == 0) break;
+    if (!Begin(*sequence)) continue;
+    const bool oldest = sequence == prompts.front();
+    const int64_t most = oldest && prompts.size() > 1 ? (rows + 1) / 2 : rows;
+    plan_.push_back({sequence, std::min(sequence->left(), most)});
+    rows -= plan_.back().rows;
+  }
+  if (plan_.size() == first) return;
+  Share& oldest = plan_[first];
+  oldest.rows = std::min(oldest.sequence->left(), oldest.rows + rows);
+}
+
+void Scheduler::FillBatch() {
+  batch_.chunks.clear();
+  logits_rows_.clear();
+  const int64_t most = runner_.activations().max_logits_rows;
+  std::erase_if(plan_, [&](Share& share) {
+    BatchChunk chunk = share.sequence->Chunk(share.rows);
+    if (const int64_t surplus = std::ssize(logits_rows_) + chunk.logits - most; surplus > 0) {
+      if (surplus >= share.rows) return true;
+      share.rows -= surplus;
+      chunk = share.sequence->Chunk(share.rows);
+    }
+    const int64_t end = chunk.first_position + share.rows;
+    for (int64_t row = end - chunk.logits; row < end; ++row) {
+      logits_rows_.push_back({share.sequence, row});
+    }
+    batch_.chunks.push_back(chunk);
+    return false;
+  });
+}
+
+void Scheduler::EvaluateLogits() {
+  results_.resize(logits_rows_.size());
+  std::atomic<int64_t> next = 0;
+  runner_.pool().ParallelEach(std::ssize(scratch_), [&](int64_t thread) {
+    for (int64_t i; (i = next++) < std::ssize(logits_rows_);) {
+      const LogitsRow& row = logits_rows_[static_cast<size_t>(i)];
+      results_[static_cast<size_t>(i)] =
+          row.sequence->Evaluate(row.row, runner_.Logits(i), scratch_[static_cast<size_t>(thread)]);
+    }
+  });
+}
+
+void Scheduler::Advance() {
+  size_t begin = 0;
+  for (size_t i = 0; i < plan_.size(); ++i) {
+    const auto [sequence, rows] = plan_[i];
+    const std::span results =
+        std::span(results_).subspan(begin, static_cast<size_t>(batch_.chunks[i].logits));
+    begin += results.size();
+    const int64_t tokens = std::ssize(sequence->tokens());
+    if (rows > 1 || !sequence->answering()) statistics_.prompt_tokens += rows;
+    const bool over = sequence->Advance(rows, results);
+    statistics_.completion_tokens += std::ssize(sequence->tokens()) - tokens;
+    if (over) {
+      std::erase_if(running_, [s = sequence](const auto& running) { return running.get() == s; });
+    }
+  }
+}
+
+}  // namespace fptq
