@@ -28,6 +28,7 @@ constexpr Subcommand kSubcommands[] = {
     {"compare", "quantize by several recipes and compare the results", RunCompare},
     {"inspect", "show a model's config, tensors, bits per weight and policy", RunInspect},
     {"run", "generate text or chat", RunRun},
+    {"serve", "answer clients of OpenAI's API, and a page to chat", RunServe},
     {"perplexity", "measure how well a model predicts a text", RunPerplexity},
     {"eval", "measure how well a model answers questions", RunEval},
     {"report", "write a page that explains a quantized model", RunReport},

@@ -1,7 +1,5 @@
-#include <fmt/ranges.h>
 #include <unistd.h>
 
-#include <filesystem>
 #include <iostream>
 #include <iterator>
 #include <optional>
@@ -12,6 +10,7 @@
 #include "base/text_file.h"
 #include "cli/arguments.h"
 #include "cli/chat.h"
+#include "cli/chat_option.h"
 #include "cli/generate.h"
 #include "cli/interrupt.h"
 #include "cli/load.h"
@@ -44,10 +43,7 @@ void AddOptions(CLI::App& app, RunOptions& o) {
       ->check(Between(int64_t{1}, kAnyCount));
   app.add_flag("--chat", o.chat, "talk: a message a line, with history");
   app.add_option("--system", o.system, "system message of the chat");
-  app.add_option(
-      "--chat-template", o.chat_template,
-      "file of a Jinja template that takes the place of the model's own; or the name of a "
-      "common format: chatml, llama2, llama3, zephyr, mistral, gemma");
+  app.add_option("--chat-template", o.chat_template, kChatTemplateHelp);
   app.add_option("--temperature", s.temperature, "0: always the most probable token (default 0.7)")
       ->check(Between(0.0, 100.0));
   app.add_option("--top-k", s.top_k, "draw from the K most probable tokens, 0: all (default 40)")
@@ -89,24 +85,6 @@ int Complete(Engine& engine, const RunOptions& options) {
   return answer.stop == FinishReason::kCancelled ? kInterruptedStatus : 0;
 }
 
-ChatFormat ChooseFormat(const RunOptions& options, const Model& model) {
-  const std::string names = fmt::format("{}", fmt::join(ChatTemplate::Names(), "|"));
-  std::optional<ChatTemplate> chosen;
-  if (options.chat_template) {
-    const std::string& choice = *options.chat_template;
-    chosen = ChatTemplate::FromName(choice);
-    if (!chosen && !std::filesystem::exists(choice)) {
-      throw Error("--chat-template: expected a file of Jinja or one of {}, found '{}'", names,
-                  choice);
-    }
-    if (!chosen) chosen = ChatTemplate::Parse(TextFile(choice).text(), choice);
-  } else if (model.chat_templates.texts.empty()) {
-    throw Error("{}: the model has no chat template; give one with --chat-template FILE|{}",
-                options.path, names);
-  }
-  return ChatFormat(model.chat_templates, model.tokenizer, std::move(chosen));
-}
-
 }  // namespace
 
 int RunRun(int argc, char** argv) {
@@ -123,7 +101,8 @@ int RunRun(int argc, char** argv) {
   const auto model = LoadModelAndWarn(Locate(options.path, options.pre_tokenizer), pool);
   Engine engine(model, pool, ChooseContext(options.context, kDefaultContext, model->config()));
   if (!options.chat) return Complete(engine, options);
-  Chat chat(engine, ChooseFormat(options, *model), options.generate, options.system);
+  Chat chat(engine, ChooseChatFormat(options.chat_template, *model, options.path),
+            options.generate, options.system);
   return chat.Run(options.prompt);
 }
 

@@ -9,6 +9,7 @@ int RunPlan(int argc, char** argv);
 int RunCompare(int argc, char** argv);
 int RunInspect(int argc, char** argv);
 int RunRun(int argc, char** argv);
+int RunServe(int argc, char** argv);
 int RunPerplexity(int argc, char** argv);
 int RunEval(int argc, char** argv);
 int RunReport(int argc, char** argv);

@@ -174,6 +174,7 @@ class Driver {
     }
   }
   Scheduler& scheduler() { return scheduler_; }
+  const Scheduler& scheduler() const { return scheduler_; }
 
  private:
   Scheduler scheduler_;
