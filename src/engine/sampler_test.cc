@@ -2,12 +2,16 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <random>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
+#include "base/math.h"
 
 namespace fptq {
 namespace {
@@ -254,6 +258,67 @@ TEST(Sampler, ScratchIsShared) {
     const int32_t expected = a.Sample(logits, {}, own);
     EXPECT_EQ(b.Sample(logits, {}, shared), expected);
     other.Sample(logits, {ids, 10}, shared);
+  }
+}
+
+// By the definition, with exact exponentials of all tokens.
+int32_t DrawByDefinition(const SamplerOptions& options, const std::vector<float>& logits,
+                         double uniform) {
+  const double largest = *std::max_element(logits.begin(), logits.end());
+  std::vector<std::pair<int32_t, double>> tokens;  // with their exponentials
+  double sum = 0;
+  for (size_t i = 0; i < logits.size(); ++i) {
+    tokens.emplace_back(static_cast<int32_t>(i), Exp(double{logits[i]} - largest));
+    sum += tokens.back().second;
+  }
+  if (options.top_p < 1) {
+    std::stable_sort(tokens.begin(), tokens.end(), [&](const auto& a, const auto& b) {
+      return logits[static_cast<size_t>(a.first)] > logits[static_cast<size_t>(b.first)];
+    });
+    double kept = 0;
+    size_t count = 0;
+    while (kept < options.top_p * sum) kept += tokens[count++].second;
+    tokens.resize(count);
+  }
+  std::erase_if(tokens, [&](const auto& token) { return token.second < options.min_p; });
+  double weights = 0;
+  const auto weight = [&](int32_t id) {
+    return Exp((double{logits[static_cast<size_t>(id)]} - largest) / options.temperature);
+  };
+  for (const auto& token : tokens) weights += weight(token.first);
+  double rest = uniform * weights;
+  for (const auto& token : tokens) {
+    rest -= weight(token.first);
+    if (rest < 0) return token.first;
+  }
+  return tokens.back().first;
+}
+
+// Flat and steep distributions, so that approximate sums tell mostly, rarely or never.
+TEST(Sampler, DrawsWhatExactSumsGive) {
+  std::mt19937 random(1);
+  for (const float width : {0.0f, 0.01f, 1.0f, 4.0f, 30.0f}) {
+    std::normal_distribution<float> normal(0, width);
+    std::vector<float> logits(3000);
+    for (float& logit : logits) logit = normal(random);
+    const std::vector<int32_t> ids = Ids(logits.size());
+    for (const double temperature : {0.3, 1.0, 2.0}) {
+      for (const auto& [top_p, min_p] :
+           {std::pair{1.0, 0.0}, {0.9, 0.0}, {0.5, 0.01}, {1.0, 0.05}}) {
+        SamplerOptions options = Plain();
+        options.temperature = temperature;
+        options.top_p = top_p;
+        options.min_p = min_p;
+        Sampler sampler(options, ids);
+        Sampler::Scratch scratch;
+        std::mt19937_64 generator(options.seed);
+        for (int i = 0; i < 40; ++i) {
+          const double uniform = static_cast<double>(generator() >> 11) * 0x1p-53;
+          ASSERT_EQ(sampler.Sample(logits, {}, scratch), DrawByDefinition(options, logits, uniform))
+              << width << " " << temperature << " " << top_p << " " << min_p;
+        }
+      }
+    }
   }
 }
 

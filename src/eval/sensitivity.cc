@@ -50,7 +50,7 @@ class LayerSwapper {
     batch_.chunks[0] = {
         .pages = runner_.Table(0), .first_position = 0, .tokens = window, .logits = rows};
     EmbedTokens(config, source_.source.embedding(), batch_, pool_, act_);
-    PrepareRope(config, batch_, act_);
+    PrepareRope(config, batch_, pool_, act_);
     const auto hidden = act_.hidden.span().first(static_cast<size_t>(rows * config.hidden));
     std::vector<std::vector<float>> inputs;  // of each layer: [rows, hidden]
     for (int64_t layer = 0; layer < config.layers; ++layer) {
