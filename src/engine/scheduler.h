@@ -17,7 +17,9 @@
 namespace fptq {
 
 struct SchedulerOptions {
-  int64_t context = 4096;      // the most tokens of a sequence, prompt and answer together
+  // The most tokens of a sequence, prompt and answer together; the model has to have so many
+  // positions (but the last token needs none).
+  int64_t context = 4096;
   int64_t max_sequences = 64;  // that run together; the others wait
   // Memory for keys and values; 0: what max_sequences of the full context need, but at most a half
   // of AvailableMemory(). One sequence of the full context fits in any case.
