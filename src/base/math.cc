@@ -97,24 +97,36 @@ double Scaled(double x, int64_t exponent) {
   return x * PowerOf2(first) * PowerOf2(exponent - first);
 }
 
+// exp(r) - 1 for |r| < 0.003.
+inline double ExpMinus1(double r) {
+  return r + r * r * (0.5 + r * (1.0 / 6 + r * (1.0 / 24 + r * (1.0 / 120))));
+}
+
 // 2^(k / kSteps) exp(r) for |r| < 0.003. The last rounding is of a number that is exact to 2^-60.
 double ExpOfParts(int64_t k, double r) {
   const auto index = static_cast<uint64_t>(k) % kSteps;
   const Double2 power = kPowersOf2[index];
-  const double p = r + r * r * (0.5 + r * (1.0 / 6 + r * (1.0 / 24 + r * (1.0 / 120))));
-  const double value = power.high + (power.low + power.high * p);
+  const double value = power.high + (power.low + power.high * ExpMinus1(r));
   return Scaled(value, (k - static_cast<int64_t>(index)) / kSteps);
+}
+
+// x = k ln 2 / kSteps + r
+struct ExpParts {
+  double k, r;
+};
+inline ExpParts PartsOf(double x) {
+  // ln 2 / kSteps in two parts; the first has so few bits that its product with k is exact.
+  constexpr double kStep = 0x1.62e42fef8p-8, kStepLow = 0x1.1cf79abc9e3b4p-43;
+  const double k = Rounded(x * (kSteps * kInverseLn2.high));
+  return {k, (x - k * kStep) - k * kStepLow};
 }
 
 // exp(x + low); `low` is small beside x.
 double ExpOfSum(double x, double low) {
   if (!(x > -760)) return x < 0 ? 0 : kNan;  // exp(-745.2) is below half of the least denormal
   if (x > 710) return kInfinity;
-  // ln 2 / kSteps in two parts; the first has so few bits that its product with k is exact.
-  constexpr double kStep = 0x1.62e42fef8p-8, kStepLow = 0x1.1cf79abc9e3b4p-43;
-  const double k = Rounded(x * (kSteps * kInverseLn2.high));
-  const double r = (x - k * kStep) - k * kStepLow;
-  return ExpOfParts(static_cast<int64_t>(k), r + low);
+  const ExpParts parts = PartsOf(x);
+  return ExpOfParts(static_cast<int64_t>(parts.k), parts.r + low);
 }
 
 // --- Logarithms ---
@@ -203,6 +215,33 @@ double CosOfRest(Double2 r) {  // 1 - r^2 / 2 + r^4 / 4! - ...
 }  // namespace
 
 double Exp(double x) { return ExpOfSum(x, 0); }
+
+void ExpEach(std::span<double> x) {
+  constexpr size_t kBlock = 64;
+  constexpr double kNormal = 700;  // up to there one multiplication scales, and rounds nothing
+  for (; x.size() >= kBlock; x = x.subspan(kBlock)) {
+    const auto block = x.first(kBlock);
+    int normal = 1;
+    for (const double number : block) normal &= number > -kNormal && number < kNormal ? 1 : 0;
+    if (normal == 0) {
+      for (double& number : block) number = Exp(number);
+      continue;
+    }
+    double p[kBlock];
+    int32_t steps[kBlock];
+    for (size_t i = 0; i < kBlock; ++i) {
+      const ExpParts parts = PartsOf(block[i]);
+      steps[i] = static_cast<int32_t>(parts.k);
+      p[i] = ExpMinus1(parts.r);
+    }
+    for (size_t i = 0; i < kBlock; ++i) {
+      const Double2 power = kPowersOf2[static_cast<uint32_t>(steps[i]) % kSteps];
+      block[i] = (power.high + (power.low + power.high * p[i])) *
+                 PowerOf2(steps[i] / kSteps - (steps[i] % kSteps < 0 ? 1 : 0));
+    }
+  }
+  for (double& number : x) number = Exp(number);
+}
 
 double Exp2(double x) {
   if (!(x > -1100)) return x < 0 ? 0 : kNan;

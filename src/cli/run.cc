@@ -15,6 +15,7 @@
 #include "cli/interrupt.h"
 #include "cli/load.h"
 #include "cli/subcommands.h"
+#include "engine/stop.h"
 
 namespace fptq {
 namespace {
@@ -57,6 +58,16 @@ void AddOptions(CLI::App& app, RunOptions& o) {
   app.add_option("--repeat-penalty", s.repeat_penalty,
                  "penalty of the last 64 tokens, 1: none (default 1)")
       ->check(Between(0.01, 100.0));
+  app.add_option("--presence-penalty", s.presence_penalty,
+                 "taken from the logits of tokens that the answer has (default 0)")
+      ->check(Between(-2.0, 2.0));
+  app.add_option("--frequency-penalty", s.frequency_penalty,
+                 "the same, as often as the answer has them (default 0)")
+      ->check(Between(-2.0, 2.0));
+  app.add_option("--stop", o.generate.stop_strings,
+                 "text that ends the answer, and is no part of it; may be given several times")
+      ->type_name("TEXT")
+      ->allow_extra_args(false);
   app.add_option("--seed", o.seed, "of the draws (default: another one each time)");
   app.add_option("--context", o.context,
                  "most tokens of prompt and answer (default 4096, or less if the model has less)")
@@ -95,6 +106,7 @@ int RunRun(int argc, char** argv) {
   if (!options.chat && (options.system || options.chat_template)) {
     throw Error("run: {} is for --chat", options.system ? "--system" : "--chat-template");
   }
+  StopMatcher(options.generate.stop_strings);  // says now what is wrong with them
   options.generate.sampling.seed = options.seed ? *options.seed : std::random_device()();
 
   ThreadPool pool(options.threads);

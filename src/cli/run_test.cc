@@ -102,6 +102,25 @@ TEST(Run, RowsWithoutATokenAreNeverDrawn) {
   Succeed({"plan", model, "--calibration", "random", "--calibration-tokens", "128"});
 }
 
+TEST(Run, AnswersEndBeforeAStopText) {
+  const auto run = [](std::vector<std::string> options) {
+    std::vector<std::string> arguments = {"run", kTiny.string(),  "-p", "the dog", "-n",
+                                          "40",  "--temperature", "0"};
+    arguments.insert(arguments.end(), options.begin(), options.end());
+    return Succeed(arguments).out;
+  };
+  const std::string whole = run({});
+  ASSERT_GT(whole.size(), 20u);
+  const std::string stop = whole.substr(8, 5);
+  const std::string expected = whole.substr(0, whole.find(stop)) + "\n";
+  EXPECT_EQ(run({"--stop", stop}), expected);
+  EXPECT_EQ(run({"--stop", "never there", "--stop", stop}), expected);
+  EXPECT_NE(run({"--frequency-penalty", "2", "--presence-penalty", "2"}), whole);
+  Fail("stop: expected strings that are not empty",
+       {"run", kTiny.string(), "-p", "the dog", "--stop", ""});
+  Fail("--presence-penalty", {"run", kTiny.string(), "-p", "x", "--presence-penalty", "3"});
+}
+
 TEST(Run, OnlyWhatStandsBeforeATextIsAPrefix) {
   const std::pair<std::string, int> bos = {"<|im_start|>", 1}, eos = {"<|im_end|>", 2};
   EditedModel with_bos, with_both;

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/math.h"
+#include "engine/softmax.h"
 
 namespace fptq {
 namespace {
@@ -39,11 +40,8 @@ std::vector<TokenLogProbability::Alternative> MostLikely(std::span<const float> 
 
 }  // namespace
 
-LogSoftmax::LogSoftmax(std::span<const float> logits)
-    : largest(*std::max_element(logits.begin(), logits.end())) {
-  double sum = 0;
-  for (const float logit : logits) sum += Exp(static_cast<double>(logit) - largest);
-  log_sum = Log(sum);
+LogSoftmax::LogSoftmax(std::span<const float> logits) : largest(double{Largest(logits)}) {
+  log_sum = Log(SumOfExponentials(logits, static_cast<float>(largest)));
 }
 
 TokenLogProbability ScoreToken(std::span<const float> logits, int32_t token,

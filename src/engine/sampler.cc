@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/math.h"
+#include "engine/softmax.h"
 
 namespace fptq {
 namespace {
@@ -16,6 +17,11 @@ void CheckRange(const char* name, double value, double min, double max) {
   if (!(value >= min && value <= max)) {
     throw Error("{}: expected a number from {} to {}, found {}", name, min, max, value);
   }
+}
+
+// They are ascending.
+bool Consecutive(std::span<const int32_t> ids) {
+  return !ids.empty() && std::ssize(ids) == int64_t{ids.back()} - ids.front() + 1;
 }
 
 void CheckToken(const char* name, int32_t token, std::span<const int32_t> ids) {
@@ -45,6 +51,11 @@ void Validate(const SamplerOptions& options, std::span<const int32_t> ids) {
 int32_t BestToken(std::span<const float> logits, std::span<const int32_t> ids) {
   int32_t best = -1;
   float largest = -std::numeric_limits<float>::infinity();
+  if (Consecutive(ids)) {
+    const auto of_ids = logits.subspan(static_cast<size_t>(ids.front()), ids.size());
+    largest = Largest(of_ids);
+    if (std::isfinite(largest)) return ids[static_cast<size_t>(FirstPlace(of_ids, largest))];
+  }
   for (const int32_t id : ids) {
     const float logit = logits[static_cast<size_t>(id)];
     if (std::isnan(logit)) throw Error("logit of token {} is NaN", id);
@@ -85,7 +96,7 @@ int32_t Sampler::Sample(std::span<float> logits, const History& history, Scratch
   scratch.changes.clear();
   try {
     Adjust(logits, history, scratch);
-    const int32_t token = Choose(logits, scratch.candidates);
+    const int32_t token = Choose(logits, scratch);
     restore();
     return token;
   } catch (...) {
@@ -129,70 +140,132 @@ void Sampler::Adjust(std::span<float> logits, const History& history, Scratch& s
   }
 }
 
-int32_t Sampler::Choose(std::span<const float> logits, std::vector<Candidate>& candidates) {
+int32_t Sampler::Choose(std::span<const float> logits, Scratch& scratch) {
   const int32_t best_token = BestToken(logits, ids());
   if (options_.temperature == 0) return best_token;
   const float best = logits[static_cast<size_t>(best_token)];
-  KeepTopK(logits, candidates);
-  if (options_.top_p < 1 || options_.min_p > 0) {
-    const double sum = SetExponentials(best, /*temperature=*/1, candidates);
-    for (Candidate& c : candidates) c.probability /= sum;
-    KeepTopP(candidates);
-    KeepMinP(candidates);
+  std::span<const float> of_ids;
+  if (Consecutive(ids())) {
+    of_ids = logits.subspan(static_cast<size_t>(ids().front()), ids().size());
+  } else {
+    scratch.logits.clear();
+    for (const int32_t id : ids()) scratch.logits.push_back(logits[static_cast<size_t>(id)]);
+    of_ids = scratch.logits;
   }
-  return Draw(best, candidates);
+  const auto uniform = [&] { return static_cast<double>(generator_() >> 11) * 0x1p-53; };  // [0, 1)
+  if (options_.top_k > 0 && options_.top_k < std::ssize(ids())) {
+    KeepTopK(of_ids, scratch.candidates);
+    const double sum = SetExponentials(best, /*temperature=*/1, scratch.candidates);
+    KeepTopP(options_.top_p * sum, options_.top_p * sum, scratch.candidates);
+  } else if (options_.top_p < 1 || options_.min_p > 0) {
+    KeepLikely(of_ids, best, scratch);
+  } else {
+    return DrawFromAll(of_ids, best, uniform(), scratch);
+  }
+  KeepMinP(scratch.candidates);
+  return Draw(best, uniform(), scratch.candidates);
 }
 
-// The candidates are then in descending order, unless top-k is off: then by id, and without those
-// of -inf.
-void Sampler::KeepTopK(std::span<const float> logits, std::vector<Candidate>& candidates) const {
-  const size_t count = ids().size();
-  const auto k = options_.top_k == 0 ? count : std::min(count, static_cast<size_t>(options_.top_k));
-  const bool all = k == count;
+// All but those of -inf, by id.
+void Sampler::KeepAll(std::span<const float> logits, std::vector<Candidate>& candidates) const {
   candidates.clear();
-  for (const int32_t id : ids()) {
-    const Candidate candidate{id, logits[static_cast<size_t>(id)], 0};
-    if (std::isinf(candidate.logit)) continue;
-    if (candidates.size() == k) {  // a heap with the worst on top; ids come in ascending order
-      if (candidate.logit <= candidates.front().logit) continue;
-      std::pop_heap(candidates.begin(), candidates.end(), Better);
-      candidates.pop_back();
-    }
-    candidates.push_back(candidate);
-    if (!all) std::push_heap(candidates.begin(), candidates.end(), Better);
+  for (size_t i = 0; i < logits.size(); ++i) {
+    if (!std::isinf(logits[i])) candidates.push_back({ids()[i], logits[i], 0});
   }
-  if (!all) std::sort_heap(candidates.begin(), candidates.end(), Better);
 }
 
-void Sampler::KeepTopP(std::vector<Candidate>& candidates) const {
-  if (options_.top_p >= 1) return;
+// The candidates are then in descending order.
+void Sampler::KeepTopK(std::span<const float> logits, std::vector<Candidate>& candidates) const {
+  constexpr size_t kBlock = 64;  // most blocks have none that is good enough
+  const auto k = static_cast<size_t>(options_.top_k);
+  candidates.clear();  // a heap with the worst on top; ids come in ascending order
+  for (size_t begin = 0; begin < logits.size(); begin += kBlock) {
+    const auto block = logits.subspan(begin, std::min(kBlock, logits.size() - begin));
+    if (candidates.size() == k) {
+      const float worst = candidates.front().logit;
+      uint32_t better = 0;
+      for (const float logit : block) better |= logit > worst ? 1u : 0u;
+      if (better == 0) continue;
+    }
+    for (size_t i = 0; i < block.size(); ++i) {
+      if (std::isinf(block[i])) continue;
+      if (candidates.size() == k) {
+        if (block[i] <= candidates.front().logit) continue;
+        std::pop_heap(candidates.begin(), candidates.end(), Better);
+        candidates.pop_back();
+      }
+      candidates.push_back({ids()[begin + i], block[i], 0});
+      std::push_heap(candidates.begin(), candidates.end(), Better);
+    }
+  }
+  std::sort_heap(candidates.begin(), candidates.end(), Better);
+}
+
+// Keeps of all what top-p keeps and min-p may keep. What that is for sure mostly shows already by
+// approximate exponentials; if not, exact ones tell.
+void Sampler::KeepLikely(std::span<const float> logits, float best, Scratch& scratch) const {
+  std::vector<Candidate>& candidates = scratch.candidates;
+  scratch.exponentials.resize(logits.size());
+  const double sum = ApproximateExponentials(logits, best, /*temperature=*/1, scratch.exponentials);
   // Tokens below (1 - p) / n have less than 1 - p together, so the fewest that have p are among the
-  // others: what is left to sort is small even if top-k is off.
-  const double floor = (1 - options_.top_p) / static_cast<double>(candidates.size());
-  std::erase_if(candidates, [floor](const Candidate& c) { return c.probability < floor; });
+  // others.
+  const double top_p_floor = (1 - options_.top_p) * sum / static_cast<double>(logits.size());
+  const double floor = std::max(top_p_floor, options_.min_p) * (1 - 4 * kExponentialError);
+  candidates.clear();
+  for (size_t i = 0; i < logits.size(); ++i) {
+    if (double{scratch.exponentials[i]} >= floor && !std::isinf(logits[i])) {
+      candidates.push_back({ids()[i], logits[i], 0});
+    }
+  }
+  SetExponentials(best, /*temperature=*/1, candidates);
+  const double error = 2 * kExponentialSumError;
+  const double wanted = options_.top_p * sum;
+  if (KeepTopP(wanted * (1 - error), wanted * (1 + error), candidates)) return;
+  const double exact = options_.top_p * SumOfExponentials(logits, best);
+  KeepTopP(exact, exact, candidates);
+}
+
+// Sorts the candidates, and keeps the fewest best whose exponentials have a sum of which is known
+// that it lies between `least` and `most`. False if that does not tell how many they are.
+bool Sampler::KeepTopP(double least, double most, std::vector<Candidate>& candidates) const {
+  if (options_.top_p >= 1) return true;
   std::sort(candidates.begin(), candidates.end(), Better);
   double sum = 0;
   for (size_t i = 0; i < candidates.size(); ++i) {
     sum += candidates[i].probability;
-    if (sum >= options_.top_p) {
+    if (sum >= least) {
+      if (sum < most) return false;
       candidates.resize(i + 1);
-      return;
+      break;
     }
   }
+  return true;
 }
 
 void Sampler::KeepMinP(std::vector<Candidate>& candidates) const {
   if (options_.min_p == 0) return;
-  double largest = 0;
-  for (const Candidate& c : candidates) largest = std::max(largest, c.probability);
-  const double floor = options_.min_p * largest;
-  std::erase_if(candidates, [floor](const Candidate& c) { return c.probability < floor; });
+  // The exponential of the best one is 1.
+  std::erase_if(candidates, [&](const Candidate& c) { return c.probability < options_.min_p; });
 }
 
-int32_t Sampler::Draw(float best, std::vector<Candidate>& candidates) {
-  const double sum = SetExponentials(best, options_.temperature, candidates);
-  const double uniform = static_cast<double>(generator_() >> 11) * 0x1p-53;  // [0, 1)
-  double rest = uniform * sum;
+// Draw of KeepAll. Where approximate sums tell it for sure, without so many exact exponentials.
+int32_t Sampler::DrawFromAll(std::span<const float> logits, float best, double uniform,
+                             Scratch& scratch) const {
+  scratch.exponentials.resize(logits.size());
+  const double sum =
+      ApproximateExponentials(logits, best, options_.temperature, scratch.exponentials);
+  double before = 0;
+  const auto place = static_cast<size_t>(PlaceOfSum(scratch.exponentials, uniform * sum, before));
+  // Each of the sums, that of all and that up to a place, has its error.
+  const double error = 3 * kExponentialSumError * sum;
+  const double after = before + double{scratch.exponentials[place]};
+  if (before + error < uniform * sum && uniform * sum < after - error) return ids()[place];
+  KeepAll(logits, scratch.candidates);
+  return Draw(best, uniform, scratch.candidates);
+}
+
+int32_t Sampler::Draw(float best, double uniform, std::vector<Candidate>& candidates) const {
+  double rest = uniform * SetExponentials(best, options_.temperature, candidates);
   for (const Candidate& c : candidates) {
     rest -= c.probability;
     if (rest < 0) return c.id;
@@ -200,7 +273,8 @@ int32_t Sampler::Draw(float best, std::vector<Candidate>& candidates) {
   return candidates.back().id;  // rounding
 }
 
-// Gives each candidate its probability up to a factor; returns their sum.
+// Gives each candidate its probability up to a factor, that of the best one being 1; returns their
+// sum.
 double Sampler::SetExponentials(float best, double temperature,
                                 std::vector<Candidate>& candidates) {
   double sum = 0;

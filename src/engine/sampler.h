@@ -50,7 +50,7 @@ struct History {
 // lowest id comes first.
 class Sampler {
  public:
-  // What a draw works with: 16 bytes for each token at most. Samplers that are not used at a time
+  // What a draw works with: 24 bytes for each token at most. Samplers that are not used at a time
   // may share it.
   class Scratch {
    public:
@@ -67,9 +67,10 @@ class Sampler {
       int32_t id;
       float logit;  // before
     };
-    std::vector<Candidate> candidates;  // what is left
     std::vector<Change> changes;
     std::vector<int32_t> tokens;
+    std::vector<float> logits, exponentials;  // of the ids, if they are needed
+    std::vector<Candidate> candidates;        // what is left
   };
 
   // `ids`: those that may be drawn, ascending (Tokenizer::ids()); they must outlive the sampler.
@@ -85,11 +86,15 @@ class Sampler {
   static bool Better(const Candidate& a, const Candidate& b);
   std::span<const int32_t> ids() const;
   void Adjust(std::span<float> logits, const History& history, Scratch& scratch) const;
-  int32_t Choose(std::span<const float> logits, std::vector<Candidate>& candidates);
+  int32_t Choose(std::span<const float> logits, Scratch& scratch);
+  void KeepAll(std::span<const float> logits, std::vector<Candidate>& candidates) const;
   void KeepTopK(std::span<const float> logits, std::vector<Candidate>& candidates) const;
-  void KeepTopP(std::vector<Candidate>& candidates) const;
+  void KeepLikely(std::span<const float> logits, float best, Scratch& scratch) const;
+  bool KeepTopP(double least, double most, std::vector<Candidate>& candidates) const;
   void KeepMinP(std::vector<Candidate>& candidates) const;
-  int32_t Draw(float best, std::vector<Candidate>& candidates);
+  int32_t DrawFromAll(std::span<const float> logits, float best, double uniform,
+                      Scratch& scratch) const;
+  int32_t Draw(float best, double uniform, std::vector<Candidate>& candidates) const;
   static double SetExponentials(float best, double temperature, std::vector<Candidate>& candidates);
 
   SamplerOptions options_;

@@ -30,7 +30,7 @@ Request RandomRequest(std::mt19937& random) {
   const auto upto = [&](uint32_t n) { return static_cast<int32_t>(random() % n); };
   Request request =
       DrawnRequest(TestPrompt(1 + upto(100), upto(2) * upto(100)), upto(1000), upto(100));
-  request.sampling.temperature = upto(2);
+  request.sampling.temperature = 50 * upto(3);  // mostly ill-formed UTF-8 but for the first
   request.log_probabilities = upto(2) == 0;
   request.prompt_log_probabilities = upto(4) == 0;
   if (upto(4) == 0) request.sampling.repeat_penalty = 1.3;

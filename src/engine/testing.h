@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/test_util.h"
+#include "base/utf8.h"
 #include "engine/scheduler.h"
 
 namespace fptq {
@@ -126,6 +127,7 @@ class Collector {
       const std::lock_guard lock(to_.mutex_);
       Answer& answer = to_.answer_;
       EXPECT_FALSE(to_.over_);
+      EXPECT_EQ(delta.text, ReplaceIllFormedUtf8(delta.text));  // whole characters
       if (!delta.prompt_log_probabilities.empty()) {
         EXPECT_TRUE(answer.tokens.empty() && answer.prompt_scores.empty());
       }

@@ -374,7 +374,7 @@ void Forward(const Model& model, const ForwardBatch& batch, KvCache& cache, Thre
              Activations& act, ActivationObserver* observer) {
   const ModelConfig& config = model.config();
   EmbedTokens(config, model.source.embedding(), batch, pool, act);
-  PrepareRope(config, batch, act);
+  PrepareRope(config, batch, pool, act);
   for (int64_t layer = 0; layer < config.layers; ++layer) {
     ForwardLayer(config, model.layers[static_cast<size_t>(layer)], layer, batch, cache, layer, pool,
                  act, observer);

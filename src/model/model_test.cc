@@ -190,7 +190,7 @@ TEST_P(QuantizedModel, AgreesWithTransformersWhenCacheAndHeadAreFloat) {
   const ForwardBatch batch{
       .chunks = {{.pages = pages, .first_position = 0, .tokens = tokens, .logits = rows}}};
   EmbedTokens(config, model->source.embedding(), batch, pool, act);
-  PrepareRope(config, batch, act);
+  PrepareRope(config, batch, pool, act);
   for (int64_t layer = 0; layer < config.layers; ++layer) {
     ForwardLayer(config, model->layers[static_cast<size_t>(layer)], layer, batch, cache, layer,
                  pool, act);

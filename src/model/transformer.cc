@@ -329,9 +329,10 @@ void EmbedTokens(const ModelConfig& config, const Embedding& embedding, const Fo
   Stamp(act, ForwardPart::kEmbedding);
 }
 
-void PrepareRope(const ModelConfig& config, const ForwardBatch& batch, Activations& act) {
+void PrepareRope(const ModelConfig& config, const ForwardBatch& batch, ThreadPool& pool,
+                 Activations& act) {
   const int64_t half = config.rotary / 2;
-  ForEachRow(batch, 0, batch.rows(), [&](const BatchChunk& chunk, int64_t index, int64_t row) {
+  const auto prepare = [&](const BatchChunk& chunk, int64_t index, int64_t row) {
     const auto position = static_cast<float>(chunk.first_position + index);
     for (int64_t i = 0; i < half; ++i) {
       // In float32 like transformers, so that angles at far positions agree with it.
@@ -340,7 +341,9 @@ void PrepareRope(const ModelConfig& config, const ForwardBatch& batch, Activatio
       act.rope_cos[row * half + i] = static_cast<float>(at.cos);
       act.rope_sin[row * half + i] = static_cast<float>(at.sin);
     }
-  });
+  };
+  pool.ParallelFor(batch.rows(),
+                   [&](int64_t begin, int64_t end) { ForEachRow(batch, begin, end, prepare); });
   Stamp(act, ForwardPart::kRopeAppend);
 }
 

@@ -102,7 +102,8 @@ struct Activations {
 void EmbedTokens(const ModelConfig& config, const Embedding& embedding, const ForwardBatch& batch,
                  ThreadPool& pool, Activations& act);
 // cos and sin of the batch's positions; once before the layers.
-void PrepareRope(const ModelConfig& config, const ForwardBatch& batch, Activations& act);
+void PrepareRope(const ModelConfig& config, const ForwardBatch& batch, ThreadPool& pool,
+                 Activations& act);
 // hidden = layer(hidden); appends the batch to layer `cache_layer` of the cache. `layer` is what
 // the observer is told: the two differ where a cache holds one layer alone.
 void ForwardLayer(const ModelConfig& config, const LayerWeights& weights, int64_t layer,

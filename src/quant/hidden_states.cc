@@ -28,7 +28,7 @@ HiddenStates::HiddenStates(const ModelSource& source, const CalibrationSet& set,
   }
   // All sequences begin at position 0, so the rotations of the longest serve all of them.
   const auto size = [](const std::vector<int32_t>& tokens) { return tokens.size(); };
-  PrepareRope(config_, Batch(pages_, *std::ranges::max_element(set.sequences, {}, size)),
+  PrepareRope(config_, Batch(pages_, *std::ranges::max_element(set.sequences, {}, size)), pool_,
               activations_);
 }
 
