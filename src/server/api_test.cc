@@ -20,12 +20,12 @@ class ApiTest : public testing::Test {
   static AnswerCall Chat(const Json& body) { return ParseChat(body, text_->context, 99); }
   static Json With(const Json& more) {
     Json body = {{"prompt", "Hello"}};
-    body.update(more);
+    if (!more.is_null()) body.update(more);
     return body;
   }
   static Json ChatWith(const Json& more) {
     Json body = {{"messages", {{{"role", "user"}, {"content", "Hello"}}}}};
-    body.update(more);
+    if (!more.is_null()) body.update(more);
     return body;
   }
   // The body is refused with this status, and the error names this field.
@@ -120,10 +120,11 @@ TEST_F(ApiTest, EachFieldArrives) {
 }
 
 TEST_F(ApiTest, PromptsComeInFourForms) {
+  using Prompts = std::vector<std::vector<int32_t>>;
   const std::vector<int32_t> hello = text_->Encode("Hello"), abc = text_->Encode("abc");
-  EXPECT_EQ(Completion({{"prompt", {"Hello", "abc"}}}).prompts, (std::vector{hello, abc}));
-  EXPECT_EQ(Completion({{"prompt", hello}}).prompts, std::vector{hello});
-  EXPECT_EQ(Completion({{"prompt", {hello, abc}}}).prompts, (std::vector{hello, abc}));
+  EXPECT_EQ(Completion({{"prompt", {"Hello", "abc"}}}).prompts, (Prompts{hello, abc}));
+  EXPECT_EQ(Completion({{"prompt", hello}}).prompts, Prompts{hello});
+  EXPECT_EQ(Completion({{"prompt", {hello, abc}}}).prompts, (Prompts{hello, abc}));
   const AnswerCall echo = Completion({{"prompt", {abc}}, {"echo", true}});
   EXPECT_EQ(echo.prompt_texts, std::vector<std::string>{"abc"});
   for (const Json& bad : {Json(), Json(7), Json::array(), Json({"a", 7}), Json({hello, "a"}),
