@@ -180,10 +180,9 @@ TEST_F(LimitsTest, MemoryOfAllClientsIsBounded) {
   const ClientResponse large = Post("/tokenize", Json{{"prompt", std::string(5000, 'a')}});
   EXPECT_EQ(large.status, 503);
   EXPECT_EQ(Post("/tokenize", Json{{"prompt", std::string(100, 'a')}}).status, 200);
-  const ClientResponse answer = Post("/v1/completions", Json{{"prompt", "a"},
-                                                             {"max_tokens", 200},
-                                                             {"logprobs", 20},
-                                                             {"ignore_eos", true}});
+  const ClientResponse answer =
+      Post("/v1/completions",
+           Json{{"prompt", "a"}, {"max_tokens", 200}, {"logprobs", 20}, {"ignore_eos", true}});
   EXPECT_EQ(answer.status, 503);
   EXPECT_TRUE(Comes([&] { return EngineIsIdle(); }));
   EXPECT_NE(Get("/metrics").body.find("fptq_http_memory_bytes 0"), std::string::npos);
@@ -191,8 +190,8 @@ TEST_F(LimitsTest, MemoryOfAllClientsIsBounded) {
 
 TEST_F(LimitsTest, TooManyLogProbabilitiesAreRefused) {
   StartLong();
-  const ClientResponse response = Post(
-      "/v1/completions", Json{{"prompt", "a"}, {"max_tokens", 60000}, {"logprobs", 20}});
+  const ClientResponse response =
+      Post("/v1/completions", Json{{"prompt", "a"}, {"max_tokens", 60000}, {"logprobs", 20}});
   EXPECT_EQ(response.status, 400);
   EXPECT_EQ(response.json()["error"]["param"], "logprobs");
 }
