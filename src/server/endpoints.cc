@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <malloc.h>
 
 #include <utility>
 #include <variant>
@@ -129,6 +130,17 @@ static std::variant<Result, ApiError> Try(F&& f) {
   }
 }
 
+// The C library keeps what is freed. After a large body, whose JSON and tokens take many times its
+// size, it is told to give that back.
+static void FreeBody(std::string& body) {
+  constexpr size_t kLarge = 256 << 10;
+  const bool large = body.size() >= kLarge;
+  body = {};
+#ifdef __GLIBC__
+  if (large) malloc_trim(0);
+#endif
+}
+
 // Has the worker `read` the body, and then the I/O thread `use` what that gives. The worker does
 // one body after the other, so the memory that one takes as JSON is taken once, and streams go on
 // meanwhile.
@@ -141,7 +153,7 @@ void Server::State::Work(ReplyPtr reply, std::string body, std::function<Result(
                read = std::move(read), use = std::move(use)]() mutable {
     std::variant<Result, ApiError> result = ApiError(kClientGone, "the client is gone");
     if (!reply->abandoned()) result = Try<Result>([&] { return read(ParseBody(body)); });
-    body = {};
+    FreeBody(body);
     http.Post([reply = std::move(reply), share = std::move(share), result = std::move(result),
                use = std::move(use)]() mutable {
       share->Set(0);
