@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "server/answer.h"
+#include "server/answer_writer.h"
 
 namespace fptq {
 namespace {
@@ -75,7 +75,7 @@ class BoxSink : public Sink {
 };
 
 struct Call {
-  Call(uint64_t number_in, Answer answer_in, std::shared_ptr<Reply> reply_in, Service& service_in,
+  Call(uint64_t number_in, AnswerWriter answer_in, std::shared_ptr<Reply> reply_in, Service& service_in,
        Budget& budget)
       : number(number_in),
         answer(std::move(answer_in)),
@@ -84,7 +84,7 @@ struct Call {
         share(budget) {}
 
   uint64_t number = 0;
-  Answer answer;
+  AnswerWriter answer;
   std::shared_ptr<Reply> reply;
   Service& service;
   Budget::Share share;
@@ -165,9 +165,9 @@ void AnswerRunner::State::Run(Service& service, AnswerCall asked, std::string id
         std::chrono::duration_cast<Clock::duration>(
             std::chrono::duration<double>(asked.timeout_seconds));
   }
-  Answer::Names names{std::move(id), static_cast<int64_t>(std::time(nullptr)), fingerprint};
+  AnswerWriter::Names names{std::move(id), static_cast<int64_t>(std::time(nullptr)), fingerprint};
   const auto call = std::make_shared<Call>(
-      ++last_number, Answer(asked, std::move(names), service.model().tokenizer), std::move(reply),
+      ++last_number, AnswerWriter(asked, std::move(names), service.model().tokenizer), std::move(reply),
       service, http.budget());
   call->stream = asked.stream;
   call->last_token.resize(static_cast<size_t>(asked.choices()));

@@ -6,7 +6,7 @@
 #include <ctime>
 
 #include "base/json_file.h"
-#include "server/answer.h"
+#include "server/answer_writer.h"
 
 namespace fptq {
 namespace {
