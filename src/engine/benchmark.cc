@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "engine/runner.h"
 #include "kernels/dispatch.h"
 
 namespace fptq {
@@ -117,23 +118,23 @@ class WorkCounter {
 };
 
 // The sequences of a case over one KV cache. Each repetition starts again at the depth.
-class Runner {
+class CaseRunner {
  public:
-  Runner(const Model& model, const BenchmarkCase& test, ThreadPool& pool)
-      : model_(model),
-        test_(test),
-        pool_(pool),
-        pages_(PagesFor(test.depth + test.tokens)),
-        cache_(model.config(), model.kv_type(), test.sequences * pages_, model.config().layers),
-        table_(PageRange(0, cache_.pages())),
-        activations_(model.config(), MaxRows(test), test.sequences,
-                     test.sequences * SectionsFor(test.depth + test.tokens)) {
+  CaseRunner(const Model& model, const BenchmarkCase& test, ThreadPool& pool)
+      : test_(test),
+        runner_(model,
+                {.slots = test.sequences,
+                 .positions = test.depth + test.tokens,
+                 .rows = MaxRows(test),
+                 .logits_rows = test.sequences,
+                 .sections = test.sequences * SectionsFor(test.depth + test.tokens)},
+                pool) {
     std::mt19937 random(0);
     const std::span<const int32_t> ids = model.tokenizer.ids();
     tokens_.resize(static_cast<size_t>(test.depth + test.tokens));
     for (int32_t& token : tokens_) token = ids[random() % ids.size()];
-    const WorkCounter work(model, cache_.Bytes() / cache_.pages() / kKvBlock);
-    result_.kv_bytes = cache_.Bytes();
+    result_.kv_bytes = runner_.cache().Bytes();
+    const WorkCounter work(model, result_.kv_bytes / runner_.pages() / kKvBlock);
     Prefill(0, test.depth, nullptr);
     Repeat(&work);  // warms up and counts
   }
@@ -141,8 +142,8 @@ class Runner {
   BenchmarkResult Run(int64_t repetitions, BenchmarkProfile* profile) {
     const double tokens = static_cast<double>(test_.tokens * test_.sequences);
     if (profile != nullptr) {
-      activations_.profile = &profile->parts;
-      pool_.CountWaiting(&profile->waiting_seconds);
+      runner_.activations().profile = &profile->parts;
+      runner_.pool().CountWaiting(&profile->waiting_seconds);
       profile->steps += repetitions * result_.steps;
     }
     std::vector<double> rates;
@@ -151,7 +152,7 @@ class Runner {
       result_.seconds += seconds / static_cast<double>(repetitions);
       rates.push_back(tokens / seconds);
     }
-    pool_.CountWaiting(nullptr);
+    runner_.pool().CountWaiting(nullptr);
     for (const double rate : rates) result_.mean += rate / static_cast<double>(repetitions);
     double squares = 0;
     for (const double rate : rates) squares += (rate - result_.mean) * (rate - result_.mean);
@@ -199,8 +200,7 @@ class Runner {
   }
 
   BatchChunk Chunk(int64_t slot, int64_t begin, int64_t end, int64_t logits) const {
-    return {.pages = std::span(table_).subspan(static_cast<size_t>(slot * pages_),
-                                               static_cast<size_t>(pages_)),
+    return {.pages = runner_.Table(slot),
             .first_position = begin,
             .tokens = std::span(tokens_).subspan(static_cast<size_t>(begin),
                                                  static_cast<size_t>(end - begin)),
@@ -208,17 +208,12 @@ class Runner {
   }
 
   void Step(const WorkCounter* work) {
-    Forward(model_, batch_, cache_, pool_, activations_);
+    runner_.Run(batch_);
     if (work != nullptr) work->Add(batch_, result_);
   }
 
-  const Model& model_;
   const BenchmarkCase test_;
-  ThreadPool& pool_;
-  int64_t pages_;  // of each sequence
-  KvCache cache_;
-  std::vector<int32_t> table_;  // of all sequences, one after the other
-  Activations activations_;
+  Runner runner_;
   ForwardBatch batch_;
   std::vector<int32_t> tokens_;  // [depth + tokens], the same for all sequences
   BenchmarkResult result_;
@@ -245,7 +240,7 @@ BenchmarkResult RunBenchmark(const Model& model, const BenchmarkCase& test, int6
     throw Error("{}: expected at most {} tokens, the positions of the model, found {}", test.Name(),
                 positions, test.depth + test.tokens);
   }
-  return Runner(model, test, pool).Run(repetitions, profile);
+  return CaseRunner(model, test, pool).Run(repetitions, profile);
 }
 
 }  // namespace fptq

@@ -9,7 +9,8 @@ Runner::Runner(const Model& model, const RunnerOptions& options, ThreadPool& poo
       pool_(pool),
       slot_pages_(PagesFor(options.positions)),
       cache_(model.config(), options.kv_type.value_or(model.kv_type()),
-             CheckedMultiply(options.slots, slot_pages_, "KV cache"), model.config().layers),
+             CheckedMultiply(options.slots, slot_pages_, "KV cache"),
+             options.layers > 0 ? options.layers : model.config().layers),
       pages_(PageRange(0, cache_.pages())),
       activations_(model.config(), options.rows, options.logits_rows, options.sections) {}
 

@@ -13,6 +13,7 @@ namespace fptq {
 
 struct RunnerOptions {
   std::optional<KvType> kv_type = {};  // the model's own by default
+  int64_t layers = 0;                  // of the KV cache; 0: all
   int64_t slots = 1;                   // sequences that have a block table of their own
   int64_t positions = 0;               // of a slot
   int64_t rows = 1;                    // of a step

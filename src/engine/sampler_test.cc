@@ -161,6 +161,102 @@ TEST(Sampler, PenaltyForgetsWhatIsOutsideTheWindow) {
   EXPECT_EQ(SampleOnce(options, logits, {1, 2, 0}), 1);
 }
 
+// Counted in the answer alone: of the history {0, 1, 1, 2, 1}, the first two are the prompt.
+TEST(Sampler, PresenceAndFrequencyPenaltiesAreOfTheAnswer) {
+  const std::vector<int32_t> ids = Ids(4), history = {0, 1, 1, 2, 1};
+  const auto logit_to_beat = [&](const SamplerOptions& options, int32_t token) {
+    // Token 3 is drawn if its logit is above what the penalties leave of 1.
+    for (int quarter = -16; quarter <= 16; ++quarter) {
+      std::vector<float> logits(4, -100.0f);
+      logits[static_cast<size_t>(token)] = 1;
+      logits[3] = static_cast<float>(quarter) / 4 + 0.125f;
+      Sampler sampler(options, ids);
+      Sampler::Scratch scratch;
+      if (sampler.Sample(logits, {history, /*prompt=*/2}, scratch) == 3) return quarter / 4.0;
+    }
+    return 100.0;
+  };
+  SamplerOptions options = Plain();
+  options.temperature = 0;
+  EXPECT_EQ(logit_to_beat(options, 1), 1);
+  options.presence_penalty = 0.5;
+  EXPECT_EQ(logit_to_beat(options, 0), 1);
+  EXPECT_EQ(logit_to_beat(options, 1), 0.5);
+  EXPECT_EQ(logit_to_beat(options, 2), 0.5);
+  options.frequency_penalty = 0.25;
+  EXPECT_EQ(logit_to_beat(options, 0), 1);
+  EXPECT_EQ(logit_to_beat(options, 1), 0);  // 1 - 0.5 - 2 * 0.25
+  EXPECT_EQ(logit_to_beat(options, 2), 0.25);
+  options.frequency_penalty = -1;
+  EXPECT_EQ(logit_to_beat(options, 1), 2.5);
+  // The bias comes before the repeat penalty, and that before the others: (1 + 2) / 2 - 0.5 + 2.
+  options.logit_bias = {{1, 2}};
+  options.repeat_penalty = 2;
+  EXPECT_EQ(logit_to_beat(options, 1), 3);
+}
+
+TEST(Sampler, BiasIsAddedToLogits) {
+  SamplerOptions options = Plain();
+  options.logit_bias = {{0, 1}, {2, -100}, {0, 1}};  // a token may come twice
+  const double a = std::exp(2.0);
+  ExpectFrequencies(Frequencies(options, {0, 0, 0}), {a / (a + 1), 1 / (a + 1), 0});
+}
+
+TEST(Sampler, DrawsAllowedTokensAlone) {
+  for (const double temperature : {0.0, 1.0}) {
+    for (const int64_t top_k : {0, 1, 2, 40}) {
+      SamplerOptions options = Plain();
+      options.temperature = temperature;
+      options.top_k = top_k;
+      options.allowed_tokens = {3, 1, 3};
+      const std::vector<float> logits = {9, 0, std::nanf(""), 0, 9};
+      const std::vector<double> frequencies = Frequencies(options, logits);
+      EXPECT_EQ(frequencies[0] + frequencies[2] + frequencies[4], 0);
+      EXPECT_GT(frequencies[1], 0);  // of equal logits the first
+      EXPECT_EQ(frequencies[3] > 0, temperature > 0 && top_k != 1);
+    }
+  }
+}
+
+TEST(Sampler, LogitsAreAsTheyWere) {
+  SamplerOptions options = Plain();
+  options.repeat_penalty = 1.7;
+  options.presence_penalty = 0.3;
+  options.frequency_penalty = 0.1;
+  options.logit_bias = {{0, 0.1}, {2, 3}, {0, 0.7}};
+  const std::vector<int32_t> ids = Ids(4), history = {0, 2, 2, 3};
+  std::vector<float> logits = {0.1f, 0.2f, -0.3f, 0.4f};
+  const std::vector<float> before = logits;
+  Sampler sampler(options, ids);
+  Sampler::Scratch scratch;
+  for (int i = 0; i < 10; ++i) {
+    sampler.Sample(logits, {history, 0}, scratch);
+    EXPECT_EQ(logits, before);
+  }
+  logits[1] = std::nanf("");
+  EXPECT_THROW(sampler.Sample(logits, {history, 0}, scratch), Error);
+  EXPECT_EQ(logits[0], before[0]);
+  EXPECT_EQ(logits[2], before[2]);
+}
+
+// What one sampler leaves in the scratch is nothing to the next one.
+TEST(Sampler, ScratchIsShared) {
+  SamplerOptions options = Plain();
+  const std::vector<int32_t> ids = Ids(50);
+  std::vector<float> logits(50, 0.0f);
+  Sampler a(options, ids), b(options, ids);
+  options.top_k = 3;
+  options.presence_penalty = 1;
+  Sampler other(options, ids);
+  Sampler::Scratch shared;
+  for (int i = 0; i < 20; ++i) {
+    Sampler::Scratch own;
+    const int32_t expected = a.Sample(logits, {}, own);
+    EXPECT_EQ(b.Sample(logits, {}, shared), expected);
+    other.Sample(logits, {ids, 10}, shared);
+  }
+}
+
 TEST(Sampler, GreedyTakesTheLowestIdOfTheLargest) {
   SamplerOptions options = Plain();
   options.temperature = 0;
@@ -242,6 +338,12 @@ TEST(Sampler, RejectsOptionsOutOfRange) {
   EXPECT_THROW(Validate(with([](auto& o) { o.top_p = 1.5; }), ids), Error);
   EXPECT_THROW(Validate(with([](auto& o) { o.min_p = -0.1; }), ids), Error);
   EXPECT_THROW(Validate(with([](auto& o) { o.repeat_penalty = 0; }), ids), Error);
+  EXPECT_THROW(Validate(with([](auto& o) { o.presence_penalty = 2.1; }), ids), Error);
+  EXPECT_THROW(Validate(with([](auto& o) { o.frequency_penalty = -2.1; }), ids), Error);
+  EXPECT_THROW(Validate(with([](auto& o) { o.logit_bias = {{3, 101}}; }), ids), Error);
+  EXPECT_THROW(Validate(with([](auto& o) { o.logit_bias = {{3, NAN}}; }), ids), Error);
+  EXPECT_THROW(Validate(with([](auto& o) { o.logit_bias = {{10, 1}}; }), ids), Error);
+  EXPECT_THROW(Validate(with([](auto& o) { o.allowed_tokens = {-1}; }), ids), Error);
   EXPECT_NO_THROW(Validate(Plain(), ids));
 }
 

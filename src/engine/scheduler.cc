@@ -11,11 +11,9 @@
 namespace fptq {
 namespace {
 
-// Rows of logits beside those of one for each sequence: prompts whose log-probabilities are asked
-// for are computed in pieces of so many rows. At a vocabulary of 150,000, 38 MB.
-constexpr int64_t kPromptLogitsRows = 64;
-// While others decode, prompts get so much of the rows of a step: each of the others waits for it.
-constexpr int64_t kShareBesideDecodes = 4;
+// While others decode, prompts get one of so many parts of the rows of a step: the others wait for
+// it.
+constexpr int64_t kPartsBesideDecodes = 4;
 // A prompt that has so many tokens in common with one that is computed in this step waits for it,
 // rather than to compute them as well.
 constexpr int64_t kWorthWaiting = kKvBlock / 2;
@@ -38,12 +36,13 @@ int64_t ChoosePages(const Model& model, const SchedulerOptions& options) {
 }
 
 RunnerOptions RunnerOptionsFor(const Model& model, const SchedulerOptions& options) {
-  FPTQ_CHECK(options.context >= 1 && options.max_sequences >= 1 && options.batch_rows >= 1);
+  FPTQ_CHECK(options.context >= 1 && options.max_sequences >= 1);
+  FPTQ_CHECK(options.batch_rows >= 1 && options.scored_rows >= 1);
   return {.kv_type = options.kv_type,
           .slots = 1,
           .positions = ChoosePages(model, options) * kKvBlock,
           .rows = options.max_sequences + options.batch_rows,
-          .logits_rows = options.max_sequences + std::min(options.batch_rows, kPromptLogitsRows),
+          .logits_rows = options.max_sequences + std::min(options.batch_rows, options.scored_rows),
           .sections = SectionsFor(options.context) * std::min<int64_t>(options.max_sequences, 4)};
 }
 
@@ -184,7 +183,9 @@ bool Scheduler::Begin(Sequence& sequence) {
 
 void Scheduler::PlanPrompts() {
   int64_t rows = options_.batch_rows;
-  if (!plan_.empty()) rows = std::max<int64_t>(1, rows / kShareBesideDecodes);
+  if (std::ranges::any_of(plan_, [](const Share& share) { return share.sequence->answering(); })) {
+    rows = std::max<int64_t>(1, rows / kPartsBesideDecodes);
+  }
   std::vector<Sequence*> prompts;
   for (const auto& sequence : running_) {
     if (!sequence->decoding()) prompts.push_back(sequence.get());

@@ -2,168 +2,64 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
+#include <memory>
 #include <string_view>
 #include <utility>
 
 #include "base/error.h"
-#include "engine/sampler.h"
-#include "eval/perplexity.h"
+#include "engine/scheduler.h"
 #include "text/unicode.h"
 
 namespace fptq {
 namespace {
 
-constexpr int64_t kMaxSequences = 16;
+constexpr int64_t kSequences = 32;
 constexpr int64_t kMaxCacheBytes = int64_t{512} << 20;
 
-// A sequence of the KV cache and the run of requests that goes through it.
-struct Sequence {
-  std::vector<int32_t> cached;  // tokens whose keys and values are in the cache
-  size_t request = 0, end = 0;  // the current one and the end of the run
-};
-
-int64_t CommonPrefix(std::span<const int32_t> a, std::span<const int32_t> b) {
-  return std::ranges::mismatch(a, b).in1 - a.begin();
-}
-
-class Scorer {
+// Sums up what the engine says of the continuation.
+class Scorer : public Sink {
  public:
-  Scorer(const Model& model, std::span<const TokenizedRequest> requests,
-         std::span<const int64_t> runs, const LogLikelihoodOptions& options, ThreadPool& pool,
-         int64_t capacity, int64_t sequences)
-      : model_(model),
-        requests_(requests),
-        runs_(runs),
-        pool_(pool),
-        pages_(PagesFor(capacity)),
-        cache_(model.config(), options.kv_type.value_or(model.kv_type()), sequences * pages_,
-               model.config().layers),
-        table_(PageRange(0, cache_.pages())),
-        activations_(model.config(), options.batch_rows, options.batch_rows),
-        sequences_(static_cast<size_t>(sequences)),
-        results_(requests.size(), {.greedy = true}) {}
+  Scorer(LogLikelihood& result, int64_t& finished) : result_(result), finished_(finished) {}
 
-  std::vector<LogLikelihood> Run(const Progress& progress) {
-    const int64_t total = std::ssize(requests_);
-    while (FillBatch()) {
-      Forward(model_, batch_, cache_, pool_, activations_);
-      Score();
-      for (const BatchChunk& chunk : batch_.chunks) Advance(chunk);
-      if (progress) progress("scoring", finished_, total);
+  void OnDelta(Delta delta) override {
+    result_.greedy = true;
+    for (const TokenLogProbability& score : delta.prompt_log_probabilities) {
+      result_.sum += score.log_probability;
+      result_.greedy &= score.top[0].token == score.token;
+      ++result_.tokens;
     }
-    for (LogLikelihood& result : results_) {
-      if (!std::isfinite(result.sum)) result = {};
-    }
-    return std::move(results_);
+  }
+  void OnFinish(const Finish&) override {
+    if (!std::isfinite(result_.sum)) result_ = {};
+    ++finished_;
   }
 
  private:
-  // Takes the next rows of each sequence, as many as fit. False if all requests are finished.
-  bool FillBatch() {
-    batch_.chunks.clear();
-    int64_t rows = 0;
-    for (size_t slot = 0; slot < sequences_.size() && rows < activations_.max_rows; ++slot) {
-      Sequence& sequence = sequences_[slot];
-      if (sequence.request == sequence.end && !NextRun(sequence)) continue;
-      const TokenizedRequest& request = requests_[sequence.request];
-      const int64_t position = std::ssize(sequence.cached);
-      const int64_t count =
-          std::min(std::ssize(request.tokens) - 1 - position, activations_.max_rows - rows);
-      // The row of the context's last token predicts the first one of the continuation.
-      const int64_t first_scored = std::max(position, request.context - 1);
-      batch_.chunks.push_back(
-          {.pages = std::span(table_).subspan(slot * static_cast<size_t>(pages_),
-                                              static_cast<size_t>(pages_)),
-           .first_position = position,
-           .tokens = std::span(request.tokens)
-                         .subspan(static_cast<size_t>(position), static_cast<size_t>(count)),
-           .logits = std::max<int64_t>(0, position + count - first_scored)});
-      rows += count;
-    }
-    return rows > 0;
-  }
-
-  bool NextRun(Sequence& sequence) {
-    if (run_ == runs_.size()) return false;
-    sequence.request = next_request_;
-    sequence.end = next_request_ += static_cast<size_t>(runs_[run_++]);
-    Rewind(sequence);
-    return true;
-  }
-
-  // To where the current request parts from what is in the cache, or to its first scored row.
-  void Rewind(Sequence& sequence) const {
-    const TokenizedRequest& request = requests_[sequence.request];
-    const int64_t common = CommonPrefix(sequence.cached, request.tokens);
-    sequence.cached.resize(static_cast<size_t>(std::min(common, request.context - 1)));
-  }
-
-  Sequence& SequenceOf(const BatchChunk& chunk) {
-    return sequences_[static_cast<size_t>(chunk.pages[0] / pages_)];
-  }
-
-  void Score() {
-    targets_.clear();
-    for (const BatchChunk& chunk : batch_.chunks) {
-      const size_t index = SequenceOf(chunk).request;
-      const int64_t end = chunk.first_position + std::ssize(chunk.tokens);
-      for (int64_t row = end - chunk.logits; row < end; ++row) {
-        targets_.emplace_back(index, requests_[index].tokens[static_cast<size_t>(row) + 1]);
-      }
-    }
-    tokens_.resize(targets_.size());
-    const auto vocab = static_cast<size_t>(model_.config().vocab);
-    pool_.ParallelEach(std::ssize(targets_), [&](int64_t i) {
-      const auto row = static_cast<size_t>(i);
-      tokens_[row] =
-          ScoreToken(activations_.logits.span().subspan(row * vocab, vocab), targets_[row].second);
-    });
-    for (size_t i = 0; i < targets_.size(); ++i) {
-      LogLikelihood& result = results_[targets_[i].first];
-      result.sum += tokens_[i].sum;
-      result.greedy &= tokens_[i].greedy;
-      ++result.tokens;
-    }
-  }
-
-  LogLikelihood ScoreToken(std::span<const float> logits, int32_t target) const {
-    try {
-      return {.sum = -NegativeLogLikelihood(logits, target),
-              .greedy = BestToken(logits, model_.tokenizer.ids()) == target};
-    } catch (const Error&) {
-      return {.sum = std::numeric_limits<double>::quiet_NaN()};  // not finite
-    }
-  }
-
-  void Advance(const BatchChunk& chunk) {
-    Sequence& sequence = SequenceOf(chunk);
-    sequence.cached.insert(sequence.cached.end(), chunk.tokens.begin(), chunk.tokens.end());
-    if (sequence.cached.size() + 1 < requests_[sequence.request].tokens.size()) return;
-    ++finished_;
-    if (++sequence.request < sequence.end) Rewind(sequence);
-  }
-
-  const Model& model_;
-  std::span<const TokenizedRequest> requests_;
-  std::span<const int64_t> runs_;
-  ThreadPool& pool_;
-  int64_t pages_;  // of each sequence
-  KvCache cache_;
-  std::vector<int32_t> table_;  // of all sequences, one after the other
-  Activations activations_;
-  std::vector<Sequence> sequences_;
-  ForwardBatch batch_;
-  size_t run_ = 0, next_request_ = 0;
-  int64_t finished_ = 0;
-  std::vector<std::pair<size_t, int32_t>> targets_;  // of each row of logits: request and token
-  std::vector<LogLikelihood> tokens_;                // of each row of logits
-  std::vector<LogLikelihood> results_;               // of each request
+  LogLikelihood& result_;
+  int64_t& finished_;
 };
 
-int64_t ChooseSequences(const ModelConfig& config, KvType type, int64_t capacity) {
-  const int64_t bytes = PagesFor(capacity) * KvCache::PageBytes(config, type, config.layers);
-  return std::clamp(kMaxCacheBytes / bytes, int64_t{1}, kMaxSequences);
+SchedulerOptions OptionsFor(const Model& model, const LogLikelihoodOptions& options,
+                            int64_t context) {
+  const int64_t sequences = options.sequences > 0 ? options.sequences : kSequences;
+  const KvType type = options.kv_type.value_or(model.kv_type());
+  const int64_t sequence_bytes =
+      PagesFor(context) * KvCache::PageBytes(model.config(), type, model.config().layers);
+  return {
+      .context = context,
+      .max_sequences = sequences,
+      .kv_bytes = std::max(sequence_bytes, std::min(kMaxCacheBytes, sequences * sequence_bytes)),
+      .batch_rows = options.batch_rows,
+      .scored_rows = options.batch_rows,
+      .kv_type = type};
+}
+
+Request ScoringRequest(const TokenizedRequest& request) {
+  return {.prompt = request.tokens,
+          .max_tokens = 0,
+          .prompt_log_probabilities = true,
+          .prompt_log_probabilities_begin = request.context,
+          .top_log_probabilities = 1};
 }
 
 }  // namespace
@@ -205,19 +101,31 @@ TokenizedRequest Tokenize(const Tokenizer& tokenizer, int32_t start, const EvalR
 
 std::vector<LogLikelihood> ComputeLogLikelihoods(const Model& model,
                                                  std::span<const TokenizedRequest> requests,
-                                                 std::span<const int64_t> runs,
                                                  const LogLikelihoodOptions& options,
                                                  ThreadPool& pool, const Progress& progress) {
-  int64_t capacity = 1;
+  int64_t context = 1;
   for (const TokenizedRequest& request : requests) {
     CheckTokens(request.tokens, model.config());
     FPTQ_CHECK(request.context >= 1 && request.context < std::ssize(request.tokens));
-    capacity = std::max(capacity, std::ssize(request.tokens) - 1);
+    context = std::max(context, std::ssize(request.tokens));
   }
-  const KvType type = options.kv_type.value_or(model.kv_type());
-  const int64_t sequences =
-      options.sequences > 0 ? options.sequences : ChooseSequences(model.config(), type, capacity);
-  return Scorer(model, requests, runs, options, pool, capacity, sequences).Run(progress);
+  const SchedulerOptions scheduling = OptionsFor(model, options, context);
+  Scheduler scheduler(model, scheduling, pool);
+  std::vector<LogLikelihood> results(requests.size());
+  int64_t finished = 0;
+  for (size_t next = 0; finished < std::ssize(requests);) {
+    // As many as go side by side, and as many that wait.
+    for (; next < requests.size() && scheduler.unfinished() < 2 * scheduling.max_sequences;
+         ++next) {
+      auto sequence = scheduler.MakeSequence(ScoringRequest(requests[next]),
+                                             std::make_unique<Scorer>(results[next], finished));
+      sequence->id = next;
+      scheduler.Add(std::move(sequence));
+    }
+    scheduler.Step();
+    if (progress) progress("scoring", finished, std::ssize(requests));
+  }
+  return results;
 }
 
 }  // namespace fptq

@@ -37,17 +37,15 @@ struct LogLikelihood {
 struct LogLikelihoodOptions {
   std::optional<KvType> kv_type = {};  // the model's own by default
   int64_t batch_rows = 256;            // of a forward pass
-  int64_t sequences = 0;               // side by side; 0: as many as memory allows, up to 16
+  int64_t sequences = 0;               // side by side; 0: as many as are good
 };
 
-// In the order of the requests. `runs` counts them off: so many consecutive requests go through one
-// sequence of the KV cache one after the other, where none computes again what it has in common
-// with the one before. So the answers of a question are a run, and what shares a prompt stands side
-// by side. The results depend on the requests alone: not on runs, options or threads. What is not
-// finite counts as not scored. Error if a token is not in the vocabulary.
+// In the order of the requests. What requests that stand near each other begin with is computed
+// once, as that of the answers of a question. The results depend on the requests alone: not on
+// their order, options or threads. What is not finite counts as not scored. Error if a token is not
+// in the vocabulary.
 std::vector<LogLikelihood> ComputeLogLikelihoods(const Model& model,
                                                  std::span<const TokenizedRequest> requests,
-                                                 std::span<const int64_t> runs,
                                                  const LogLikelihoodOptions& options,
                                                  ThreadPool& pool, const Progress& progress);
 

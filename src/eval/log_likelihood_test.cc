@@ -34,12 +34,11 @@ class TinyModelLogLikelihood : public ::testing::TestWithParam<const char*> {
     add(Request(0, 1, 2), 0);
     add(Request(0, 36, 6), 0);                                     // the first question goes on
     for (size_t i = 0; i < 2; ++i) add(Request(25 + i, 4, 6), 0);  // nothing in common
-    runs_ = {4, 3, 1, 1, 2};
   }
 
   std::vector<LogLikelihood> Compute(const LogLikelihoodOptions& options, int threads) {
     ThreadPool pool(threads);
-    return ComputeLogLikelihoods(*model_, requests_, runs_, options, pool, nullptr);
+    return ComputeLogLikelihoods(*model_, requests_, options, pool, nullptr);
   }
 
   // From a forward pass over the request alone.
@@ -64,7 +63,6 @@ class TinyModelLogLikelihood : public ::testing::TestWithParam<const char*> {
   std::shared_ptr<const Model> model_ = LoadModel(TinyPath(GetParam()), pool_);
   std::vector<int32_t> tokens_ = GoldenTokens();
   std::vector<TokenizedRequest> requests_;
-  std::vector<int64_t> runs_;
 };
 
 // Bit for bit, however the requests are batched and whatever is left in the cache.
@@ -89,7 +87,6 @@ TEST_P(TinyModelLogLikelihood, IsThatOfTheRequestAlone) {
 
 TEST_P(TinyModelLogLikelihood, GreedyContinuationsAreGreedy) {
   requests_.push_back(Request(0, 10, 1));
-  runs_ = {1};
   // Extended by the most likely token twice.
   for (int i = 0; i < 2; ++i) {
     for (int32_t token = 0;; ++token) {
@@ -108,7 +105,7 @@ TEST_P(TinyModelLogLikelihood, GreedyContinuationsAreGreedy) {
 TEST_P(TinyModelLogLikelihood, ReportsProgressToTheEnd) {
   MakeRequests();
   int64_t last = 0;
-  ComputeLogLikelihoods(*model_, requests_, runs_, {.batch_rows = 8}, pool_,
+  ComputeLogLikelihoods(*model_, requests_, {.batch_rows = 8}, pool_,
                         [&](std::string_view, int64_t done, int64_t total) {
                           EXPECT_GE(done, last);
                           EXPECT_EQ(total, std::ssize(requests_));

@@ -1,19 +1,18 @@
 #include "eval/perplexity.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
 #include "base/math.h"
+#include "engine/log_probability.h"
 #include "eval/windows.h"
 
 namespace fptq {
 
 double NegativeLogLikelihood(std::span<const float> logits, int32_t target) {
-  const double max = *std::max_element(logits.begin(), logits.end());
-  double sum = 0;
-  for (const float logit : logits) sum += Exp(static_cast<double>(logit) - max);
-  const double nll = Log(sum) - (static_cast<double>(logits[static_cast<size_t>(target)]) - max);
+  const LogSoftmax softmax(logits);
+  const double nll =
+      softmax.log_sum - (double{logits[static_cast<size_t>(target)]} - softmax.largest);
   if (!std::isfinite(nll)) throw Error("the log-likelihood of token {} is not finite", target);
   return nll;
 }

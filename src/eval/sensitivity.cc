@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "engine/runner.h"
 #include "eval/divergence.h"
 #include "eval/windows.h"
 
@@ -32,16 +33,22 @@ class LayerSwapper {
       : quantized_(quantized),
         source_(source),
         pool_(pool),
-        cache_(source.config(), KvType::kF32, PagesFor(context), /*layers=*/1),
-        pages_(PageRange(0, cache_.pages())),
-        act_(source.config(), context, context),
+        runner_(source,
+                {.kv_type = KvType::kF32,
+                 .layers = 1,
+                 .positions = context,
+                 .rows = context,
+                 .logits_rows = context},
+                pool),
+        act_(runner_.activations()),
         batch_{.chunks = std::vector<BatchChunk>(1)} {}
 
   // Appends to divergences[layer] those of the window's positions.
   void Run(std::span<const int32_t> window, std::vector<std::vector<double>>& divergences) {
     const ModelConfig& config = source_.config();
     const auto rows = std::ssize(window);
-    batch_.chunks[0] = {.pages = pages_, .first_position = 0, .tokens = window, .logits = rows};
+    batch_.chunks[0] = {
+        .pages = runner_.Table(0), .first_position = 0, .tokens = window, .logits = rows};
     EmbedTokens(config, source_.source.embedding(), batch_, pool_, act_);
     PrepareRope(config, batch_, act_);
     const auto hidden = act_.hidden.span().first(static_cast<size_t>(rows * config.hidden));
@@ -61,7 +68,8 @@ class LayerSwapper {
 
  private:
   void RunLayer(const Model& model, int64_t layer) {
-    ForwardLayer(source_.config(), model.layers[static_cast<size_t>(layer)], layer, batch_, cache_,
+    ForwardLayer(source_.config(), model.layers[static_cast<size_t>(layer)], layer, batch_,
+                 runner_.cache(),
                  /*cache_layer=*/0, pool_, act_);
   }
 
@@ -89,9 +97,8 @@ class LayerSwapper {
   const Model& quantized_;
   const Model& source_;
   ThreadPool& pool_;
-  KvCache cache_;  // of one layer: each is run over the whole window
-  std::vector<int32_t> pages_;
-  Activations act_;
+  Runner runner_;  // with the cache of one layer: each is run over the whole window
+  Activations& act_;
   ForwardBatch batch_;  // one chunk
 };
 

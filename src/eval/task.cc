@@ -123,22 +123,16 @@ TaskAnswers AnswerTask(const Model& model, const EvalTask& task, std::span<const
     }
   });
 
-  // Those that are there to be scored, and how many of each document.
+  // Those that are there to be scored.
   std::vector<TokenizedRequest> scored;
   std::vector<size_t> scored_of;
-  std::vector<int64_t> runs;
-  size_t index = 0;
-  for (const EvalDoc& doc : docs) {
-    const size_t before = scored.size();
-    for (size_t end = index + doc.requests.size(); index < end; ++index) {
-      if (!problems[index].empty()) continue;
-      scored.push_back(std::move(tokenized[index]));
-      scored_of.push_back(index);
-    }
-    if (scored.size() > before) runs.push_back(static_cast<int64_t>(scored.size() - before));
+  for (size_t index = 0; index < requests.size(); ++index) {
+    if (!problems[index].empty()) continue;
+    scored.push_back(std::move(tokenized[index]));
+    scored_of.push_back(index);
   }
   const auto likelihoods = ComputeLogLikelihoods(
-      model, scored, runs, options, pool, [&](std::string_view, int64_t done, int64_t total) {
+      model, scored, options, pool, [&](std::string_view, int64_t done, int64_t total) {
         if (progress) progress(task.name, done, total);
       });
   TaskAnswers result{.answers = std::vector<LogLikelihood>(requests.size()), .warning = {}};

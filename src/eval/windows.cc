@@ -31,20 +31,19 @@ std::vector<std::vector<int32_t>> CutWindows(std::span<const int32_t> tokens,
 }
 
 WindowRunner::WindowRunner(const Model& model, KvType kv_type, int64_t context, ThreadPool& pool)
-    : model_(model),
-      context_(context),
-      pool_(pool),
-      cache_(model.config(), kv_type, PagesFor(context), model.config().layers),
-      pages_(PageRange(0, cache_.pages())),
-      activations_(model.config(), std::min(context, kRows), std::min(context, kRows)),
-      batch_{.chunks = std::vector<BatchChunk>(1)} {}
+    : context_(context),
+      runner_(model,
+              {.kv_type = kv_type,
+               .positions = context,
+               .rows = std::min(context, kRows),
+               .logits_rows = std::min(context, kRows)},
+              pool) {}
 
 std::span<const float> WindowRunner::Run(std::span<const int32_t> chunk, int64_t position) {
-  batch_.chunks[0] = {
-      .pages = pages_, .first_position = position, .tokens = chunk, .logits = std::ssize(chunk)};
-  Forward(model_, batch_, cache_, pool_, activations_);
-  return activations_.logits.span().first(chunk.size() *
-                                          static_cast<size_t>(model_.config().vocab));
+  return runner_.Run({.chunks = {{.pages = runner_.Table(0),
+                                  .first_position = position,
+                                  .tokens = chunk,
+                                  .logits = std::ssize(chunk)}}});
 }
 
 void ScoreWindows(std::span<WindowRunner> runners, std::span<const int32_t> tokens,

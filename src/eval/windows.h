@@ -7,7 +7,7 @@
 
 #include "base/progress.h"
 #include "base/thread_pool.h"
-#include "model/model.h"
+#include "engine/runner.h"
 
 namespace fptq {
 
@@ -23,22 +23,17 @@ class WindowRunner {
   // `context`: the most tokens of a window, at least 2.
   WindowRunner(const Model& model, KvType kv_type, int64_t context, ThreadPool& pool);
 
-  const Model& model() const { return model_; }
+  const Model& model() const { return runner_.model(); }
   int64_t context() const { return context_; }
-  Activations& activations() { return activations_; }
+  Activations& activations() { return runner_.activations(); }
 
   // Runs the window's tokens `chunk`, which begin at `position`; those before have been run.
   // Returns the logits after each, [chunk, vocab], valid until the next call.
   std::span<const float> Run(std::span<const int32_t> chunk, int64_t position);
 
  private:
-  const Model& model_;
   int64_t context_;
-  ThreadPool& pool_;
-  KvCache cache_;
-  std::vector<int32_t> pages_;  // all of the cache
-  Activations activations_;
-  ForwardBatch batch_;  // one chunk
+  Runner runner_;
 };
 
 // Some consecutive tokens of a window, and what the models say of them.

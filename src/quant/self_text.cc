@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "base/error.h"
+#include "engine/runner.h"
 #include "engine/sampler.h"
 
 namespace fptq {
@@ -53,10 +54,13 @@ std::vector<std::vector<int32_t>> SampleSelfText(const Model& model,
   FPTQ_CHECK(options.tokens > 0 && options.length > std::ssize(prefix));
   const int64_t count = (options.tokens + options.length - 1) / options.length;
   const int64_t slots = SelfTextSlots(config, options);
-  const int64_t pages = PagesFor(options.length);
-  KvCache cache(config, KvType::kI8, slots * pages, config.layers);
-  const std::vector<int32_t> table = PageRange(0, cache.pages());
-  Activations act(config, slots, slots);
+  Runner runner(model,
+                {.kv_type = KvType::kI8,
+                 .slots = slots,
+                 .positions = options.length,
+                 .rows = slots,
+                 .logits_rows = slots},
+                pool);
   RandomTokens random(options.seed, model.tokenizer);
   std::vector<std::vector<int32_t>> sequences;
   while (std::ssize(sequences) < count) {
@@ -78,19 +82,16 @@ std::vector<std::vector<int32_t>> SampleSelfText(const Model& model,
       const bool draw = position + 1 == std::ssize(sequences[first]);
       for (size_t i = 0; i < rows; ++i) {
         batch.chunks.push_back(
-            {.pages = std::span(table).subspan(i * static_cast<size_t>(pages),
-                                               static_cast<size_t>(pages)),
+            {.pages = runner.Table(static_cast<int64_t>(i)),
              .first_position = position,
              .tokens = std::span(sequences[first + i]).subspan(static_cast<size_t>(position), 1),
              .logits = draw ? 1 : 0});
       }
-      Forward(model, batch, cache, pool, act);
+      runner.Run(batch);
       if (!draw) continue;
-      const auto vocab = static_cast<size_t>(config.vocab);
       pool.ParallelEach(static_cast<int64_t>(rows), [&](int64_t i) {
         const auto row = static_cast<size_t>(i);
-        drawn[row] =
-            samplers[row].Sample(act.logits.span().subspan(row * vocab, vocab), {}, scratch[row]);
+        drawn[row] = samplers[row].Sample(runner.Logits(i), {}, scratch[row]);
       });
       for (size_t i = 0; i < rows; ++i) {
         const bool ends = model.tokenizer.IsSpecial(drawn[i]);

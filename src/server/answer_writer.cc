@@ -14,12 +14,15 @@ Json FinishReasonText(const std::optional<Finish>& finish) {
   if (!finish) return nullptr;
   switch (finish->reason) {
     case FinishReason::kStopToken:
-    case FinishReason::kStopString: return "stop";
+    case FinishReason::kStopString:
+      return "stop";
     case FinishReason::kMaxTokens:
     case FinishReason::kContextFull:
-    case FinishReason::kDeadline: return "length";
+    case FinishReason::kDeadline:
+      return "length";
     case FinishReason::kCancelled:
-    case FinishReason::kError: return "error";
+    case FinishReason::kError:
+      return "error";
   }
   FPTQ_CHECK(false);
   return nullptr;
@@ -129,8 +132,7 @@ Json AnswerWriter::TakeLogProbabilities(Choice& choice) {
 }
 
 void AnswerWriter::AppendChunk(Json choices, std::string& events) const {
-  Json chunk =
-      Head(kind_ == AnswerKind::kChat ? "chat.completion.chunk" : "text_completion");
+  Json chunk = Head(kind_ == AnswerKind::kChat ? "chat.completion.chunk" : "text_completion");
   chunk["choices"] = std::move(choices);
   if (include_usage_) chunk["usage"] = nullptr;
   events += ServerSentEvent(DumpJson(chunk));
@@ -171,8 +173,7 @@ std::string AnswerWriter::TakeEvents() {
   held_ = 0;
   if (!ended() || std::exchange(done_, true)) return events;
   if (include_usage_) {
-    Json chunk =
-        Head(kind_ == AnswerKind::kChat ? "chat.completion.chunk" : "text_completion");
+    Json chunk = Head(kind_ == AnswerKind::kChat ? "chat.completion.chunk" : "text_completion");
     chunk["choices"] = Json::array();
     chunk["usage"] = Usage();
     chunk["timings"] = Timings();

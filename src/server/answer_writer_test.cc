@@ -81,8 +81,9 @@ TEST_F(AnswerWriterTest, WholeCompletion) {
   EXPECT_EQ(response["object"], "text_completion");
   EXPECT_EQ(response["created"], 1234);
   EXPECT_EQ(response["model"], "tiny");
-  EXPECT_EQ(response["choices"],
-            Json::parse(R"([{"index": 0, "text": "ac\"\n", "logprobs": null, "finish_reason": "stop"},
+  EXPECT_EQ(
+      response["choices"],
+      Json::parse(R"([{"index": 0, "text": "ac\"\n", "logprobs": null, "finish_reason": "stop"},
                             {"index": 1, "text": "b", "logprobs": null, "finish_reason": "length"}])"));
   // The prompt counts once, the answers both.
   EXPECT_EQ(response["usage"],
@@ -99,13 +100,14 @@ TEST_F(AnswerWriterTest, WholeChat) {
   EXPECT_EQ(response["id"], "chatcmpl-id");
   EXPECT_EQ(response["object"], "chat.completion");
   EXPECT_EQ(response["choices"],
-            Json::parse(R"([{"index": 0, "message": {"role": "assistant", "content": "Hi", "refusal": null},
+            Json::parse(
+                R"([{"index": 0, "message": {"role": "assistant", "content": "Hi", "refusal": null},
                             "logprobs": null, "finish_reason": "stop"}])"));
 }
 
 TEST_F(AnswerWriterTest, StreamedChat) {
-  AnswerWriter writer = Writer(Call(
-      AnswerKind::kChat, {{"stream", true}, {"stream_options", {{"include_usage", true}}}}));
+  AnswerWriter writer = Writer(
+      Call(AnswerKind::kChat, {{"stream", true}, {"stream_options", {{"include_usage", true}}}}));
   EXPECT_EQ(writer.TakeEvents(), "");
   writer.Add(0, Said(""));  // a token whose text is held back
   EXPECT_EQ(writer.TakeEvents(), "");
@@ -152,12 +154,13 @@ TEST_F(AnswerWriterTest, StreamedCompletionOfTwoChoices) {
 }
 
 TEST_F(AnswerWriterTest, LogProbabilitiesOfCompletions) {
-  AnswerWriter writer = Writer(
-      Call(AnswerKind::kCompletion, {{"prompt", "ab"}, {"echo", true}, {"logprobs", 1}}));
+  AnswerWriter writer =
+      Writer(Call(AnswerKind::kCompletion, {{"prompt", "ab"}, {"echo", true}, {"logprobs", 1}}));
   const int32_t a = Token("a"), b = Token("b"), special = *text_->tokenizer.TokenToId("<|im_end|>");
   Delta delta = Said("ba");
   delta.prompt_log_probabilities = {{a, NAN, {}}, {b, -0.1, {{a, -0.05}}}};
-  delta.log_probabilities = {{special, -INFINITY, {{b, -0.2}}}, {b, -0.3, {{b, -0.3}}}, {a, -4, {}}};
+  delta.log_probabilities = {
+      {special, -INFINITY, {{b, -0.2}}}, {b, -0.3, {{b, -0.3}}}, {a, -4, {}}};
   writer.Add(0, delta);
   writer.End(0, Ended(FinishReason::kMaxTokens));
   const Json choice = Json::parse(writer.TakeResponse())["choices"][0];

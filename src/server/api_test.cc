@@ -142,8 +142,7 @@ TEST_F(ApiTest, PromptsComeInFourForms) {
 
 TEST_F(ApiTest, TooLongPromptsAreRefusedWithBothNumbers) {
   EXPECT_EQ(Completion({{"prompt", std::vector<int32_t>(256, 5)}}).prompts[0].size(), 256u);
-  const ApiError error =
-      ApiErrorOf([] { Completion({{"prompt", std::vector<int32_t>(257, 5)}}); });
+  const ApiError error = ApiErrorOf([] { Completion({{"prompt", std::vector<int32_t>(257, 5)}}); });
   EXPECT_EQ(error.status(), 400);
   EXPECT_EQ(error.code(), "context_length_exceeded");
   EXPECT_NE(std::string(error.what()).find("256"), std::string::npos) << error.what();
@@ -217,11 +216,11 @@ TEST_F(ApiTest, ChatsAreWrittenByTheTemplate) {
   EXPECT_EQ(Chat(ChatWith({{"max_tokens", 3}})).request.max_tokens, 3);
   EXPECT_EQ(Chat(ChatWith({{"max_tokens", 3}, {"max_completion_tokens", 4}})).request.max_tokens,
             4);
-  const AnswerCall parts = Chat({{"messages",
-                                  {{{"role", "user"},
-                                    {"content",
-                                     {{{"type", "text"}, {"text", "Hel"}},
-                                      {{"type", "text"}, {"text", "lo"}}}}}}}});
+  const AnswerCall parts =
+      Chat({{"messages",
+             {{{"role", "user"},
+               {"content",
+                {{{"type", "text"}, {"text", "Hel"}}, {{"type", "text"}, {"text", "lo"}}}}}}}});
   EXPECT_EQ(parts.prompts[0],
             text_->Encode("<|im_start|>user\nHel\nlo<|im_end|>\n<|im_start|>assistant\n"));
 }
@@ -251,8 +250,7 @@ TEST_F(ApiTest, ChatRefusesWhatItCannotDo) {
   ChatRefused(ChatWith({{"functions", {{{"name", "f"}}}}}), 400, "functions");
   ChatRefused(ChatWith({{"modalities", {"audio"}}}), 400, "modalities");
   ChatRefused(ChatWith({{"chat_template", "{{ 1 }}"}}), 400, "chat_template");
-  ChatRefused(ChatWith({{"chat_template_kwargs", {{"messages", 1}}}}), 400,
-              "chat_template_kwargs");
+  ChatRefused(ChatWith({{"chat_template_kwargs", {{"messages", 1}}}}), 400, "chat_template_kwargs");
   ChatRefused(ChatWith({{"prompt", "a"}}), 400, "prompt");
   ApiContext context = text_->context;
   context.chat_format = nullptr;
@@ -282,8 +280,9 @@ TEST_F(ApiTest, TheTemplateReadsWhatTheRequestHas) {
             "low");
   const Json call = {{{"id", "1"}, {"function", {{"name", "f"}, {"arguments", "{\"x\": 42}"}}}}};
   EXPECT_EQ(prompt({{"messages", {{{"role", "assistant"}, {"tool_calls", call}}}}}), "42");
-  const ApiError error = ApiErrorOf(
-      [&] { prompt({{"messages", {{{"role", "user"}, {"content", "no"}}}}}); });
+  const ApiError error = ApiErrorOf([&] {
+    prompt({{"messages", {{{"role", "user"}, {"content", "no"}}}}});
+  });
   EXPECT_EQ(error.status(), 400);
   EXPECT_NE(std::string(error.what()).find("not that"), std::string::npos) << error.what();
 }
@@ -306,9 +305,8 @@ TEST_F(ApiTest, TokenizesAndBack) {
 
 TEST(ParseBodyTest, RefusesWhatIsNoJson) {
   EXPECT_EQ(ParseBody("{\"a\": 1}"), (Json{{"a", 1}}));
-  for (const std::string& bad :
-       {std::string(), std::string("{"), std::string("{\"a\": \"\xff\"}"),
-        std::string(100'000, '['), std::string("{\"a\": 1e999}")}) {
+  for (const std::string& bad : {std::string(), std::string("{"), std::string("{\"a\": \"\xff\"}"),
+                                 std::string(100'000, '['), std::string("{\"a\": 1e999}")}) {
     EXPECT_EQ(ApiErrorOf([&] { ParseBody(bad); }).status(), 400) << bad.substr(0, 20);
   }
 }

@@ -1,9 +1,9 @@
 // HTTP/1.1 as the server's endpoints see it.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>

@@ -21,16 +21,15 @@ using std::chrono::milliseconds;
 
 // How often deadlines are looked at.
 milliseconds SweepInterval(const HttpLimits& limits) {
-  const milliseconds shortest = std::min({limits.header_timeout, limits.body_timeout,
-                                          limits.idle_timeout, limits.write_timeout});
+  const milliseconds shortest = std::min(
+      {limits.header_timeout, limits.body_timeout, limits.idle_timeout, limits.write_timeout});
   return std::clamp(shortest / 4, milliseconds(20), milliseconds(1000));
 }
 
 tcp::endpoint Resolve(boost::asio::io_context& io, const std::string& host, uint16_t port) {
   error_code error;
   tcp::resolver resolver(io);
-  const auto found =
-      resolver.resolve(host, std::to_string(port), tcp::resolver::passive, error);
+  const auto found = resolver.resolve(host, std::to_string(port), tcp::resolver::passive, error);
   if (error || found.empty()) {
     throw Error("--host {}: expected an address or a name of this machine: {}", host,
                 error.message());

@@ -14,7 +14,8 @@ namespace {
 using State = RequestReader::State;
 
 constexpr std::string_view kPost =
-    "POST /v1/mod%65ls?a=b HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer k\r\nOrigin: http://x\r\n"
+    "POST /v1/mod%65ls?a=b HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer k\r\nOrigin: "
+    "http://x\r\n"
     "Content-Length: 5\r\n\r\nhello";
 
 // What the reader makes of bytes that come in pieces of this size.
@@ -83,7 +84,8 @@ TEST(RequestReaderTest, RequestsFollowEachOther) {
 
 TEST(RequestReaderTest, ReadsChunks) {
   const Read read = ReadAll(
-      "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2;x=y\r\nlo\r\n0\r\n\r\n", 3);
+      "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2;x=y\r\nlo\r\n0\r\n\r\n",
+      3);
   EXPECT_EQ(read.state, State::kDone);
   EXPECT_EQ(read.body, "hello");
 }
@@ -92,9 +94,10 @@ TEST(RequestReaderTest, RefusesWhatIsTooLarge) {
   HttpLimits limits;
   limits.body_bytes = 4;
   EXPECT_EQ(ReadAll(kPost, 1, limits).status, 413);
-  EXPECT_EQ(ReadAll("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", 1, limits)
-                .status,
-            413);
+  EXPECT_EQ(
+      ReadAll("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", 1, limits)
+          .status,
+      413);
   limits.header_bytes = 100;
   const std::string field = "X: " + std::string(200, 'x') + "\r\n";
   EXPECT_EQ(ReadAll("GET / HTTP/1.1\r\n" + field + "\r\n", 1, limits).status, 431);

@@ -28,7 +28,8 @@ TEST(OpenApiTest, HasEveryEndpointAndNoOther) {
   for (const auto& [path, methods] : api["paths"].items()) {
     for (const auto& [method, operation] : methods.items()) {
       described.insert(method + " " + path);
-      EXPECT_EQ(operation.contains("security"), method == "get" && !operation["responses"].contains("401"))
+      EXPECT_EQ(operation.contains("security"),
+                method == "get" && !operation["responses"].contains("401"))
           << path;
     }
   }
@@ -40,7 +41,8 @@ TEST(OpenApiTest, HasEveryEndpointAndNoOther) {
 
 TEST(OpenApiTest, HasEveryFieldAndNoOther) {
   const Json schemas = OpenApi()["components"]["schemas"];
-  const auto check = [&](const char* schema, const std::vector<std::span<const KnownField>>& tables) {
+  const auto check = [&](const char* schema,
+                         const std::vector<std::span<const KnownField>>& tables) {
     std::set<std::string> described;
     for (const auto& [name, _] : schemas[schema]["properties"].items()) described.insert(name);
     EXPECT_EQ(described, Names(tables)) << schema;

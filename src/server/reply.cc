@@ -42,8 +42,7 @@ void LogResponse(const ReplyContext& context, const HttpHead& head, int status, 
                           details.empty() ? "" : " ", details));
 }
 
-std::shared_ptr<Reply> Reply::Make(ReplyContext& context, HttpHead head,
-                                   std::string_view endpoint,
+std::shared_ptr<Reply> Reply::Make(ReplyContext& context, HttpHead head, std::string_view endpoint,
                                    std::shared_ptr<HttpExchange> exchange) {
   const std::shared_ptr<Reply> reply(
       new Reply(context, std::move(head), endpoint, std::move(exchange)));

@@ -172,11 +172,10 @@ TEST_F(AnswerTest, CompletionsEchoWithLogProbabilities) {
     EXPECT_EQ(logprobs["top_logprobs"][i].begin().value(), logprobs["token_logprobs"][i]);
   }
   // The prompt alone has the same ones.
-  const Json prompt = Post("/v1/completions", Json{{"prompt", "Hello"},
-                                                   {"max_tokens", 0},
-                                                   {"echo", true},
-                                                   {"logprobs", 2}})
-                          .json();
+  const Json prompt =
+      Post("/v1/completions",
+           Json{{"prompt", "Hello"}, {"max_tokens", 0}, {"echo", true}, {"logprobs", 2}})
+          .json();
   EXPECT_EQ(prompt["choices"][0]["text"], "Hello");
   EXPECT_EQ(prompt["choices"][0]["finish_reason"], "length");
   EXPECT_EQ(prompt["usage"]["completion_tokens"], 0);
@@ -270,16 +269,17 @@ TEST_F(AnswerTest, UnderLoadTheyAreThoseOfARequestAlone) {
 
 TEST_F(AnswerTest, ListsOfPromptsAreAnsweredInOrder) {
   Start();
-  const Json body = {{"prompt", {"one", "two", "three"}}, {"n", 2},
-                     {"seed", 3},                         {"max_tokens", 8},
+  const Json body = {{"prompt", {"one", "two", "three"}},
+                     {"n", 2},
+                     {"seed", 3},
+                     {"max_tokens", 8},
                      {"ignore_eos", true}};
   const Json choices = Post("/v1/completions", body).json()["choices"];
   ASSERT_EQ(choices.size(), 6u);
-  const Json two = Post("/v1/completions", Json{{"prompt", "two"},
-                                                {"seed", 4},
-                                                {"max_tokens", 8},
-                                                {"ignore_eos", true}})
-                       .json()["choices"][0];
+  const Json two =
+      Post("/v1/completions",
+           Json{{"prompt", "two"}, {"seed", 4}, {"max_tokens", 8}, {"ignore_eos", true}})
+          .json()["choices"][0];
   EXPECT_EQ(choices[3]["index"], 3);
   EXPECT_EQ(choices[3]["text"], two["text"]);
 }
