@@ -28,8 +28,8 @@ Json Tokenize(const Json& body, const ApiContext& context) {
   }
   for (const KnownField& field : ConversationFields()) {
     if (fields.Has("prompt") && fields.Has(field.name) && field.refusal.empty()) {
-      throw ApiError(400, fmt::format("'{}' goes with 'messages' alone", field.name), field.name,
-                     "unsupported_parameter");
+      throw ApiError(400, fmt::format("'{}' goes with 'messages' alone", field.name),
+                     std::string(field.name), "unsupported_parameter");
     }
   }
   const std::vector<int32_t> tokens =
