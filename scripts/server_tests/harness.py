@@ -114,16 +114,17 @@ class Server:
     def call(self, path, body=None, **options):
         return call(self.url + path, body, key=options.pop("key", self.key), **options)
 
-    def metric(self, pattern):
-        """The sum of the samples of /metrics whose name and labels the pattern matches."""
-        samples = re.findall(r"^([a-z_:]+(?:\{[^}]*\})?) ([-+.\deE]+)$", self.call("/metrics").text, re.M)
-        values = [float(value) for name, value in samples if re.fullmatch(pattern, name)]
+    def metric(self, name):
+        """The sum of the samples of /metrics of that name."""
+        text = self.call("/metrics").text
+        values = re.findall(rf"^{name}(?:\{{[^}}]*\}})? ([-+.\deE]+)$", text, re.M)
         if not values:
-            raise RuntimeError(f"/metrics has no {pattern}")
-        return sum(values)
+            raise RuntimeError(f"/metrics has no {name}")
+        return sum(map(float, values))
 
     def running(self):
-        return self.metric(r"[a-z_:]*requests_running(\{.*\})?")
+        """Sequences that are computed or wait to be."""
+        return self.metric("fptq_sequences_running") + self.metric("fptq_sequences_waiting")
 
     def memory(self):
         """Resident bytes."""

@@ -59,8 +59,11 @@ function statsItems(stats) {
   const items = [];
   const number = (x, digits) => x.toLocaleString("en", { maximumFractionDigits: digits });
   const add = (text, title) => items.push([text, title]);
-  if (stats.tokens > 0) add(`${number(stats.tokens, 0)} ${stats.tokens === 1 ? "token" : "tokens"}`, "Length of the answer");
-  const rate = stats.tokens > 1 && stats.seconds > 0 ? (stats.tokens - 1) / stats.seconds : 0;
+  // An answer that was broken off has no usage; its chunks have a token or so each.
+  const about = stats.tokens > 0 ? "" : "about ";
+  const tokens = stats.tokens || stats.chunks || 0;
+  if (tokens > 0) add(`${about}${number(tokens, 0)} ${tokens === 1 ? "token" : "tokens"}`, "Length of the answer");
+  const rate = tokens > 1 && stats.seconds > 0 ? (tokens - 1) / stats.seconds : 0;
   if (rate > 0) add(`${number(rate, rate < 100 ? 1 : 0)} tokens/s`, "Speed after the first token");
   if (stats.firstToken >= 0) {
     const wait = stats.firstToken;
@@ -169,6 +172,7 @@ class MessageView {
     const { message } = this;
     const form = element("form", "editor");
     const field = element("textarea");
+    field.rows = 1;
     field.value = message.content;
     field.setAttribute("aria-label", "Text of the message");
     const actions = element("div", "actions");
