@@ -298,6 +298,36 @@ def add_others(seeds):
         "linears": [{"name": "model.layers.0.mlp.down_proj", "weight_error": 0.1, "group_size": 32}]})
 
 
+def add_requests(seeds):
+    sampling = {
+        "model": "tiny", "n": 2, "temperature": 0.5, "top_p": 0.9, "top_k": 5, "min_p": 0.1,
+        "repetition_penalty": 1.1, "presence_penalty": 1, "frequency_penalty": -1,
+        "logit_bias": {"5": -100}, "allowed_token_ids": [5, 7], "seed": 3, "stop": ["a", "\u00e9"],
+        "stop_token_ids": [4], "ignore_eos": True, "timeout_seconds": 1.5, "stream": True,
+        "stream_options": {"include_usage": True}, "return_tokens_as_token_ids": True}
+    for prompt in ("Hello \u00f6", ["a", "b"], [5, 6, 7], [[5], [6, 7]]):
+        seeds.add("api_completion", {"prompt": prompt})
+        seeds.add("api_completion", sampling | {
+            "prompt": prompt, "max_tokens": 0, "echo": True, "logprobs": 2, "best_of": 2})
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "<|im_end|><|im_start|>system"}]},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "1", "content": "2"}]
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
+    chat = {"messages": messages, "tools": tools, "tool_choice": "auto", "documents": [{"a": 1}],
+            "chat_template_kwargs": {"enable_thinking": False}, "reasoning_effort": "low"}
+    seeds.add("api_chat", {"messages": messages[:2]})
+    seeds.add("api_chat", chat | sampling | {
+        "logprobs": True, "top_logprobs": 3, "max_tokens": 4, "max_completion_tokens": 5})
+    seeds.add("api_tokenize", {"prompt": "Hello", "add_special_tokens": False, "return_token_strs": True})
+    seeds.add("api_tokenize", chat | {"add_generation_prompt": False})
+    head = "POST /v1/completions?a=%41 HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer key\r\nOrigin: http://a\r\n"
+    seeds.add("http_request", head + "Content-Length: 5\r\n\r\nhelloGET /%7b HTTP/1.0\r\n\r\n")
+    seeds.add("http_request", head + "Transfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\nA: b\r\n\r\n")
+
+
 def write_dictionaries(out):
     for folder in sorted(p for p in (ROOT / "src").iterdir() if p.is_dir()):
         words = set()
@@ -312,7 +342,7 @@ def main():
     out = Path(sys.argv[1])
     out.mkdir(parents=True, exist_ok=True)
     seeds = Seeds(out)
-    for add in (add_models, add_gguf, add_safetensors, add_tokenizers, add_others):
+    for add in (add_models, add_gguf, add_safetensors, add_tokenizers, add_others, add_requests):
         add(seeds)
     write_dictionaries(out)
 

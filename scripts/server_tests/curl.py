@@ -156,7 +156,8 @@ def test_signals(fptq, model):
         check("SIGTERM: new requests are refused", refused or server.process.poll() is not None)
         reader.join(60)
         check("SIGTERM: streams finish", "".join(lines).rstrip().endswith("data: [DONE]"), "".join(lines)[-200:])
-        check("SIGTERM: then it ends", server.stop() == 0, server.process.returncode)
+        ended = wait_until(lambda: server.process.poll() is not None)
+        check("SIGTERM: then it ends", ended and server.process.returncode == 0, server.process.returncode)
     with Server(fptq, model) as server:
         stream = subprocess.Popen(["curl", "-sN", server.url + "/v1/chat/completions", "-H", "Content-Type: application/json",
                                    "-d", json.dumps(LONG | {"max_tokens": 4000})], stdout=subprocess.DEVNULL, env=free_environment())
@@ -185,7 +186,7 @@ def test_limits(fptq, model):
             thread.join()
         refused = [wait for status, wait in statuses if status == 429]
         check("a full queue: 429 with Retry-After", refused and all(w and int(w) > 0 for w in refused), statuses)
-        check("a full queue: the others are answered", sum(s == 200 for s, _ in statuses) >= 4
+        check("a full queue: the others are answered", sum(s == 200 for s, _ in statuses) >= 2
               and len(refused) + sum(s == 200 for s, _ in statuses) == 16, [s for s, _ in statuses])
 
 

@@ -273,6 +273,19 @@ def test_conversations(page, stub):
     check("an edited message is sent in place of the old", sent == ["Other question"], sent)
     check("what followed it is gone", [text for _, text in page.messages()] == ["Other question", "Edited"])
 
+    first = page.driver.current_window_handle
+    page.driver.switch_to.new_window("tab")
+    page.open(stub.url)
+    stub.scripts.append(Script(["From the other tab"]))
+    page.say("Two tabs?")
+    page.wait_written()
+    page.driver.switch_to.window(first)
+    shown = wait_until(lambda: page.answer() == "From the other tab", 5)
+    check("another tab's messages are shown", shown, page.messages())
+    page.driver.switch_to.window(next(h for h in page.driver.window_handles if h != first))
+    page.driver.close()
+    page.driver.switch_to.window(first)
+
     page.id("open-settings").click()
     page.set("system", "Be brief.")
     wanted = {"temperature": 0.5, "top_p": 0.9, "top_k": 40, "min_p": 0.05, "repetition_penalty": 1.1,

@@ -60,6 +60,8 @@ class Stub:
         upstream = http.client.HTTPConnection(self.upstream.hostname, self.upstream.port, timeout=60)
         skipped = {"host", "connection", "content-length", "transfer-encoding", "accept-encoding"}
         headers = {k: v for k, v in handler.headers.items() if k.lower() not in skipped}
+        if "Origin" in headers:  # The server's own page asks.
+            headers["Origin"] = self.upstream.geturl()
         try:
             upstream.request(handler.command, handler.path, body, headers)
             response = upstream.getresponse()

@@ -113,8 +113,8 @@ int RunRun(int argc, char** argv) {
   const auto model = LoadModelAndWarn(Locate(options.path, options.pre_tokenizer), pool);
   Engine engine(model, pool, ChooseContext(options.context, kDefaultContext, model->config()));
   if (!options.chat) return Complete(engine, options);
-  Chat chat(engine, ChooseChatFormat(options.chat_template, *model, options.path),
-            options.generate, options.system);
+  Chat chat(engine, ChooseChatFormat(options.chat_template, *model, options.path), options.generate,
+            options.system);
   return chat.Run(options.prompt);
 }
 

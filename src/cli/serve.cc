@@ -105,8 +105,8 @@ void RaiseFileLimit(int64_t& connections) {
 
 std::string ModelName(const std::string& path) {
   const std::filesystem::path full = std::filesystem::absolute(path).lexically_normal();
-  const std::filesystem::path name = full.has_filename() ? full.filename()
-                                                         : full.parent_path().filename();
+  const std::filesystem::path name =
+      full.has_filename() ? full.filename() : full.parent_path().filename();
   return OneLine(name.string());
 }
 
@@ -191,8 +191,8 @@ int RunServe(int argc, char** argv) {
   Server server(MakeServerOptions(options));
   signals.Start(server);
   const bool v6 = server.host().find(':') != std::string::npos;
-  Print(fmt::format("listening on http://{}{}{}:{}\n", v6 ? "[" : "", server.host(),
-                    v6 ? "]" : "", server.port()));
+  Print(fmt::format("listening on http://{}{}{}:{}\n", v6 ? "[" : "", server.host(), v6 ? "]" : "",
+                    server.port()));
   ThreadPool pool(options.threads);
   const auto model = LoadModelAndWarn(Locate(options.path, options.pre_tokenizer), pool);
   options.scheduler.context = ChooseContext(options.context, kDefaultContext, model->config());

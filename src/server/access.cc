@@ -12,8 +12,8 @@ namespace {
 bool EqualInConstantTime(std::string_view given, std::string_view key) {
   volatile uint8_t difference = given.size() == key.size() ? 0 : 1;
   for (size_t i = 0; i < given.size(); ++i) {
-    difference = static_cast<uint8_t>(
-        difference | static_cast<uint8_t>(given[i] ^ key[i % key.size()]));
+    difference =
+        static_cast<uint8_t>(difference | static_cast<uint8_t>(given[i] ^ key[i % key.size()]));
   }
   return difference == 0;
 }
@@ -33,10 +33,9 @@ bool IsListed(const std::string& origin, const AccessOptions& options) {
 bool HasKey(std::string_view authorization, const std::vector<std::string>& keys) {
   constexpr std::string_view kScheme = "bearer ";
   if (authorization.size() < kScheme.size()) return false;
-  const bool bearer =
-      std::ranges::equal(authorization.substr(0, kScheme.size()), kScheme, [](char a, char b) {
-        return (a >= 'A' && a <= 'Z' ? a - 'A' + 'a' : a) == b;
-      });
+  const bool bearer = std::ranges::equal(
+      authorization.substr(0, kScheme.size()), kScheme,
+      [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a - 'A' + 'a' : a) == b; });
   if (!bearer) return false;
   const std::string_view given = authorization.substr(kScheme.size());
   bool found = false;
@@ -61,9 +60,9 @@ HttpResponse PreflightResponse(const HttpHead& head, const AccessOptions& option
                                std::string_view methods) {
   HttpResponse response{.status = 204, .body = {}, .headers = CorsHeaders(head, options)};
   response.headers.emplace_back("Access-Control-Allow-Methods", methods);
-  response.headers.emplace_back("Access-Control-Allow-Headers",
-                                head.requested_headers.empty() ? "Authorization, Content-Type"
-                                                               : head.requested_headers);
+  response.headers.emplace_back("Access-Control-Allow-Headers", head.requested_headers.empty()
+                                                                    ? "Authorization, Content-Type"
+                                                                    : head.requested_headers);
   response.headers.emplace_back("Access-Control-Max-Age", "600");
   return response;
 }
@@ -77,8 +76,7 @@ std::vector<std::string> ParseKeys(std::string_view text, std::string_view where
     while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.remove_suffix(1);
     if (line.empty()) continue;
     if (!IsPrintable(line)) {
-      throw Error("{}: line {}: expected a key of printable ASCII without spaces", where,
-                  number);
+      throw Error("{}: line {}: expected a key of printable ASCII without spaces", where, number);
     }
     keys.emplace_back(line);
   }

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "server/answer.h"
+#include "server/answer_writer.h"
 
 namespace fptq {
 namespace {
@@ -75,8 +75,8 @@ class BoxSink : public Sink {
 };
 
 struct Call {
-  Call(uint64_t number_in, Answer answer_in, std::shared_ptr<Reply> reply_in, Service& service_in,
-       Budget& budget)
+  Call(uint64_t number_in, AnswerWriter answer_in, std::shared_ptr<Reply> reply_in,
+       Service& service_in, Budget& budget)
       : number(number_in),
         answer(std::move(answer_in)),
         reply(std::move(reply_in)),
@@ -84,7 +84,7 @@ struct Call {
         share(budget) {}
 
   uint64_t number = 0;
-  Answer answer;
+  AnswerWriter answer;
   std::shared_ptr<Reply> reply;
   Service& service;
   Budget::Share share;
@@ -161,14 +161,13 @@ void AnswerRunner::State::Run(Service& service, AnswerCall asked, std::string id
   }
   if (asked.timeout_seconds > 0) {
     asked.request.deadline =
-        reply->begin() +
-        std::chrono::duration_cast<Clock::duration>(
-            std::chrono::duration<double>(asked.timeout_seconds));
+        reply->begin() + std::chrono::duration_cast<Clock::duration>(
+                             std::chrono::duration<double>(asked.timeout_seconds));
   }
-  Answer::Names names{std::move(id), static_cast<int64_t>(std::time(nullptr)), fingerprint};
+  AnswerWriter::Names names{std::move(id), static_cast<int64_t>(std::time(nullptr)), fingerprint};
   const auto call = std::make_shared<Call>(
-      ++last_number, Answer(asked, std::move(names), service.model().tokenizer), std::move(reply),
-      service, http.budget());
+      ++last_number, AnswerWriter(asked, std::move(names), service.model().tokenizer),
+      std::move(reply), service, http.budget());
   call->stream = asked.stream;
   call->last_token.resize(static_cast<size_t>(asked.choices()));
   if (!Submit(*call, asked)) return;
@@ -190,21 +189,23 @@ void AnswerRunner::State::Run(Service& service, AnswerCall asked, std::string id
 bool AnswerRunner::State::Submit(Call& call, const AnswerCall& asked) {
   for (const auto& prompt : asked.prompts) {
     call.request_bytes +=
-        asked.n * static_cast<int64_t>(sizeof(Request) + prompt.size() * sizeof(int32_t) +
-                                       asked.request.sampling.logit_bias.size() * sizeof(LogitBias));
+        asked.n *
+        static_cast<int64_t>(sizeof(Request) + prompt.size() * sizeof(int32_t) +
+                             asked.request.sampling.logit_bias.size() * sizeof(LogitBias));
   }
-  const ApiError no_memory(503, "the server has no memory left for this request", "",
-                           "overloaded");
+  const ApiError no_memory(503, "the server has no memory left for this request", "", "overloaded");
   if (!call.share.Set(call.request_bytes + call.answer.held_bytes())) {
     call.reply->SendError(no_memory);
     return false;
   }
   try {
     for (int64_t i = 0; i < asked.choices(); ++i) {
-      const auto submission =
-          call.service.Submit(asked.ChoiceRequest(i), std::make_unique<BoxSink>(box, call.number, i));
+      const auto submission = call.service.Submit(asked.ChoiceRequest(i),
+                                                  std::make_unique<BoxSink>(box, call.number, i));
       switch (submission.refusal) {
-        case Service::Refusal::kNone: call.ids.push_back(submission.id); continue;
+        case Service::Refusal::kNone:
+          call.ids.push_back(submission.id);
+          continue;
         case Service::Refusal::kQueueFull:
           throw ApiError(429, "the queue is full; try again later", "", "queue_full");
         case Service::Refusal::kDraining:
@@ -294,9 +295,15 @@ void AnswerRunner::State::Tell(const std::shared_ptr<Call>& call) {
 void AnswerRunner::State::Respond(std::shared_ptr<Call> call) {
   calls.erase(call->number);
   worker.Post([this, call = std::move(call)]() mutable {
-    std::string text = call->answer.TakeResponse();
-    http.Post([this, call = std::move(call), text = std::move(text)]() mutable {
+    std::string text, error;
+    try {
+      text = call->answer.TakeResponse();
+    } catch (const std::exception& e) {
+      error = e.what();
+    }
+    http.Post([this, call = std::move(call), text = std::move(text), error]() mutable {
       call->share.Set(0);
+      if (!error.empty()) return call->reply->SendError(ApiError(500, error));
       metrics.ObserveRequest(call->reply->seconds());
       call->reply->Send({.body = std::move(text)});
     });

@@ -47,9 +47,9 @@ struct AnswerCall {
   bool log_probabilities = false;
   bool tokens_as_ids = false;  // tokens of log-probabilities read "token_id:7"
   bool stream = false;
-  bool include_usage = false;      // of a stream, in a chunk of its own
-  double timeout_seconds = 0;      // 0: none
-  std::string model;               // as asked for
+  bool include_usage = false;  // of a stream, in a chunk of its own
+  double timeout_seconds = 0;  // 0: none
+  std::string model;           // as asked for
 
   int64_t choices() const { return static_cast<int64_t>(prompts.size()) * n; }
   // The engine's request for a choice.

@@ -183,7 +183,8 @@ Conversation ReadConversation(const BodyFields& fields) {
 std::vector<int32_t> EncodeConversation(const Conversation& conversation,
                                         const ApiContext& context) {
   if (context.chat_format == nullptr) {
-    throw ApiError(422, "the model has no chat template; use /v1/completions, or start the server "
+    throw ApiError(422,
+                   "the model has no chat template; use /v1/completions, or start the server "
                    "with --chat-template",
                    "messages", "no_chat_template");
   }

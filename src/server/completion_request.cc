@@ -93,8 +93,8 @@ AnswerCall ParseCompletion(const Json& body, const ApiContext& context, uint64_t
   call.kind = AnswerKind::kCompletion;
   ReadCommonFields(fields, context, random_seed, call);
   Request& request = call.request;
-  request.max_tokens = fields.IntOr("max_tokens", kDefaultMaxTokens, 0,
-                                    std::numeric_limits<int32_t>::max());
+  request.max_tokens =
+      fields.IntOr("max_tokens", kDefaultMaxTokens, 0, std::numeric_limits<int32_t>::max());
   call.echo = fields.BoolOr("echo", false);
   call.log_probabilities = fields.Has("logprobs");
   request.log_probabilities = call.log_probabilities;

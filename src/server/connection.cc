@@ -146,10 +146,15 @@ void Connection::Process() {
           SetDeadline(host_.limits().header_timeout);
         }
         return;
-      case State::kHead: BeginBody(); break;
-      case State::kBody: return;
-      case State::kDone: return HandRequestOver();
-      case State::kFailed: return SendMalformed(reader_.status(), reader_.error());
+      case State::kHead:
+        BeginBody();
+        break;
+      case State::kBody:
+        return;
+      case State::kDone:
+        return HandRequestOver();
+      case State::kFailed:
+        return SendMalformed(reader_.status(), reader_.error());
     }
   }
 }
@@ -177,8 +182,9 @@ void Connection::HandRequestOver() {
   exchange_ = std::make_shared<Exchange>(*this);
   HttpHead head = reader_.head();
   head.client = client_;
+  // From here on the body's memory counts as the handler's: it may outlive the connection.
   std::string body = reader_.TakeBody();
-  body_bytes_ = static_cast<int64_t>(body.size());
+  CountMemory();
   const auto exchange = exchange_;
   host_.handler().Handle(std::move(head), std::move(body), exchange);
 }
@@ -190,15 +196,13 @@ void Connection::SendMalformed(int status, std::string_view message) {
 void Connection::Respond(const HttpResponse& response, bool keep_alive) {
   keep_alive_ = keep_alive;
   phase_ = Phase::kSending;
-  std::string text =
-      HttpHeadText(response, response.body.size(), /*chunked=*/false, keep_alive_);
+  std::string text = HttpHeadText(response, response.body.size(), /*chunked=*/false, keep_alive_);
   if (!head_only_ && response.status != 204) text += response.body;
   Send(std::move(text));
 }
 
 bool Connection::CountMemory() {
-  return share_.Set(body_bytes_ + static_cast<int64_t>(reader_.held_bytes() + sending_.size() +
-                                                       waiting_.size()));
+  return share_.Set(static_cast<int64_t>(reader_.held_bytes() + sending_.size() + waiting_.size()));
 }
 
 void Connection::Send(std::string bytes) {
@@ -225,13 +229,12 @@ void Connection::WriteSome() {
   }
   writing_ = true;
   SetDeadline(host_.limits().write_timeout);
-  socket_.async_write_some(
-      boost::asio::buffer(sending_.data() + sent_, sending_.size() - sent_),
-      [self = shared_from_this()](error_code error, size_t bytes) {
-        if (self->phase_ == Phase::kClosed) return;
-        if (error) return self->Close();
-        self->OnWritten(bytes);
-      });
+  socket_.async_write_some(boost::asio::buffer(sending_.data() + sent_, sending_.size() - sent_),
+                           [self = shared_from_this()](error_code error, size_t bytes) {
+                             if (self->phase_ == Phase::kClosed) return;
+                             if (error) return self->Close();
+                             self->OnWritten(bytes);
+                           });
 }
 
 void Connection::OnWritten(size_t bytes) {
@@ -250,9 +253,11 @@ void Connection::OnWritten(size_t bytes) {
       if (exchange && exchange->on_writable) exchange->on_writable();
       return;
     }
-    case Phase::kSending: return FinishResponse();
+    case Phase::kSending:
+      return FinishResponse();
     case Phase::kLingering:
-    case Phase::kClosed: return;
+    case Phase::kClosed:
+      return;
   }
 }
 
@@ -262,7 +267,6 @@ void Connection::FinishResponse() {
     exchange->on_gone = exchange->on_writable = nullptr;
   }
   sending_ = {};
-  body_bytes_ = 0;
   if (!keep_alive_ || host_.draining()) return Linger();
   phase_ = Phase::kReading;
   header_begun_ = false;

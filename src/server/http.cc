@@ -8,21 +8,36 @@ namespace fptq {
 
 std::string_view HttpReason(int status) {
   switch (status) {
-    case 200: return "OK";
-    case 204: return "No Content";
-    case 400: return "Bad Request";
-    case 401: return "Unauthorized";
-    case 403: return "Forbidden";
-    case 404: return "Not Found";
-    case 405: return "Method Not Allowed";
-    case 408: return "Request Timeout";
-    case 413: return "Content Too Large";
-    case 422: return "Unprocessable Content";
-    case 429: return "Too Many Requests";
-    case 431: return "Request Header Fields Too Large";
-    case 500: return "Internal Server Error";
-    case 503: return "Service Unavailable";
-    default: return "Unknown";
+    case 200:
+      return "OK";
+    case 204:
+      return "No Content";
+    case 400:
+      return "Bad Request";
+    case 401:
+      return "Unauthorized";
+    case 403:
+      return "Forbidden";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    case 408:
+      return "Request Timeout";
+    case 413:
+      return "Content Too Large";
+    case 422:
+      return "Unprocessable Content";
+    case 429:
+      return "Too Many Requests";
+    case 431:
+      return "Request Header Fields Too Large";
+    case 500:
+      return "Internal Server Error";
+    case 503:
+      return "Service Unavailable";
+    default:
+      return "Unknown";
   }
 }
 
@@ -45,7 +60,8 @@ std::optional<std::string> DecodePath(std::string_view path) {
 
 std::string HttpHeadText(const HttpResponse& response, std::optional<size_t> length, bool chunked,
                          bool keep_alive) {
-  std::string text = fmt::format("HTTP/1.1 {} {}\r\n", response.status, HttpReason(response.status));
+  std::string text =
+      fmt::format("HTTP/1.1 {} {}\r\n", response.status, HttpReason(response.status));
   if (response.status != 204) {
     text += fmt::format("Content-Type: {}\r\n", response.content_type);
     if (length) {

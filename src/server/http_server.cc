@@ -21,16 +21,15 @@ using std::chrono::milliseconds;
 
 // How often deadlines are looked at.
 milliseconds SweepInterval(const HttpLimits& limits) {
-  const milliseconds shortest = std::min({limits.header_timeout, limits.body_timeout,
-                                          limits.idle_timeout, limits.write_timeout});
+  const milliseconds shortest = std::min(
+      {limits.header_timeout, limits.body_timeout, limits.idle_timeout, limits.write_timeout});
   return std::clamp(shortest / 4, milliseconds(20), milliseconds(1000));
 }
 
 tcp::endpoint Resolve(boost::asio::io_context& io, const std::string& host, uint16_t port) {
   error_code error;
   tcp::resolver resolver(io);
-  const auto found =
-      resolver.resolve(host, std::to_string(port), tcp::resolver::passive, error);
+  const auto found = resolver.resolve(host, std::to_string(port), tcp::resolver::passive, error);
   if (error || found.empty()) {
     throw Error("--host {}: expected an address or a name of this machine: {}", host,
                 error.message());
@@ -64,6 +63,7 @@ struct HttpServer::State : ConnectionHost {
   bool MakeRoom();
   void Sweep();
   void Repeat(size_t index);
+  void Run();
 
   const HttpLimits limits_;
   HttpHandler& handler_;
@@ -153,6 +153,16 @@ void HttpServer::State::Repeat(size_t index) {
   });
 }
 
+void HttpServer::State::Run() {
+  while (!io.stopped()) {
+    try {
+      io.run();
+    } catch (const std::exception& e) {
+      handler_.OnFault(e.what());
+    }
+  }
+}
+
 HttpServer::HttpServer(const std::string& host, uint16_t port, const HttpLimits& limits,
                        HttpHandler& handler)
     : state_(std::make_unique<State>(limits, handler)) {
@@ -174,7 +184,7 @@ void HttpServer::Start() {
   s.Accept();
   s.Sweep();
   for (size_t i = 0; i < s.repeated.size(); ++i) s.Repeat(i);
-  s.thread = std::thread([&s] { s.io.run(); });
+  s.thread = std::thread([&s] { s.Run(); });
 }
 
 void HttpServer::Post(std::function<void()> task) {

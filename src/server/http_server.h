@@ -13,8 +13,8 @@ namespace fptq {
 
 class HttpServer {
  public:
-  // Listens from now on; Start() begins to accept. Error if it cannot listen there. `port` 0: a free
-  // one. `handler` must outlive it.
+  // Listens from now on; Start() begins to accept. Error if it cannot listen there. `port` 0: a
+  // free one. `handler` must outlive it.
   HttpServer(const std::string& host, uint16_t port, const HttpLimits& limits,
              HttpHandler& handler);
   // Stop().

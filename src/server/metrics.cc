@@ -19,13 +19,20 @@ using prometheus::MetricType;
 
 const char* FinishName(FinishReason reason) {
   switch (reason) {
-    case FinishReason::kStopToken: return "stop_token";
-    case FinishReason::kStopString: return "stop_string";
-    case FinishReason::kMaxTokens: return "max_tokens";
-    case FinishReason::kContextFull: return "context_full";
-    case FinishReason::kCancelled: return "cancelled";
-    case FinishReason::kDeadline: return "deadline";
-    case FinishReason::kError: return "error";
+    case FinishReason::kStopToken:
+      return "stop_token";
+    case FinishReason::kStopString:
+      return "stop_string";
+    case FinishReason::kMaxTokens:
+      return "max_tokens";
+    case FinishReason::kContextFull:
+      return "context_full";
+    case FinishReason::kCancelled:
+      return "cancelled";
+    case FinishReason::kDeadline:
+      return "deadline";
+    case FinishReason::kError:
+      return "error";
   }
   return "";
 }
@@ -88,8 +95,7 @@ Metrics::Metrics(std::string_view version, std::string_view kernels)
 Metrics::~Metrics() = default;
 
 void Metrics::CountResponse(std::string_view endpoint, int status) {
-  state_->responses
-      .Add({{"endpoint", std::string(endpoint)}, {"status", std::to_string(status)}})
+  state_->responses.Add({{"endpoint", std::string(endpoint)}, {"status", std::to_string(status)}})
       .Increment();
 }
 void Metrics::ObserveFirstToken(double seconds) { state_->first_token.Observe(seconds); }
@@ -114,8 +120,7 @@ std::string Metrics::Text(const Now& now) const {
               "Tokens of prompts that the prefix cache had, and were not computed",
               s.cached_tokens),
       Counter("fptq_completion_tokens_total", "Tokens of answers", s.completion_tokens),
-      Counter("fptq_preemptions_total", "Sequences set aside because pages ran out",
-              s.preemptions),
+      Counter("fptq_preemptions_total", "Sequences set aside because pages ran out", s.preemptions),
       Counter("fptq_steps_total", "Steps of the engine", s.steps),
       Gauge("fptq_connections", "Open connections", now.connections),
       Gauge("fptq_http_memory_bytes", "Of bodies, answers, and what is not sent yet", now.memory),

@@ -18,10 +18,10 @@ class Metrics {
 
   // `endpoint`: a row of the server's table, or "other".
   void CountResponse(std::string_view endpoint, int status);
-  void ObserveFirstToken(double seconds);     // since the request was there
-  void ObserveToken(double seconds);          // since the one before
+  void ObserveFirstToken(double seconds);  // since the request was there
+  void ObserveToken(double seconds);       // since the one before
   void ObserveFinish(const Finish& finish);
-  void ObserveRequest(double seconds);        // from its last byte to its answer's
+  void ObserveRequest(double seconds);  // from its last byte to its answer's
 
   struct Now {
     ServiceStatistics service;

@@ -6,12 +6,10 @@
 #include <ctime>
 
 #include "base/json_file.h"
-#include "server/answer.h"
+#include "server/answer_writer.h"
 
 namespace fptq {
 namespace {
-
-constexpr int kClientGone = 499;  // as other servers log it
 
 // Of what a client sent: short, and nothing that moves the cursor.
 std::string Shown(std::string_view text) {
@@ -42,14 +40,14 @@ void LogResponse(const ReplyContext& context, const HttpHead& head, int status, 
                           details.empty() ? "" : " ", details));
 }
 
-std::shared_ptr<Reply> Reply::Make(ReplyContext& context, HttpHead head,
-                                   std::string_view endpoint,
+std::shared_ptr<Reply> Reply::Make(ReplyContext& context, HttpHead head, std::string_view endpoint,
                                    std::shared_ptr<HttpExchange> exchange) {
   const std::shared_ptr<Reply> reply(
       new Reply(context, std::move(head), endpoint, std::move(exchange)));
   reply->exchange_->on_gone = [weak = std::weak_ptr(reply)] {
     const auto self = weak.lock();
     if (!self) return;
+    self->abandoned_ = true;
     self->Finish(kClientGone);
     if (self->on_gone_) self->on_gone_();
   };

@@ -128,8 +128,8 @@ SamplerOptions ReadSampling(const BodyFields& fields, const ApiContext& context,
   SamplerOptions s;
   s.temperature = fields.NumberOr("temperature", 1, 0, 100);
   s.top_p = fields.NumberOr("top_p", 1, 0, 1);
-  s.top_k = std::max<int64_t>(
-      fields.IntOr("top_k", 0, -1, std::numeric_limits<int32_t>::max()), 0);  // -1: all, too
+  s.top_k = std::max<int64_t>(fields.IntOr("top_k", 0, -1, std::numeric_limits<int32_t>::max()),
+                              0);  // -1: all, too
   s.min_p = fields.NumberOr("min_p", 0, 0, 1);
   s.repeat_penalty = fields.NumberOr("repetition_penalty", 1, 0.01, 100);
   s.repeat_window = context.context;  // as vLLM has it: all of the prompt and of the answer
@@ -185,8 +185,7 @@ void ReadStreamOptions(const BodyFields& fields, AnswerCall& call) {
 std::span<const KnownField> CommonFields() { return kCommonFields; }
 
 void CheckModelName(const std::string& model, const ApiContext& context) {
-  if (model.empty() ||
-      std::ranges::find(context.model_names, model) != context.model_names.end()) {
+  if (model.empty() || std::ranges::find(context.model_names, model) != context.model_names.end()) {
     return;
   }
   throw ApiError(404,

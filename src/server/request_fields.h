@@ -19,7 +19,8 @@ void ReadCommonFields(const BodyFields& fields, const ApiContext& context, uint6
                       AnswerCall& call);
 
 // Tokens of `array`, which `name` calls so in errors. Error 400 if one is not the model's.
-std::vector<int32_t> ReadTokens(const Json& array, std::string_view name, const ApiContext& context);
+std::vector<int32_t> ReadTokens(const Json& array, std::string_view name,
+                                const ApiContext& context);
 
 // Error 400 if `list` has more than `most` values.
 void CheckLength(const Json& list, std::string_view name, size_t most);

@@ -17,7 +17,7 @@ namespace fptq {
 
 struct ServerOptions {
   std::string host = "127.0.0.1";
-  uint16_t port = 8000;  // 0: a free one
+  uint16_t port = 8000;                  // 0: a free one
   std::vector<std::string> model_names;  // at least one; the first is what responses say
   AccessOptions access;
   HttpLimits http;

@@ -26,6 +26,12 @@ Json Tokenize(const Json& body, const ApiContext& context) {
     throw ApiError(400, "expected either 'prompt' or 'messages'", "prompt",
                    "missing_required_parameter");
   }
+  for (const KnownField& field : ConversationFields()) {
+    if (fields.Has("prompt") && fields.Has(field.name) && field.refusal.empty()) {
+      throw ApiError(400, fmt::format("'{}' goes with 'messages' alone", field.name),
+                     std::string(field.name), "unsupported_parameter");
+    }
+  }
   const std::vector<int32_t> tokens =
       fields.Has("messages")
           ? EncodeConversation(ReadConversation(fields), context)

@@ -12,14 +12,14 @@
 namespace fptq {
 
 // Collects the deltas of all choices, and writes them as chunks of a stream or as one response.
-class Answer {
+class AnswerWriter {
  public:
   struct Names {
     std::string id;       // without prefix
     int64_t created = 0;  // seconds since 1970
     std::string fingerprint;
   };
-  Answer(const AnswerCall& call, Names names, const Tokenizer& tokenizer);
+  AnswerWriter(const AnswerCall& call, Names names, const Tokenizer& tokenizer);
 
   // What is collected and not taken is held; returns how many bytes that adds.
   int64_t Add(int64_t choice, Delta delta);

@@ -1,4 +1,4 @@
-#include "server/answer.h"
+#include "server/answer_writer.h"
 
 #include <algorithm>
 #include <iterator>
@@ -14,12 +14,15 @@ Json FinishReasonText(const std::optional<Finish>& finish) {
   if (!finish) return nullptr;
   switch (finish->reason) {
     case FinishReason::kStopToken:
-    case FinishReason::kStopString: return "stop";
+    case FinishReason::kStopString:
+      return "stop";
     case FinishReason::kMaxTokens:
     case FinishReason::kContextFull:
-    case FinishReason::kDeadline: return "length";
+    case FinishReason::kDeadline:
+      return "length";
     case FinishReason::kCancelled:
-    case FinishReason::kError: return "error";
+    case FinishReason::kError:
+      return "error";
   }
   FPTQ_CHECK(false);
   return nullptr;
@@ -41,7 +44,7 @@ std::string ServerSentEvent(std::string_view data) {
   return event += "\n\n";
 }
 
-Answer::Answer(const AnswerCall& call, Names names, const Tokenizer& tokenizer)
+AnswerWriter::AnswerWriter(const AnswerCall& call, Names names, const Tokenizer& tokenizer)
     : kind_(call.kind),
       n_(call.n),
       echo_(call.echo),
@@ -59,7 +62,7 @@ Answer::Answer(const AnswerCall& call, Names names, const Tokenizer& tokenizer)
   }
 }
 
-int64_t Answer::Add(int64_t choice, Delta delta) {
+int64_t AnswerWriter::Add(int64_t choice, Delta delta) {
   Choice& c = choices_[static_cast<size_t>(choice)];
   int64_t bytes = static_cast<int64_t>(delta.text.size());
   c.text += delta.text;
@@ -71,7 +74,7 @@ int64_t Answer::Add(int64_t choice, Delta delta) {
   return bytes;
 }
 
-void Answer::End(int64_t choice, const Finish& finish) {
+void AnswerWriter::End(int64_t choice, const Finish& finish) {
   Choice& c = choices_[static_cast<size_t>(choice)];
   FPTQ_CHECK(!c.finish);
   c.finish = finish;
@@ -80,7 +83,7 @@ void Answer::End(int64_t choice, const Finish& finish) {
   if (finish.reason == FinishReason::kCancelled && error_.empty()) error_ = "cancelled";
 }
 
-Json Answer::Head(const char* object) const {
+Json AnswerWriter::Head(const char* object) const {
   const char* prefix = kind_ == AnswerKind::kChat ? "chatcmpl-" : "cmpl-";
   return {{"id", prefix + names_.id},
           {"object", object},
@@ -90,7 +93,7 @@ Json Answer::Head(const char* object) const {
 }
 
 // A prompt counts once, however many answers there are to it.
-Json Answer::Usage() const {
+Json AnswerWriter::Usage() const {
   int64_t prompt = 0, cached = 0, completion = 0;
   for (size_t i = 0; i < choices_.size(); ++i) {
     const Finish& finish = *choices_[i].finish;
@@ -106,7 +109,7 @@ Json Answer::Usage() const {
 }
 
 // Of the choice that took longest.
-Json Answer::Timings() const {
+Json AnswerWriter::Timings() const {
   double queue = 0, prompt = 0, decode = 0;
   bool timed_out = false;
   for (const Choice& choice : choices_) {
@@ -121,22 +124,21 @@ Json Answer::Timings() const {
           {"timed_out", timed_out}};
 }
 
-Json Answer::TakeLogProbabilities(Choice& choice) {
+Json AnswerWriter::TakeLogProbabilities(Choice& choice) {
   if (!log_probabilities_) return nullptr;
   const auto tokens = std::exchange(choice.log_probabilities, {});
   if (kind_ == AnswerKind::kChat) return ChatLogProbabilities(tokens, texts_);
   return choice.layout->Next(tokens);
 }
 
-void Answer::AppendChunk(Json choices, std::string& events) const {
-  Json chunk =
-      Head(kind_ == AnswerKind::kChat ? "chat.completion.chunk" : "text_completion");
+void AnswerWriter::AppendChunk(Json choices, std::string& events) const {
+  Json chunk = Head(kind_ == AnswerKind::kChat ? "chat.completion.chunk" : "text_completion");
   chunk["choices"] = std::move(choices);
   if (include_usage_) chunk["usage"] = nullptr;
   events += ServerSentEvent(DumpJson(chunk));
 }
 
-void Answer::AppendEvents(int64_t index, std::string& events) {
+void AnswerWriter::AppendEvents(int64_t index, std::string& events) {
   Choice& choice = choices_[static_cast<size_t>(index)];
   const bool ends = choice.finish && !choice.told_end;
   const bool has_news = !choice.text.empty() || !choice.log_probabilities.empty() || ends;
@@ -164,15 +166,14 @@ void Answer::AppendEvents(int64_t index, std::string& events) {
   AppendChunk(Json::array({std::move(entry)}), events);
 }
 
-std::string Answer::TakeEvents() {
+std::string AnswerWriter::TakeEvents() {
   FPTQ_CHECK(stream_);
   std::string events;
   for (int64_t i = 0; i < std::ssize(choices_); ++i) AppendEvents(i, events);
   held_ = 0;
   if (!ended() || std::exchange(done_, true)) return events;
   if (include_usage_) {
-    Json chunk =
-        Head(kind_ == AnswerKind::kChat ? "chat.completion.chunk" : "text_completion");
+    Json chunk = Head(kind_ == AnswerKind::kChat ? "chat.completion.chunk" : "text_completion");
     chunk["choices"] = Json::array();
     chunk["usage"] = Usage();
     chunk["timings"] = Timings();
@@ -181,7 +182,7 @@ std::string Answer::TakeEvents() {
   return events += ServerSentEvent("[DONE]");
 }
 
-std::string Answer::TakeResponse() {
+std::string AnswerWriter::TakeResponse() {
   FPTQ_CHECK(!stream_ && ended());
   Json response = Head(kind_ == AnswerKind::kChat ? "chat.completion" : "text_completion");
   Json& choices = response["choices"] = Json::array();
