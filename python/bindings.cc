@@ -36,8 +36,8 @@ void Translate(const std::exception_ptr& thrown, void*) {
   }
 }
 
-// Calls body(callback) without the GIL. The callback calls `progress`, a callable or None, and looks
-// for Ctrl-C; what Python raises there ends the body and is raised again.
+// Calls body(callback) without the GIL. The callback calls `progress`, a callable or None, and
+// looks for Ctrl-C; what Python raises there ends the body and is raised again.
 template <typename Body>
 auto WithProgress(const nb::object& progress, Body body) {
   std::exception_ptr raised;
@@ -213,14 +213,15 @@ NB_MODULE(_fptq, m) {
                        bool replace, bool restart, bool ignore_limits,
                        const std::string& pre_tokenizer, const nb::object& progress) {
     return WithProgress(progress, [&](const ProgressCallback& callback) {
-      return Quantize(source, output, {.recipe = recipe,
-                                       .settings_json = settings,
-                                       .threads = threads,
-                                       .replace = replace,
-                                       .restart = restart,
-                                       .ignore_limits = ignore_limits,
-                                       .pre_tokenizer = pre_tokenizer,
-                                       .progress = callback});
+      return Quantize(source, output,
+                      {.recipe = recipe,
+                       .settings_json = settings,
+                       .threads = threads,
+                       .replace = replace,
+                       .restart = restart,
+                       .ignore_limits = ignore_limits,
+                       .pre_tokenizer = pre_tokenizer,
+                       .progress = callback});
     });
   });
   m.def("plan", [](const std::filesystem::path& source, const std::string& recipe,

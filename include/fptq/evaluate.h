@@ -11,9 +11,9 @@
 namespace fptq {
 
 struct EvaluationOptions {
-  int64_t context = 1024;  // tokens of a window; windows do not overlap
-  int64_t tokens = 0;      // of the text that are used; 0: all
-  int threads = 0;         // 0: as many as this process may use cores
+  int64_t context = 1024;     // tokens of a window; windows do not overlap
+  int64_t tokens = 0;         // of the text that are used; 0: all
+  int threads = 0;            // 0: as many as this process may use cores
   std::string pre_tokenizer;  // as LlmOptions has it
   ProgressCallback progress;
 };
@@ -31,7 +31,7 @@ struct PerplexitySummary {
 
 // Of a text, in UTF-8.
 FPTQ_API PerplexitySummary Perplexity(const std::filesystem::path& model, std::string_view text,
-                             const EvaluationOptions& options = {});
+                                      const EvaluationOptions& options = {});
 
 struct DivergenceSummary {
   PerplexitySummary model, reference;
@@ -42,7 +42,8 @@ struct DivergenceSummary {
 
 // How far `model`'s predictions are from those of `reference`, usually the float model.
 FPTQ_API DivergenceSummary CompareModels(const std::filesystem::path& model,
-                                const std::filesystem::path& reference, std::string_view text,
-                                const EvaluationOptions& options = {});
+                                         const std::filesystem::path& reference,
+                                         std::string_view text,
+                                         const EvaluationOptions& options = {});
 
 }  // namespace fptq

@@ -18,12 +18,13 @@
 namespace fptq {
 
 struct LlmOptions {
-  int threads = 0;            // 0: as many as this process may use cores
-  int64_t context = 0;        // most tokens of a sequence, prompt and answer; 0: what the model has, up to 8,192
-  int64_t max_sequences = 64; // that run at a time; others wait
-  int64_t kv_memory = 0;      // bytes for keys and values; 0: a part of what is free
-  bool prefix_cache = true;   // what prompts have in common is computed once; changes speed alone
-  bool int8_weights = false;  // a float model's weights in 8 bits: a quarter of the memory
+  int threads = 0;  // 0: as many as this process may use cores
+  int64_t context =
+      0;  // most tokens of a sequence, prompt and answer; 0: what the model has, up to 8,192
+  int64_t max_sequences = 64;  // that run at a time; others wait
+  int64_t kv_memory = 0;       // bytes for keys and values; 0: a part of what is free
+  bool prefix_cache = true;    // what prompts have in common is computed once; changes speed alone
+  bool int8_weights = false;   // a float model's weights in 8 bits: a quarter of the memory
   // A name of tokenizer.ggml.pre, for a GGUF file that has none.
   std::string pre_tokenizer;
 };
@@ -33,19 +34,21 @@ struct SamplingParams {
   int64_t top_k = 0;       // keep the k best tokens; 0: all
   double top_p = 1;        // keep the fewest best tokens with this much of the probability; 1: all
   double min_p = 0;        // drop what is less probable than min_p times the best; 0: nothing
-  double repetition_penalty = 1;  // divides positive logits of tokens seen, multiplies negative ones
-  double presence_penalty = 0;    // subtracted once from logits of tokens of the answer
-  double frequency_penalty = 0;   // subtracted as often as the answer has the token
-  uint64_t seed = 0;              // equal seeds give equal answers, whatever else runs
-  int64_t max_tokens = 256;       // 0: the prompt alone, for its scores
-  std::vector<std::string> stop;  // the answer ends before the first of them
+  double repetition_penalty =
+      1;                         // divides positive logits of tokens seen, multiplies negative ones
+  double presence_penalty = 0;   // subtracted once from logits of tokens of the answer
+  double frequency_penalty = 0;  // subtracted as often as the answer has the token
+  uint64_t seed = 0;             // equal seeds give equal answers, whatever else runs
+  int64_t max_tokens = 256;      // 0: the prompt alone, for its scores
+  std::vector<std::string> stop;     // the answer ends before the first of them
   std::vector<int32_t> stop_tokens;  // beside the model's own
   bool ignore_eos = false;
-  // Log-probabilities of the answer's tokens, by the model itself, before penalties and temperature;
-  // so many of the best alternatives beside each. None if absent.
+  // Log-probabilities of the answer's tokens, by the model itself, before penalties and
+  // temperature; so many of the best alternatives beside each. None if absent.
   std::optional<int64_t> log_probabilities;
   bool prompt_log_probabilities = false;  // those of the prompt's tokens, too
-  // The first of the prompt's tokens that are; what comes before it may be found in the prefix cache.
+  // The first of the prompt's tokens that are; what comes before it may be found in the prefix
+  // cache.
   int64_t prompt_log_probabilities_begin = 0;
 };
 
@@ -55,7 +58,7 @@ struct TokenScore {
     double log_probability = 0;
   };
   int32_t token = 0;
-  double log_probability = 0;  // natural logarithm; NaN for the first token of a prompt
+  double log_probability = 0;    // natural logarithm; NaN for the first token of a prompt
   std::vector<Alternative> top;  // best first
 };
 
@@ -109,7 +112,7 @@ struct ModelInfo {
   std::string architecture;  // "llama"
   bool quantized = false;
   int64_t layers = 0, hidden = 0, vocab = 0;
-  int64_t positions = 0;     // that the model was made for
+  int64_t positions = 0;            // that the model was made for
   std::vector<int32_t> eos_tokens;  // each of them ends a text
   int32_t start_token = -1;  // what a text without a beginning goes on from, BOS or EOS; -1: none
   int64_t weight_bytes = 0;  // of linears and head, as held in memory
@@ -118,8 +121,8 @@ struct ModelInfo {
 
 class FPTQ_API LLM {
  public:
-  // `model`: a folder that fptq or llm-compressor wrote, a Hugging Face folder with float weights, or
-  // a GGUF file.
+  // `model`: a folder that fptq or llm-compressor wrote, a Hugging Face folder with float weights,
+  // or a GGUF file.
   explicit LLM(const std::filesystem::path& model, const LlmOptions& options = {});
   LLM(LLM&&) noexcept;
   LLM& operator=(LLM&&) noexcept;
@@ -128,8 +131,8 @@ class FPTQ_API LLM {
   const ModelInfo& info() const;
   int64_t context() const;
 
-  // Token ids of a text. `special`: whether special tokens that stand in it are recognized. `prefix`:
-  // whether what the model expects before a text, e.g. BOS, is put there.
+  // Token ids of a text. `special`: whether special tokens that stand in it are recognized.
+  // `prefix`: whether what the model expects before a text, e.g. BOS, is put there.
   std::vector<int32_t> Encode(std::string_view text, bool special = true, bool prefix = true) const;
   std::string Decode(std::span<const int32_t> tokens, bool skip_special = true) const;
   // The prompt of a conversation, by the model's own template. What messages say can become no
@@ -148,7 +151,8 @@ class FPTQ_API LLM {
   Completion Generate(std::string_view prompt, const SamplingParams& params = {});
   Completion Chat(std::span<const ChatMessage> messages, const SamplingParams& params = {});
 
-  // The log-probability of each token after those before it: [sequences][tokens]; NaN for the first.
+  // The log-probability of each token after those before it: [sequences][tokens]; NaN for the
+  // first.
   std::vector<std::vector<double>> Score(std::span<const std::vector<int32_t>> sequences);
 
  private:

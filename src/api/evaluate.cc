@@ -1,9 +1,10 @@
+#include "fptq/evaluate.h"
+
 #include <algorithm>
 
 #include "api/call.h"
 #include "eval/divergence.h"
 #include "eval/perplexity.h"
-#include "fptq/evaluate.h"
 #include "model/model.h"
 
 namespace fptq {
@@ -39,9 +40,8 @@ PerplexitySummary Perplexity(const std::filesystem::path& model_path, std::strin
     ThreadPool pool(ThreadCount(options.threads));
     const auto model = LoadModel({model_path, options.pre_tokenizer}, pool);
     return Of(MeasurePerplexity(*model, TokensOf(model->tokenizer, text, options.tokens),
-                                model->tokenizer.prefix(),
-                                {.context = ContextFor(options, *model)}, pool,
-                                ProgressOf(options.progress)));
+                                model->tokenizer.prefix(), {.context = ContextFor(options, *model)},
+                                pool, ProgressOf(options.progress)));
   });
 }
 
@@ -60,9 +60,8 @@ DivergenceSummary CompareModels(const std::filesystem::path& model_path,
                   reference_path.string());
     }
     const int64_t context = std::min(ContextFor(options, *model), ContextFor(options, *reference));
-    const Divergence d = MeasureDivergence(*model, *reference, tokens, prefix,
-                                           {.context = context}, pool,
-                                           ProgressOf(options.progress));
+    const Divergence d = MeasureDivergence(*model, *reference, tokens, prefix, {.context = context},
+                                           pool, ProgressOf(options.progress));
     return DivergenceSummary{.model = Of(d.model),
                              .reference = Of(d.reference),
                              .ratio = Of(d.ratio),

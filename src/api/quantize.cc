@@ -25,14 +25,10 @@ QuantRecipe RecipeOf(const QuantizationOptions& options) {
 Json SiteJson(const SitePolicy& site) {
   Json alternatives = Json::object();
   for (const Alternative& a : site.alternatives) alternatives[ActChoiceName(a.choice)] = a.error;
-  return {{"layer", site.layer},
-          {"site", ActSiteName(site.site)},
-          {"range", site.range},
-          {"choice", ActChoiceName(site.choice)},
-          {"scale", site.scale},
-          {"group_size", site.group_size},
-          {"reason", site.reason},
-          {"alternatives", std::move(alternatives)}};
+  return {{"layer", site.layer},   {"site", ActSiteName(site.site)},
+          {"range", site.range},   {"choice", ActChoiceName(site.choice)},
+          {"scale", site.scale},   {"group_size", site.group_size},
+          {"reason", site.reason}, {"alternatives", std::move(alternatives)}};
 }
 
 }  // namespace
@@ -56,10 +52,9 @@ QuantizationSummary Quantize(const std::filesystem::path& source,
                                                      pool.threads(), MeasureSpeed(pool));
       CheckLimits(forecast, LimitsFor(output), output.string());
     }
-    const QuantizeReport report =
-        QuantizeCheckpoint(location, output, recipe,
-                           {.replace = options.replace, .restart = options.restart}, pool,
-                           ProgressOf(options.progress));
+    const QuantizeReport report = QuantizeCheckpoint(
+        location, output, recipe, {.replace = options.replace, .restart = options.restart}, pool,
+        ProgressOf(options.progress));
     return QuantizationSummary{.seconds = report.seconds,
                                .source_bytes = report.source_bytes,
                                .output_bytes = report.output_bytes,

@@ -10,8 +10,7 @@ namespace {
 namespace fs = std::filesystem;
 
 [[noreturn]] void Throw(const fs::path& path, std::string_view what, const std::error_code& error) {
-  throw Error(ErrorKind::kFile,
-              fmt::format("{}: {}: {}", path.string(), what, error.message()));
+  throw Error(ErrorKind::kFile, fmt::format("{}: {}: {}", path.string(), what, error.message()));
 }
 
 // False, too, where one of them does not exist.

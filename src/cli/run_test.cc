@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "base/json.h"
+#include "base/test_paths.h"
 #include "cli/testing.h"
 #include "model/testing.h"
 
@@ -13,7 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kTiny = fs::path(FPTQ_TESTDATA) / "models" / "tiny-llama-f32";
+const fs::path kTiny = fs::path(kTestdata) / "models" / "tiny-llama-f32";
 
 // A copy of the tiny model, whose files are edited. Its tokenizer has the special tokens
 // <|endoftext|>, <|im_start|> and <|im_end|> as 0, 1 and 2 and puts nothing before a text.

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/test_paths.h"
 #include "base/test_util.h"
 
 namespace fptq {
@@ -21,7 +22,7 @@ struct Result {
 };
 
 inline std::string Tiny(std::string_view name) {
-  return (std::filesystem::path(FPTQ_TESTDATA) / "models" / name).string();
+  return (std::filesystem::path(kTestdata) / "models" / name).string();
 }
 
 // Starts fptq with its input and outputs in files and returns its process id.
@@ -35,7 +36,7 @@ inline pid_t Start(const std::vector<std::string>& args, int in, const std::stri
   std::vector<char*> argv = {const_cast<char*>("fptq")};
   for (const std::string& arg : args) argv.push_back(const_cast<char*>(arg.c_str()));
   argv.push_back(nullptr);
-  execv(FPTQ_BINARY, argv.data());
+  execv(kBinary, argv.data());
   _exit(127);
 }
 

@@ -5,12 +5,13 @@
 #include <filesystem>
 
 #include "base/error.h"
+#include "base/test_paths.h"
 
 namespace fptq {
 namespace {
 
 std::shared_ptr<const Model> Tiny(ThreadPool& pool, std::string_view name = "tiny-llama-w4a8") {
-  return LoadModel(std::filesystem::path(FPTQ_TESTDATA) / "models" / name, pool);
+  return LoadModel(std::filesystem::path(kTestdata) / "models" / name, pool);
 }
 
 double Multiplications(const Model& model, bool head) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/test_paths.h"
 #include "base/test_util.h"
 #include "base/utf8.h"
 
@@ -14,7 +15,7 @@ namespace fptq {
 namespace {
 
 std::shared_ptr<const Model> Tiny(ThreadPool& pool, std::string_view name = "tiny-llama-w4a8") {
-  return LoadModel(std::filesystem::path(FPTQ_TESTDATA) / "models" / name, pool);
+  return LoadModel(std::filesystem::path(kTestdata) / "models" / name, pool);
 }
 
 std::vector<int32_t> Prompt(int64_t n) {

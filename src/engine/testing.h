@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/test_paths.h"
 #include "base/test_util.h"
 #include "base/utf8.h"
 #include "engine/scheduler.h"
@@ -22,7 +23,7 @@ namespace fptq {
 
 inline std::shared_ptr<const Model> TinyModel(ThreadPool& pool,
                                               std::string_view name = "tiny-llama-w4a8") {
-  return LoadModel(std::filesystem::path(FPTQ_TESTDATA) / "models" / name, pool);
+  return LoadModel(std::filesystem::path(kTestdata) / "models" / name, pool);
 }
 
 inline std::vector<int32_t> TestPrompt(int64_t n, int32_t seed = 0) {

@@ -7,11 +7,12 @@
 #include <vector>
 
 #include "base/json.h"
+#include "base/test_paths.h"
 
 namespace fptq {
 
 inline std::filesystem::path TinyPath(std::string_view name) {
-  return std::filesystem::path(FPTQ_TESTDATA) / "models" / name;
+  return std::filesystem::path(kTestdata) / "models" / name;
 }
 
 // The same for all of them.

@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "base/test_paths.h"
 #include "base/test_util.h"
 #include "io/gguf_test_util.h"
 #include "io/safetensors.h"
@@ -235,7 +236,7 @@ TEST(CheckpointTest, RefusesWhatIsNoModel) {
 }
 
 TEST(CheckpointTest, Gguf) {
-  const auto checkpoint = Checkpoint::Open(FPTQ_TESTDATA "/gguf/types.gguf");
+  const auto checkpoint = Checkpoint::Open(std::filesystem::path(kTestdata) / "gguf/types.gguf");
   EXPECT_EQ(checkpoint->format(), Checkpoint::Format::kGguf);
   EXPECT_EQ(checkpoint->metadata()["general.architecture"], "llama");
   EXPECT_EQ(checkpoint->tensors().size(), 11u);

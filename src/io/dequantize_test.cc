@@ -7,6 +7,7 @@
 #include <limits>
 #include <vector>
 
+#include "base/test_paths.h"
 #include "base/test_util.h"
 #include "io/checkpoint.h"
 
@@ -18,8 +19,8 @@ constexpr const char* kTypesInFileOrder[] = {"F32",  "F16",  "BF16", "Q4_0", "Q4
 
 // Exact: the order of the float operations is the same, and none is approximate.
 TEST(DequantizeTest, EveryTypeEqualsTheGgufPackage) {
-  const auto checkpoint = Checkpoint::Open(FPTQ_TESTDATA "/gguf/types.gguf");
-  const std::string golden = ReadFile(FPTQ_TESTDATA "/gguf/types.f32");
+  const auto checkpoint = Checkpoint::Open(std::filesystem::path(kTestdata) / "gguf/types.gguf");
+  const std::string golden = ReadFile(std::filesystem::path(kTestdata) / "gguf/types.f32");
   size_t offset = 0;
   for (const std::string name : kTypesInFileOrder) {
     const TensorView& tensor = checkpoint->Get(name, std::vector<int64_t>{2, 512});

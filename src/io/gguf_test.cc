@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "base/test_paths.h"
 #include "base/test_util.h"
 #include "io/gguf_test_util.h"
 #include "io/hostile_test_util.h"
@@ -57,7 +58,8 @@ TEST(GgufTest, ReadsMetadataAndTensors) {
 }
 
 TEST(GgufTest, ReadsWhatThePackageWrites) {
-  const std::vector<std::byte> file = HeapCopy(ReadFile(FPTQ_TESTDATA "/gguf/types.gguf"));
+  const std::vector<std::byte> file =
+      HeapCopy(ReadFile(std::filesystem::path(kTestdata) / "gguf/types.gguf"));
   const Json metadata = ParseGguf(file, "f").metadata;
   EXPECT_EQ(metadata["general.architecture"], "llama");
   EXPECT_EQ(metadata["test.u32"], 7);

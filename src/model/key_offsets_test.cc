@@ -5,6 +5,7 @@
 #include <cmath>
 #include <vector>
 
+#include "base/test_paths.h"
 #include "base/test_util.h"
 #include "kernels/dispatch.h"
 #include "model/model.h"
@@ -14,7 +15,7 @@
 namespace fptq {
 namespace {
 
-const std::filesystem::path kQwen2 = std::filesystem::path(FPTQ_TESTDATA) / "models/tiny-qwen2";
+const std::filesystem::path kQwen2 = std::filesystem::path(kTestdata) / "models/tiny-qwen2";
 
 TEST(KeyOffsets, AreTheMeanOfTheRotatedBiasOverASection) {
   ModelConfig config;

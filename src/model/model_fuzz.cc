@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/fuzz/target.h"
 #include "base/half.h"
+#include "base/test_paths.h"
 #include "io/gguf_test_util.h"
 #include "model/model.h"
 
@@ -300,7 +301,7 @@ void Run(const std::filesystem::path& path, const Json& input) {
 
 const std::string& SmallTokenizer() {
   static const std::string text =
-      ReadJsonFile(std::filesystem::path(FPTQ_TESTDATA) / "models/tiny-llama-f32/tokenizer.json")
+      ReadJsonFile(std::filesystem::path(kTestdata) / "models/tiny-llama-f32/tokenizer.json")
           .dump();
   return text;
 }

@@ -12,6 +12,7 @@
 #include <random>
 
 #include "base/json.h"
+#include "base/test_paths.h"
 #include "base/test_util.h"
 #include "io/checkpoint.h"
 
@@ -31,7 +32,7 @@ std::atomic<int64_t> allocations = 0;
 namespace fptq {
 namespace {
 
-const std::filesystem::path kModels = std::filesystem::path(FPTQ_TESTDATA) / "models";
+const std::filesystem::path kModels = std::filesystem::path(kTestdata) / "models";
 
 std::filesystem::path ModelPath(const std::string& name) {
   return name.ends_with("-gguf") ? kModels / name / "model.gguf" : kModels / name;

@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "base/json.h"
+#include "base/test_paths.h"
 #include "base/test_util.h"
 #include "model/model_text.h"
 #include "model/testing.h"
@@ -15,8 +16,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kTiny = fs::path(FPTQ_TESTDATA) / "models" / "tiny-llama-f32";
-const fs::path kTinyGguf = fs::path(FPTQ_TESTDATA) / "models" / "tiny-llama-gguf" / "model.gguf";
+const fs::path kTiny = fs::path(kTestdata) / "models" / "tiny-llama-f32";
+const fs::path kTinyGguf = fs::path(kTestdata) / "models" / "tiny-llama-gguf" / "model.gguf";
 
 // The error of opening the tiny model after a change of its config.
 std::string OpenError(const std::function<void(Json&)>& change) {
@@ -151,7 +152,7 @@ void QuantizeHead(EditableModel& model) {
 
 TEST(ModelSource, AQuantizedHeadMustBeDescribed) {
   const TempFolder folder;
-  const auto quantized = fs::path(FPTQ_TESTDATA) / "models" / "tiny-llama-w4a8";
+  const auto quantized = fs::path(kTestdata) / "models" / "tiny-llama-w4a8";
   EditModel(quantized, folder.path(), QuantizeHead);
   EXPECT_ERROR("'lm_head.weight' is missing; of its module there are lm_head.weight_packed",
                ModelSource::Open(folder.path()));
@@ -219,7 +220,7 @@ TEST(ModelSource, BiasesAreThoseThatTheConfigSpeaksOf) {
                                   1.0f);
     model.Set(module + ".bias", DataType::kF32, {std::ssize(bias)}, std::as_bytes(std::span(bias)));
   };
-  const fs::path models = fs::path(FPTQ_TESTDATA) / "models";
+  const fs::path models = fs::path(kTestdata) / "models";
   const std::string layer = "model.layers.0.";
   for (const char* name : {"tiny-llama-f32", "tiny-mistral", "tiny-qwen3"}) {
     const TempFolder folder;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/test_paths.h"
 #include "base/test_util.h"
 #include "model/source.h"
 
@@ -10,7 +11,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kModels = fs::path(FPTQ_TESTDATA) / "models";
+const fs::path kModels = fs::path(kTestdata) / "models";
 
 // The tiny model has the tokens <|endoftext|>, <|im_start|> and <|im_end|> as 0, 1 and 2 of 288.
 class SpecialTokensTest : public testing::Test {

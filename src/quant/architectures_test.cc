@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "base/test_paths.h"
 #include "base/test_util.h"
 #include "io/safetensors.h"
 #include "model/model.h"
@@ -18,7 +19,7 @@ namespace fptq {
 namespace {
 
 namespace fs = std::filesystem;
-const fs::path kModels = fs::path(FPTQ_TESTDATA) / "models";
+const fs::path kModels = fs::path(kTestdata) / "models";
 
 fs::path ModelPath(const std::string& name) {
   return name.ends_with("-gguf") ? kModels / name / "model.gguf" : kModels / name;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "base/test_paths.h"
 #include "base/test_util.h"
 #include "io/gguf_test_util.h"
 #include "model/model.h"
@@ -17,7 +18,7 @@ namespace fptq {
 namespace {
 
 namespace fs = std::filesystem;
-const fs::path kModels = fs::path(FPTQ_TESTDATA) / "models";
+const fs::path kModels = fs::path(kTestdata) / "models";
 
 std::vector<float> Bias(int64_t channels, int seed) {
   std::vector<float> bias;

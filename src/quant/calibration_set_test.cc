@@ -6,13 +6,14 @@
 #include <cmath>
 #include <set>
 
+#include "base/test_paths.h"
 #include "base/test_util.h"
 #include "model/model.h"
 
 namespace fptq {
 namespace {
 
-const std::filesystem::path kModel = std::filesystem::path(FPTQ_TESTDATA) / "models/tiny-llama-f32";
+const std::filesystem::path kModel = std::filesystem::path(kTestdata) / "models/tiny-llama-f32";
 
 QuantRecipe Recipe(int64_t tokens, int64_t length) {
   QuantRecipe recipe;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/test_paths.h"
 #include "base/test_util.h"
 #include "quant/calibration_set.h"
 #include "quant/quantize.h"
@@ -10,7 +11,7 @@ namespace fptq {
 namespace {
 
 namespace fs = std::filesystem;
-const fs::path kModels = fs::path(FPTQ_TESTDATA) / "models";
+const fs::path kModels = fs::path(kTestdata) / "models";
 
 // A machine that does one of everything in a second.
 constexpr MachineSpeed kUnitSpeed = {1, 1, 1, 1, 1, 1, 1};

@@ -3,6 +3,7 @@
 #include <functional>
 
 #include "base/json_file.h"
+#include "base/test_paths.h"
 #include "base/test_util.h"
 #include "model/source.h"
 
@@ -45,7 +46,7 @@ class LayerRecordTest : public testing::Test {
   LayerRecord Read(const Json& json) const { return LayerRecordFromJson(json, config_, 1); }
 
   ModelConfig config_ =
-      ModelSource::Open(std::filesystem::path(FPTQ_TESTDATA) / "models/tiny-llama-f16").config();
+      ModelSource::Open(std::filesystem::path(kTestdata) / "models/tiny-llama-f16").config();
   Json record_;
 };
 

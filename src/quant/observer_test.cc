@@ -7,6 +7,7 @@
 #include <map>
 #include <utility>
 
+#include "base/test_paths.h"
 #include "base/test_util.h"
 #include "model/model.h"
 #include "quant/hidden_states.h"
@@ -14,7 +15,7 @@
 namespace fptq {
 namespace {
 
-const std::filesystem::path kModel = std::filesystem::path(FPTQ_TESTDATA) / "models/tiny-llama-f32";
+const std::filesystem::path kModel = std::filesystem::path(kTestdata) / "models/tiny-llama-f32";
 constexpr int64_t kSampleRows = 40;
 
 CalibrationSet TestSet(const ModelSource& source, ThreadPool& pool) {

@@ -6,6 +6,7 @@
 #include <random>
 
 #include "base/half.h"
+#include "base/test_paths.h"
 #include "base/test_util.h"
 #include "model/model.h"
 #include "quant/storage.h"
@@ -34,7 +35,7 @@ TEST(ChooseByRange, FollowsThePaper) {
 // A layer of the tiny model with planted activations.
 struct Layer {
   ModelSource source =
-      ModelSource::Open(std::filesystem::path(FPTQ_TESTDATA) / "models/tiny-llama-f32");
+      ModelSource::Open(std::filesystem::path(kTestdata) / "models/tiny-llama-f32");
   ThreadPool pool{2};
   SourceLayer weights = source.ReadLayer(0);
   LayerStatistics statistics;

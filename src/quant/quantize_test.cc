@@ -10,6 +10,7 @@
 #include <map>
 #include <set>
 
+#include "base/test_paths.h"
 #include "base/test_util.h"
 #include "io/packed_linear.h"
 #include "io/safetensors.h"
@@ -22,7 +23,7 @@ namespace fptq {
 namespace {
 
 namespace fs = std::filesystem;
-const fs::path kModels = fs::path(FPTQ_TESTDATA) / "models";
+const fs::path kModels = fs::path(kTestdata) / "models";
 
 QuantRecipe Recipe(PolicyMode policy = PolicyMode::kPaper) {
   QuantRecipe recipe;

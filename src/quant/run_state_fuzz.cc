@@ -3,6 +3,7 @@
 #include "base/checksum.h"
 #include "base/error.h"
 #include "base/fuzz/target.h"
+#include "base/test_paths.h"
 #include "quant/run_state.h"
 
 namespace fptq {
@@ -12,7 +13,7 @@ namespace fptq {
 FPTQ_FUZZ_TARGET(run_state, kJson) {
   static const FuzzFolder folder;
   static const ModelConfig config =
-      ModelSource::Open(std::filesystem::path(FPTQ_TESTDATA) / "models/tiny-llama-f32").config();
+      ModelSource::Open(std::filesystem::path(kTestdata) / "models/tiny-llama-f32").config();
   const Json json = ParseJson(input, "input");
   const JsonFields fields(json, "input");
   std::string journal;

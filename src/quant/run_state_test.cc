@@ -13,6 +13,7 @@
 #include <random>
 
 #include "base/checksum.h"
+#include "base/test_paths.h"
 #include "base/test_util.h"
 #include "io/safetensors.h"
 #include "quant/quantize.h"
@@ -21,7 +22,7 @@ namespace fptq {
 namespace {
 
 namespace fs = std::filesystem;
-const fs::path kTiny = fs::path(FPTQ_TESTDATA) / "models/tiny-llama-f16";
+const fs::path kTiny = fs::path(kTestdata) / "models/tiny-llama-f16";
 constexpr int kLayers = 5;
 
 // The tiny model with its layers repeated, so that there is something between them.

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "base/test_paths.h"
 #include "model/model.h"
 #include "quant/group_quant.h"
 #include "quant/hidden_states.h"
@@ -20,7 +21,7 @@ SourceLayer OutlierLayer(const ModelSource& source) {
 
 struct Fixture {
   ModelSource source =
-      ModelSource::Open(std::filesystem::path(FPTQ_TESTDATA) / "models" / "tiny-llama-f32");
+      ModelSource::Open(std::filesystem::path(kTestdata) / "models" / "tiny-llama-f32");
   CalibrationSet set = {{{1, 5, 9, 2, 77, 31, 8, 4}, {3, 3, 60, 12, 45}}};
   ThreadPool pool{2};
 

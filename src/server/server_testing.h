@@ -10,6 +10,7 @@
 #include <string_view>
 #include <thread>
 
+#include "base/test_paths.h"
 #include "base/test_util.h"
 #include "engine/service.h"
 #include "model/testing.h"
@@ -22,7 +23,7 @@ class ServerTest : public testing::Test {
  protected:
   static void SetUpTestSuite() {
     pool_ = std::make_unique<ThreadPool>(1);
-    const auto tiny = std::filesystem::path(FPTQ_TESTDATA) / "models" / "tiny-llama-w4a8";
+    const auto tiny = std::filesystem::path(kTestdata) / "models" / "tiny-llama-w4a8";
     model_ = LoadModel(tiny, *pool_);
     // The same with room for answers that take long.
     folder_ = std::make_unique<TempFolder>();

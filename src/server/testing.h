@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/test_paths.h"
 #include "server/api.h"
 
 namespace fptq {
@@ -16,8 +17,7 @@ namespace fptq {
 // The text side of a tiny model, which has <|im_start|>, <|im_end|> and a template of ChatML.
 struct TinyText {
   TinyText()
-      : files(LoadTokenizerFiles(std::filesystem::path(FPTQ_TESTDATA) / "models" /
-                                 "tiny-llama-w4a8")),
+      : files(LoadTokenizerFiles(std::filesystem::path(kTestdata) / "models" / "tiny-llama-w4a8")),
         tokenizer(files, 288),
         format(FindChatTemplates(files), tokenizer) {
     context.tokenizer = &tokenizer;

@@ -4,13 +4,14 @@
 
 #include <algorithm>
 
+#include "base/test_paths.h"
 #include "base/test_util.h"
 
 namespace fptq {
 namespace {
 
 Tokenizer Load(const std::string& style) {
-  return Tokenizer(LoadTokenizerFiles(std::filesystem::path(FPTQ_TESTDATA) / "tokenizer" / style));
+  return Tokenizer(LoadTokenizerFiles(std::filesystem::path(kTestdata) / "tokenizer" / style));
 }
 
 ChatFormat Format(const Tokenizer& tokenizer, const std::string& jinja) {
@@ -33,7 +34,7 @@ int64_t Count(const std::vector<int32_t>& ids, int32_t id) {
 
 // Expected by scripts/golden/chat_goldens.py. Where a message begins or ends changes no token.
 TEST(ChatFormat, GivesTheIdsOfTransformers) {
-  const Json cases = ReadJsonFile(std::filesystem::path(FPTQ_TESTDATA) / "jinja/chat_ids.json");
+  const Json cases = ReadJsonFile(std::filesystem::path(kTestdata) / "jinja/chat_ids.json");
   ASSERT_EQ(cases.size(), 30u);
   for (const Json& test : cases) {
     const Tokenizer tokenizer = Load(test["style"]);

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/mapped_file.h"
+#include "base/test_paths.h"
 #include "base/test_util.h"
 #include "text/pre_tokenizer.h"
 #include "text/sentencepiece.h"
@@ -118,7 +119,7 @@ TEST(TokenizerFilesTest, PreTokenizerOfGgufCanBeNamed) {
 
 // Those whose names are in the goldens' styles: the same words as by the styles' own files.
 TEST(TokenizerFilesTest, PreTokenizersOfGguf) {
-  const std::filesystem::path folder = std::filesystem::path(FPTQ_TESTDATA) / "tokenizer";
+  const std::filesystem::path folder = std::filesystem::path(kTestdata) / "tokenizer";
   const std::string text = ReadFile(folder / "stress.txt");
   const std::pair<const char*, const char*> styles[] = {{"gpt-2", "gpt2"},
                                                         {"smollm", "smollm"},
@@ -228,7 +229,7 @@ TEST(TokenizerFilesTest, UnusedTokensAreNone) {
 // The vocabulary of testdata/tokenizer/sentencepiece as llama.cpp's converter writes it.
 Json SentencePieceMetadata() {
   const std::filesystem::path path =
-      std::filesystem::path(FPTQ_TESTDATA) / "tokenizer/sentencepiece/tokenizer.model";
+      std::filesystem::path(kTestdata) / "tokenizer/sentencepiece/tokenizer.model";
   const MappedFile file(path);
   const Vocabulary vocabulary = ParseSentencePieceModel(file.bytes(), path.string()).vocabulary;
   return {{"general.architecture", "llama"},
@@ -244,7 +245,7 @@ Json SentencePieceMetadata() {
 TEST(TokenizerFilesTest, SentencePieceFromGguf) {
   Json metadata = SentencePieceMetadata();
   const Tokenizer tokenizer(TokenizerFilesFromGguf(metadata, "m.gguf"));
-  const std::filesystem::path folder = std::filesystem::path(FPTQ_TESTDATA) / "tokenizer";
+  const std::filesystem::path folder = std::filesystem::path(kTestdata) / "tokenizer";
   const std::string text = ReadFile(folder / "stress.txt").substr(0, 3000);
   const TempFolder model;
   model.Write("tokenizer.model", ReadFile(folder / "sentencepiece" / "tokenizer.model"));
@@ -268,7 +269,7 @@ TEST(TokenizerFilesTest, SentencePieceFromGguf) {
 
 // OPT's files.
 TEST(TokenizerFilesTest, FromVocabAndMerges) {
-  const std::filesystem::path gpt2 = std::filesystem::path(FPTQ_TESTDATA) / "tokenizer/gpt2";
+  const std::filesystem::path gpt2 = std::filesystem::path(kTestdata) / "tokenizer/gpt2";
   const Json model = ReadJsonFile(gpt2 / "tokenizer.json")["model"];
   std::string merges = "#version: 0.2\n";
   for (const Json& merge : model["merges"]) {
@@ -302,7 +303,7 @@ TEST(TokenizerFilesTest, FromVocabAndMerges) {
 // Every prefix of a file, and every byte changed: an error or a tokenizer, never a crash.
 TEST(TokenizerFilesTest, HostileSentencePieceModels) {
   const std::filesystem::path path =
-      std::filesystem::path(FPTQ_TESTDATA) / "tokenizer/sentencepiece/tokenizer.model";
+      std::filesystem::path(kTestdata) / "tokenizer/sentencepiece/tokenizer.model";
   const std::string good = ReadFile(path);
   const auto parse = [](std::string_view bytes) {
     return ErrorOf([&] { ParseSentencePieceModel(std::as_bytes(std::span(bytes)), "m"); });

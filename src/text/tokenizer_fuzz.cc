@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/fuzz/target.h"
+#include "base/test_paths.h"
 #include "base/utf8.h"
 #include "text/sentencepiece.h"
 #include "text/tokenizer.h"
@@ -80,8 +81,7 @@ FPTQ_FUZZ_TARGET(encode, kBytes) {
     std::vector<Tokenizer> all;
     for (const char* name :
          {"bloom", "gemma", "gpt2", "llama2", "llama3", "qwen2", "sentencepiece", "smollm"}) {
-      all.emplace_back(
-          LoadTokenizerFiles(std::filesystem::path(FPTQ_TESTDATA) / "tokenizer" / name));
+      all.emplace_back(LoadTokenizerFiles(std::filesystem::path(kTestdata) / "tokenizer" / name));
     }
     return all;
   }();

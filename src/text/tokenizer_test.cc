@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/mapped_file.h"
+#include "base/test_paths.h"
 #include "base/test_util.h"
 #include "base/utf8.h"
 
@@ -26,7 +27,7 @@ std::string ReadText(const std::filesystem::path& path) {
 }
 
 std::filesystem::path Folder(const std::string& style) {
-  return std::filesystem::path(FPTQ_TESTDATA) / "tokenizer" / style;
+  return std::filesystem::path(kTestdata) / "tokenizer" / style;
 }
 
 Tokenizer Load(const std::string& style) { return Tokenizer(LoadTokenizerFiles(Folder(style))); }

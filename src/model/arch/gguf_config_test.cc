@@ -4,6 +4,7 @@
 
 #include <functional>
 
+#include "base/test_paths.h"
 #include "base/test_util.h"
 #include "io/gguf_test_util.h"
 #include "model/source.h"
@@ -12,7 +13,7 @@ namespace fptq {
 namespace {
 
 namespace fs = std::filesystem;
-const fs::path kModels = fs::path(FPTQ_TESTDATA) / "models";
+const fs::path kModels = fs::path(kTestdata) / "models";
 
 // A tiny model after a change: its config, or the error that opening it gives.
 ModelConfig OpenGguf(const std::function<void(GgufModel&)>& change,

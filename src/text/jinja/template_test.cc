@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/test_paths.h"
 #include "base/test_util.h"
 
 namespace fptq::jinja {
@@ -36,7 +37,7 @@ std::string Render(std::string_view source, const Json& variables = Json::object
 // Expected by scripts/golden/jinja_goldens.py from transformers: the same text, or an error in
 // both.
 TEST(JinjaTemplate, RendersAsTransformersDoes) {
-  const Json cases = ReadJsonFile(std::filesystem::path(FPTQ_TESTDATA) / "jinja/goldens.json");
+  const Json cases = ReadJsonFile(std::filesystem::path(kTestdata) / "jinja/goldens.json");
   ASSERT_GT(cases.size(), 200u);
   for (const Json& test : cases) {
     const std::string source = test[0].get<std::string>();
