@@ -1,5 +1,5 @@
-// Where tests and fuzz targets find what they need. CMake writes the definitions: in the commands that
-// compile tests, paths of one checkout would keep compiler caches from serving another.
+// Where tests and fuzz targets find what they need. CMake writes the definitions: in the commands
+// that compile tests, paths of one checkout would keep compiler caches from serving another.
 #pragma once
 
 namespace fptq {
