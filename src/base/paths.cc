@@ -1,6 +1,11 @@
 #include "base/paths.h"
 
+#include <dirent.h>
+
 #include <algorithm>
+#include <cerrno>
+#include <memory>
+#include <string_view>
 
 #include "base/error.h"
 
@@ -41,14 +46,23 @@ bool IsFolder(const fs::path& path) {
   return fs::is_directory(status);
 }
 
+// Not by fs::directory_iterator, which ends the program where memory runs out.
 std::vector<fs::path> EntriesOf(const fs::path& folder) {
+  const auto fail = [&] {
+    Throw(folder, "cannot list the folder", std::error_code(errno, std::generic_category()));
+  };
+  const auto close = [](DIR* open) { closedir(open); };
+  const std::unique_ptr<DIR, decltype(close)> open(opendir(folder.c_str()), close);
+  if (open == nullptr) fail();
   std::vector<fs::path> entries;
-  std::error_code error;
-  fs::directory_iterator it(folder, error);
-  for (; !error && it != fs::directory_iterator(); it.increment(error)) {
-    entries.push_back(it->path());
+  while (true) {
+    errno = 0;  // which alone tells an error from the end
+    const dirent* entry = readdir(open.get());
+    if (entry == nullptr) break;
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") entries.push_back(folder / name);
   }
-  if (error) Throw(folder, "cannot list the folder", error);
+  if (errno != 0) fail();
   std::ranges::sort(entries);
   return entries;
 }

@@ -2,6 +2,8 @@
 
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
+#include <exception>
 #include <new>
 #include <string>
 #include <string_view>
@@ -70,10 +72,25 @@ int Fail(std::string_view message) {
   return 1;
 }
 
+// Called where nothing can be thrown any more, as in the destructors of JSON, which allocate. If
+// memory ran out there, that is said as elsewhere; outputs are as after a kill.
+[[noreturn]] void Terminate() {
+  try {
+    if (std::current_exception() != nullptr) throw;
+  } catch (const std::bad_alloc&) {
+    std::fputs("fptq: error: out of memory\n", stderr);
+    std::_Exit(1);
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "fptq: terminated: %s\n", e.what());
+  }
+  std::abort();
+}
+
 }  // namespace
 }  // namespace fptq
 
 int main(int argc, char** argv) {
+  std::set_terminate(fptq::Terminate);
   std::signal(SIGPIPE, SIG_DFL);  // `fptq inspect DIR | head` ends silently
   fptq::ExitOnInterrupt();
   try {

@@ -23,6 +23,7 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kConfig = "config.json";
 constexpr std::string_view kSingleFile = "model.safetensors";
+constexpr std::string_view kAdapter = "adapter_config.json";
 constexpr std::string_view kNamedWeights = "transformers_weights";
 constexpr std::string_view kIndex = "model.safetensors.index.json";
 
@@ -34,9 +35,8 @@ bool IsPlainFileName(std::string_view name) {
 
 // A file of `folder` with this extension; empty if there is none.
 fs::path FindByExtension(const fs::path& folder, std::string_view extension) {
-  std::error_code ignored;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder, ignored)) {
-    if (entry.path().extension() == extension) return entry.path();
+  for (const fs::path& path : EntriesOf(folder)) {
+    if (path.extension() == extension) return path;
   }
   return {};
 }
@@ -60,6 +60,12 @@ class HuggingFaceCheckpoint : public Checkpoint {
       ReadShards(std::string(kIndex));
     } else {
       FailWithoutTensors();
+    }
+    if (Exists(folder / kAdapter)) {
+      warnings_.push_back(
+          fmt::format("{}: the adapter is not read, which transformers adds to the "
+                      "weights: merge it into them to have it",
+                      (folder / kAdapter).string()));
     }
   }
 

@@ -6,8 +6,12 @@
 
 #include "base/arena.h"
 #include "base/tensor.h"
+#include "kernels/kernels.h"
 
 namespace fptq {
+
+// Whether a linear of k inputs can have integer weights; others stay float.
+inline bool HasGroups(int64_t k) { return k % kMinGroupSize == 0; }
 
 // Group-wise symmetric integer weights: w = q * scale.
 struct QuantizedMatrix {

@@ -81,15 +81,6 @@ std::vector<float> Logits(const Model& model, KvType type) {
   return logits;
 }
 
-double RelativeError(const std::vector<float>& found, const std::vector<float>& expected) {
-  double error = 0, norm = 0;
-  for (size_t i = 0; i < expected.size(); ++i) {
-    error += std::pow(double{found[i]} - double{expected[i]}, 2);
-    norm += std::pow(double{expected[i]}, 2);
-  }
-  return std::sqrt(error / norm);
-}
-
 // How much an int8 cache changes the logits.
 double CacheError(const std::filesystem::path& path) {
   ThreadPool pool(1);

@@ -159,21 +159,29 @@ Linear QuantizedSite(const ModelSource& source, int64_t layer, ActSite site, Are
   return {.weights = std::move(parts), .bias = {}, .act = {}};
 }
 
-// The biases of a linear's channels, zeros where it has none.
-std::vector<float> Biases(const Linear& linear) {
-  std::vector<float> biases(linear.bias.span().begin(), linear.bias.span().end());
+// Copies the biases of the channels from `begin` on into `biases`, and leaves those that a linear
+// has not as they are.
+void CopyBiases(const Linear& linear, int64_t begin, std::span<float> biases) {
+  const int64_t end = begin + std::ssize(biases);
+  int64_t first = 0;
+  const auto copy = [&](const Linear& part) {
+    const int64_t channels = part.channels();
+    for (int64_t i = std::max(begin, first); i < std::min(end, first + channels); ++i) {
+      if (part.bias.size() > 0) biases[static_cast<size_t>(i - begin)] = part.bias[i - first];
+    }
+    first += channels;
+  };
   if (const auto* parts = std::get_if<Linear::Parts>(&linear.weights)) {
-    for (const Linear& part : *parts) std::ranges::copy(Biases(part), std::back_inserter(biases));
+    for (const Linear& part : *parts) copy(part);
+  } else {
+    copy(linear);
   }
-  biases.resize(static_cast<size_t>(linear.channels()));
-  return biases;
 }
 
 // For an int8 cache; float ones do without.
 void SetKeyOffsets(const ModelConfig& config, LayerWeights& weights) {
-  const std::vector<float> biases = Biases(weights.at(ActSite::kAttnIn));
-  const auto keys = std::span(biases).subspan(static_cast<size_t>(config.query_width()),
-                                              static_cast<size_t>(config.kv_width()));
+  std::vector<float> keys(static_cast<size_t>(config.kv_width()));
+  CopyBiases(weights.at(ActSite::kAttnIn), config.query_width(), keys);
   const bool has_bias = std::ranges::any_of(keys, [](float bias) { return bias != 0; });
   // A norm after the bias leaves nothing in common.
   if (has_bias && weights.k_norm.empty()) weights.key_offsets = MakeKeyOffsets(config, keys);
@@ -191,9 +199,6 @@ LayerWeights QuantizedLayerWeights(const ModelSource& source, int64_t layer, Are
   }
   return weights;
 }
-
-// Whether a linear whose rows are one group each can run on integers.
-bool FitsInt8(int64_t k) { return k % kMinGroupSize == 0; }
 
 // NaN and infinity in the embeddings, the norms and lm_head are found here, not in the middle of an
 // answer; those of the layers where these are read.
@@ -231,7 +236,7 @@ Linear Head(const ModelSource& source, bool integer, Arena& memory, ThreadPool& 
     });
     return Linear{.weights = std::move(matrix), .bias = {}, .act = {}};
   };
-  if (!integer || !FitsInt8(k)) {
+  if (!integer || !HasGroups(k)) {
     return pack(MakeFloatMatrix(channels, k),
                 [](FloatMatrix& matrix, int64_t channel, std::span<const float> row) {
                   PackRow(matrix, channel, row);
@@ -286,7 +291,7 @@ Linear StackLinears(std::span<const SourceLinear> linears, ThreadPool& pool, Mak
 
 // Int8 where it can be.
 Linear Int8Linear(std::span<const SourceLinear> linears, Arena& memory, ThreadPool& pool) {
-  if (!FitsInt8(linears[0].k)) return FloatLinear(linears, pool);
+  if (!HasGroups(linears[0].k)) return FloatLinear(linears, pool);
   return StackLinears(
       linears, pool,
       [&](int64_t channels, int64_t k) {

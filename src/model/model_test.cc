@@ -89,7 +89,7 @@ std::vector<float> Logits(const Model& model, std::span<const int32_t> tokens,
 }
 
 // The largest difference, as a share of the largest expected value.
-double RelativeError(std::span<const float> found, std::span<const float> expected) {
+double LargestError(std::span<const float> found, std::span<const float> expected) {
   EXPECT_EQ(found.size(), expected.size());
   double error = 0, largest = 0;
   for (size_t i = 0; i < expected.size(); ++i) {
@@ -111,7 +111,7 @@ TEST_P(FloatModel, AgreesWithTransformers) {
   // Both sum in float32, in different orders: rounding errors of some 1e-7 each, over sums of up to
   // 256 terms and two or three layers.
   const double error =
-      RelativeError(Logits(*model, GoldenTokens(GetParam()), {}), GoldenLogits(GetParam()));
+      LargestError(Logits(*model, GoldenTokens(GetParam()), {}), GoldenLogits(GetParam()));
   EXPECT_LT(error, 2e-5);
 }
 
@@ -200,7 +200,7 @@ TEST_P(QuantizedModel, AgreesWithTransformersWhenCacheAndHeadAreFloat) {
                 model->source.head_quantization() ? model->head : float_head, batch, pool, act);
   // The same model as the golden. What remains is float rounding, which now and then tips an
   // activation that lies between two int8 values: one step of 1/127 in one of 64 or 96 inputs.
-  EXPECT_LT(RelativeError(act.logits.span(), GoldenLogits(name)), 2e-3);
+  EXPECT_LT(LargestError(act.logits.span(), GoldenLogits(name)), 2e-3);
 }
 
 // Results are a function of the tokens alone: bit for bit.

@@ -249,6 +249,7 @@ Json ModelSource::HfConfig() const {
     json["tie_word_embeddings"] = config_.tied_head;
     // They name files of the source: code, which our architectures do without, and the weights.
     json.erase("auto_map");
+    json.erase("custom_pipelines");
     json.erase("transformers_weights");
     return json;
   }

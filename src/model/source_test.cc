@@ -175,12 +175,25 @@ TEST(ModelSource, TheWrittenConfigNamesNoFilesOfTheSource) {
   const TempFolder folder;
   EditModel(kTiny, folder.path(), [](EditableModel& model) {
     model.config["auto_map"] = {{"AutoModelForCausalLM", "modeling_x.XForCausalLM"}};
+    model.config["custom_pipelines"] = {{"text-generation", {{"impl", "pipe.Pipe"}}}};
     model.config["transformers_weights"] = "model.safetensors";
   });
   const Json config = ModelSource::Open(folder.path()).HfConfig();
   EXPECT_FALSE(config.contains("auto_map"));
+  EXPECT_FALSE(config.contains("custom_pipelines"));
   EXPECT_FALSE(config.contains("transformers_weights"));
   EXPECT_EQ(config["hidden_size"], 64);
+}
+
+// transformers adds the adapter that lies beside a model; we say that we do not.
+TEST(ModelSource, AnAdapterIsNotReadWithoutAWord) {
+  const TempFolder folder;
+  EditModel(kTiny, folder.path(), [](EditableModel&) {});
+  EXPECT_EQ(ModelSource::Open(folder.path()).warnings(), std::vector<std::string>{});
+  folder.Write("adapter_config.json", "{}");
+  const std::vector<std::string> warnings = ModelSource::Open(folder.path()).warnings();
+  ASSERT_EQ(warnings.size(), 1u);
+  EXPECT_NE(warnings[0].find("adapter_config.json: the adapter is not read"), std::string::npos);
 }
 
 // At once, not when a layer is reached.

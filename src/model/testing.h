@@ -1,4 +1,4 @@
-// What the tests that need models beyond testdata share.
+// What the tests of models share: models beyond testdata, and how far results lie apart.
 #pragma once
 
 #include <cmath>
@@ -110,6 +110,16 @@ inline void WriteLlama(const std::filesystem::path& tiny, const std::filesystem:
       set(prefix + "mlp.down_proj.weight", sizes.hidden, sizes.mlp, 0);
     }
   });
+}
+
+// ||found - expected|| / ||expected||
+inline double RelativeError(std::span<const float> found, std::span<const float> expected) {
+  double error = 0, norm = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    error += std::pow(double{found[i]} - double{expected[i]}, 2);
+    norm += std::pow(double{expected[i]}, 2);
+  }
+  return std::sqrt(error / norm);
 }
 
 }  // namespace fptq

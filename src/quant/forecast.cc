@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/output_folder.h"
+#include "base/paths.h"
 #include "kernels/kernels.h"
 #include "machine/limits.h"
 #include "quant/calibration_set.h"
@@ -219,6 +220,20 @@ std::string Gigabytes(int64_t bytes) {
   return fmt::format("{:.1f} GB", static_cast<double>(bytes) / 1e9);
 }
 
+// What the files at and below a path take; links are not followed, and what is gone takes nothing.
+int64_t BytesIn(const fs::path& path) {
+  std::error_code error;
+  const fs::file_type type = fs::symlink_status(path, error).type();
+  int64_t bytes = 0;
+  if (type == fs::file_type::regular) {
+    const std::uintmax_t size = fs::file_size(path, error);
+    if (!error) bytes = static_cast<int64_t>(size);
+  } else if (type == fs::file_type::directory) {
+    for (const fs::path& entry : EntriesOf(path)) bytes += BytesIn(entry);
+  }
+  return bytes;
+}
+
 }  // namespace
 
 Forecast ForecastQuantization(const ModelSource& source, const QuantRecipe& recipe, int threads,
@@ -265,12 +280,7 @@ MachineLimits LimitsFor(const fs::path& output) {
         CheckedMultiply(static_cast<int64_t>(status.f_bavail),
                         static_cast<int64_t>(status.f_frsize), work.parent_path().string());
   }
-  std::error_code error;
-  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(work, error)) {
-    if (entry.is_regular_file(error)) {
-      limits.disk_bytes += static_cast<int64_t>(entry.file_size(error));
-    }
-  }
+  limits.disk_bytes += BytesIn(work);
   return limits;
 }
 

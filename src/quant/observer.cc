@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "kernels/dispatch.h"
+#include "kernels/weights.h"
 
 namespace fptq {
 
@@ -109,7 +110,7 @@ void LayerObserver::AddSample(SiteStatistics& site, std::span<const float> rows,
 }
 
 bool LayerObserver::HasGram(const SiteStatistics& site) const {
-  return options_.gram && site.k() % kMinGroupSize == 0;
+  return options_.gram && HasGroups(site.k());
 }
 
 // X^T X by the float GEMM: its activations are X^T, its weights too, its inputs the rows. Two tiles

@@ -18,6 +18,7 @@
 #include "model/testing.h"
 #include "quant/forecast.h"
 #include "quant/testing.h"
+#include "text/tokenizer.h"
 
 namespace fptq {
 namespace {
@@ -172,6 +173,96 @@ TEST(QuantizeCheckpoint, TakesGguf) {
   // norm.
   EXPECT_LT(RelativeError(Logits(folder / "out"), Logits(source)), 0.4);
   EXPECT_TRUE(FilesOf(folder / "out").contains("generation_config.json"));
+}
+
+// What a reader of the folder goes by beside the weights, and no name of code that is not in it.
+class Companions : public testing::Test {
+ protected:
+  Companions() { fs::copy(kModels / "tiny-llama-f32", folder_ / "source"); }
+
+  void Write(std::string_view name, const Json& json) {
+    folder_.Write("source/" + std::string(name), json.dump());
+  }
+  void SetInTokenizerConfig(const std::string& field, const Json& value) {
+    Json config = ReadJsonFile(folder_ / "source/tokenizer_config.json");
+    config[field] = value;
+    Write("tokenizer_config.json", config);
+  }
+  std::map<std::string, std::string> Quantized() {
+    QuantRecipe recipe = Recipe(PolicyMode::kDynamic);
+    recipe.rounding = "rtn";
+    Quantize(folder_ / "source", folder_ / "out", recipe, 1, /*replace=*/true);
+    return FilesOf(folder_ / "out");
+  }
+  Json TokenizerConfig() { return ParseJson(Quantized()["tokenizer_config.json"], "test"); }
+
+  TempFolder folder_;
+};
+
+TEST_F(Companions, AreCopiedWhereTheyNeedNoCode) {
+  const Json processor = {{"image_processor_type", "CLIPImageProcessor"}};
+  for (const char* name :
+       {"tekken.json", "tokenizer.model.v3", "tokenizer.model.v7m1", "preprocessor_config.json",
+        "processor_config.json", "video_preprocessor_config.json"}) {
+    Write(name, processor);
+  }
+  Write("params.json", processor);  // of a layout of weights that is not written
+  Write("modeling_x.py", "import this");
+  auto files = Quantized();
+  for (const char* name :
+       {"tekken.json", "tokenizer.model.v3", "tokenizer.model.v7m1", "preprocessor_config.json",
+        "processor_config.json", "video_preprocessor_config.json"}) {
+    EXPECT_EQ(files[name], processor.dump()) << name;
+  }
+  EXPECT_FALSE(files.contains("params.json"));
+  EXPECT_FALSE(files.contains("modeling_x.py"));
+  // All of them are its own: the folder is replaced, by one that has none of them if so is the
+  // source.
+  fs::remove(folder_ / "source/tekken.json");
+  EXPECT_FALSE(Quantized().contains("tekken.json"));
+}
+
+TEST_F(Companions, ProcessorsThatNeedCodeAreLeftOut) {
+  Write("preprocessor_config.json", {{"auto_map", {{"AutoImageProcessor", "image_x.XProcessor"}}}});
+  Write("processor_config.json", {{"processor_class", "LlavaProcessor"}});
+  SetInTokenizerConfig("processor_class", "XProcessor");
+  SetInTokenizerConfig("auto_map", {{"AutoProcessor", "processing_x.XProcessor"}});
+  const auto files = Quantized();
+  EXPECT_FALSE(files.contains("preprocessor_config.json"));
+  EXPECT_TRUE(files.contains("processor_config.json"));
+  const Json config = TokenizerConfig();
+  EXPECT_FALSE(config.contains("auto_map"));
+  EXPECT_FALSE(config.contains("processor_class"));
+  EXPECT_EQ(config["tokenizer_class"], "PreTrainedTokenizerFast");
+  EXPECT_EQ(config["bos_token"], "<|im_start|>");
+}
+
+TEST_F(Companions, ATokenizerThatNeedsCodeBecomesTheOneThatIsRead) {
+  SetInTokenizerConfig("auto_map", {{"AutoTokenizer", {nullptr, "tokenization_x.XTokenizerFast"}}});
+  // A class of transformers stays, whatever else the code has.
+  SetInTokenizerConfig("tokenizer_class", "LlamaTokenizer");
+  EXPECT_EQ(TokenizerConfig()["tokenizer_class"], "LlamaTokenizer");
+  for (const Json& code :
+       {Json{nullptr, "tokenization_x.XTokenizerFast"}, Json{"tokenization_x.XTokenizer", nullptr},
+        Json("owner/repo--tokenization_x.XTokenizer")}) {
+    SetInTokenizerConfig("auto_map", {{"AutoTokenizer", code}});
+    SetInTokenizerConfig("tokenizer_class", "XTokenizer");
+    EXPECT_EQ(TokenizerConfig()["tokenizer_class"], "PreTrainedTokenizerFast") << code;
+    EXPECT_FALSE(TokenizerConfig().contains("auto_map"));
+  }
+  EXPECT_EQ(Quantized()["tokenizer.json"], ReadFile(kModels / "tiny-llama-f32/tokenizer.json"));
+}
+
+// Where the source has no tokenizer.json, the one that was made of its files.
+TEST_F(Companions, ATokenizerThatNeedsCodeGetsItsFile) {
+  fs::remove(folder_ / "source/tokenizer.json");
+  const fs::path sentencepiece = fs::path(FPTQ_TESTDATA) / "tokenizer/sentencepiece";
+  fs::copy_file(sentencepiece / "tokenizer.model", folder_ / "source/tokenizer.model");
+  Write("tokenizer_config.json", {{"tokenizer_class", "XTokenizer"}});
+  EXPECT_FALSE(Quantized().contains("tokenizer.json"));
+  SetInTokenizerConfig("auto_map", {{"AutoTokenizer", {"tokenization_x.XTokenizer", nullptr}}});
+  EXPECT_EQ(ParseJson(Quantized()["tokenizer.json"], "test"),
+            LoadTokenizerFiles(folder_ / "source").tokenizer);
 }
 
 TEST(PlanCheckpoint, IsWhatQuantizingDecides) {

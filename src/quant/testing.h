@@ -1,7 +1,6 @@
 // What the tests of quantization share.
 #pragma once
 
-#include <cmath>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -13,6 +12,7 @@
 #include "io/checkpoint.h"
 #include "io/safetensors.h"
 #include "model/model.h"
+#include "model/testing.h"
 
 namespace fptq {
 
@@ -63,16 +63,6 @@ inline std::vector<float> GoldenLogits(const std::filesystem::path& model_path,
       .chunks = {{.pages = pages, .first_position = 0, .tokens = tokens, .logits = count}}};
   Forward(*model, batch, cache, pool, act);
   return {act.logits.data(), act.logits.data() + count * model->config().vocab};
-}
-
-// ||found - expected|| / ||expected||
-inline double RelativeError(std::span<const float> found, std::span<const float> expected) {
-  double error = 0, norm = 0;
-  for (size_t i = 0; i < expected.size(); ++i) {
-    error += std::pow(double{found[i]} - double{expected[i]}, 2);
-    norm += std::pow(double{expected[i]}, 2);
-  }
-  return std::sqrt(error / norm);
 }
 
 }  // namespace fptq

@@ -88,12 +88,13 @@ void Bpe::ReadVocab(const Json& model, const std::string& where) {
   const auto& vocab = JsonFields(model, where).Object("vocab").get_ref<const Json::object_t&>();
   std::vector<const std::string*> token_of_id;
   vocab_.reserve(vocab.size());
+  const int64_t limit = TokenIdLimit(vocab.size());
   for (const auto& [token, value] : vocab) {
-    const bool valid = value.is_number_integer() && value.get<int64_t>() >= 0 &&
-                       value.get<int64_t>() < kMaxTokenIds;
+    const bool valid =
+        value.is_number_integer() && value.get<int64_t>() >= 0 && value.get<int64_t>() < limit;
     if (!valid) {
-      throw Error("{}: vocab: token '{}': expected an id from 0 to {}, found {}", where, token,
-                  kMaxTokenIds - 1, value.dump());
+      throw Error("{}: vocab: token '{}': expected an id from 0 to {} beside {} tokens, found {}",
+                  where, token, limit - 1, vocab.size(), value.dump());
     }
     const auto id = value.get<size_t>();
     if (id >= token_of_id.size()) token_of_id.resize(id + 1);

@@ -101,7 +101,15 @@ Tokenizer::State::State(const TokenizerFiles& files, int64_t model_vocab)
     tokens[index] = {
         .bytes = decoder.TokenBytes(token), .used = true, .is_byte = decoder.IsByte(token)};
   }
-  for (const AddedToken& token : ParseAddedTokens(files.tokenizer, where)) AddToken(token);
+  const std::vector<AddedToken> added = ParseAddedTokens(files.tokenizer, where);
+  const int64_t limit = TokenIdLimit(bpe.vocab().size() + added.size());
+  for (const AddedToken& token : added) {
+    if (token.id >= limit) {
+      throw Error("{}: added token '{}': expected an id from 0 to {} beside {} tokens, found {}",
+                  where, token.content, limit - 1, bpe.vocab().size() + added.size(), token.id);
+    }
+    AddToken(token);
+  }
   prefix = ParsePrefix(files, [this](std::string_view token) { return Find(token); });
   CheckPrefix();
   FindIds();

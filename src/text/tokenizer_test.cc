@@ -252,6 +252,23 @@ TEST(TokenizerTest, TokensBeyondTheEmbeddingAreErrorsWhereTheyAreNeeded) {
   EXPECT_NO_THROW(Tokenizer(files, 3).Encode("ab", kPlain));
 }
 
+// Tables by id are not much larger than the file.
+TEST(TokenizerTest, IdsLieNotFarBeyondTheNumberOfTokens) {
+  EXPECT_EQ(TokenIdLimit(SIZE_MAX), kMaxTokenIds);
+  const auto load = [](int64_t vocab_id, int64_t added_id) {
+    TokenizerFiles files = SmallTokenizer();
+    files.tokenizer["model"]["vocab"]["x"] = vocab_id;                                  // one of 4
+    files.tokenizer["added_tokens"].push_back({{"content", "<y>"}, {"id", added_id}});  // of 2
+    return Tokenizer(files);
+  };
+  const int64_t in_vocab = 65536 + 4 * 16 - 1, added = 65536 + 6 * 16 - 1;
+  EXPECT_TRUE(load(in_vocab, added).Contains(static_cast<int32_t>(added)));
+  EXPECT_ERROR("vocab: token 'x': expected an id from 0 to 65599 beside 4 tokens, found 65600",
+               load(in_vocab + 1, added));
+  EXPECT_ERROR("added token '<y>': expected an id from 0 to 65631 beside 6 tokens, found 65632",
+               load(in_vocab, added + 1));
+}
+
 // Each step doubles what the one before made: 2^64 bytes in the end.
 TEST(TokenizerTest, NormalizersCannotGrowATextWithoutBound) {
   Json steps = Json::array();

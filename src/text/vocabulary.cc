@@ -1,11 +1,18 @@
 #include "text/vocabulary.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/error.h"
 #include "text/bpe.h"
 
 namespace fptq {
+
+int64_t TokenIdLimit(size_t tokens) {
+  constexpr int64_t kGap = 65536, kIdsPerToken = 16;
+  const auto count = static_cast<int64_t>(std::min(tokens, static_cast<size_t>(kMaxTokenIds)));
+  return std::min(kMaxTokenIds, kGap + kIdsPerToken * count);
+}
 
 Json VocabJson(const Vocabulary& vocabulary, const std::string& where) {
   // Appended, not assigned by name: an ordered object is searched from its start at each look-up.

@@ -14,6 +14,11 @@ namespace fptq {
 // Ids of a vocabulary are below this, so that a file cannot ask for unbounded memory.
 constexpr int64_t kMaxTokenIds = int64_t{1} << 22;
 
+// Ids of a tokenizer.json with that many tokens are below this: tables by id are not much larger
+// than what stands in the file. Real ones have gaps of some thousands, for embeddings of round
+// size.
+int64_t TokenIdLimit(size_t tokens);
+
 // The numbers are those of both file formats.
 enum class TokenType : int64_t {
   kNormal = 1,
