@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/math.h"
+#include "engine/sampler.h"
 #include "engine/softmax.h"
 
 namespace fptq {
@@ -21,8 +22,12 @@ std::vector<TokenLogProbability::Alternative> MostLikely(std::span<const float> 
     return logit(a) != logit(b) ? logit(a) > logit(b) : a < b;
   };
   const auto count = std::min(ids.size(), static_cast<size_t>(top));
-  std::vector<int32_t> best;  // a heap with the worst on top
   if (count == 0) return {};
+  if (count == 1) {
+    const int32_t best = BestToken(logits, ids);
+    return {{best, softmax.Of(logit(best))}};
+  }
+  std::vector<int32_t> best;  // a heap with the worst on top
   for (const int32_t id : ids) {
     if (best.size() == count) {
       if (logit(id) <= logit(best.front())) continue;
