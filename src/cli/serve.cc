@@ -47,7 +47,9 @@ void AddModelOptions(CLI::App& app, ServeOptions& o) {
                  "quantized folder, or float model: Hugging Face folder or GGUF file")
       ->required();
   app.add_option("--served-model-name", o.server.model_names,
-                 "names that requests may call the model (default: that of its folder or file)");
+                 "a name that requests may call the model, may be given several times (default: "
+                 "that of its folder or file)")
+      ->allow_extra_args(false);
   app.add_option("--chat-template", o.chat_template, kChatTemplateHelp);
   app.add_option("--context", o.context,
                  "most tokens of prompt and answer (default 4096, or less if the model has less)")
@@ -78,7 +80,9 @@ void AddNetworkOptions(CLI::App& app, ServeOptions& o) {
   app.add_option("--api-key-file", o.api_key_file,
                  "file with a key on each line, one of which requests have to give");
   app.add_option("--cors", o.server.access.cors_origins,
-                 "origins of pages that may ask, e.g. https://example.com; * for all");
+                 "origin of pages that may ask, e.g. https://example.com, may be given several "
+                 "times; * for all")
+      ->allow_extra_args(false);
   app.add_option("--max-body", o.body_bytes, "most bytes of a request's body (default 4 MiB)")
       ->check(Between(int64_t{1024}, int64_t{1} << 30));
   app.add_option("--max-connections", o.server.http.connections,
