@@ -39,7 +39,7 @@ struct ServeOptions {
   bool no_prefix_cache = false;
   SchedulerOptions scheduler;
   ServerOptions server;
-  int64_t body_bytes = 0;
+  int64_t port = 8000, body_bytes = 0;
 };
 
 void AddModelOptions(CLI::App& app, ServeOptions& o) {
@@ -76,7 +76,8 @@ void AddModelOptions(CLI::App& app, ServeOptions& o) {
 void AddNetworkOptions(CLI::App& app, ServeOptions& o) {
   app.add_option("--host", o.server.host,
                  "address to listen on (default 127.0.0.1: this machine alone may ask)");
-  app.add_option("--port", o.server.port, "0: a free one (default 8000)");
+  app.add_option("--port", o.port, "0: a free one (default 8000)")
+      ->check(Between(int64_t{0}, int64_t{65'535}));
   app.add_option("--api-key-file", o.api_key_file,
                  "file with a key on each line, one of which requests have to give");
   app.add_option("--cors", o.server.access.cors_origins,
@@ -116,6 +117,7 @@ std::string ModelName(const std::string& path) {
 
 ServerOptions MakeServerOptions(ServeOptions& o) {
   ServerOptions options = o.server;
+  options.port = static_cast<uint16_t>(o.port);
   if (options.model_names.empty()) options.model_names = {ModelName(o.path)};
   if (!o.api_key_file.empty()) {
     options.access.api_keys = ParseKeys(TextFile(o.api_key_file).text(), o.api_key_file);

@@ -140,6 +140,8 @@ TEST(ServeTest, SaysWhatIsWrong) {
   }());
   Fail("--host no.such.host.invalid", {"serve", tiny, "--host", "no.such.host.invalid"});
   Fail("--queue", {"serve", tiny, "--queue", "0"});
+  Fail("expected a whole number from 0 to 65535, found '70000'",
+       {"serve", tiny, "--port", "70000"});
 }
 
 }  // namespace
