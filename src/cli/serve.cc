@@ -39,7 +39,7 @@ struct ServeOptions {
   bool no_prefix_cache = false;
   SchedulerOptions scheduler;
   ServerOptions server;
-  int64_t body_bytes = 0;
+  int64_t port = 8000, body_bytes = 0;
 };
 
 void AddModelOptions(CLI::App& app, ServeOptions& o) {
@@ -47,7 +47,9 @@ void AddModelOptions(CLI::App& app, ServeOptions& o) {
                  "quantized folder, or float model: Hugging Face folder or GGUF file")
       ->required();
   app.add_option("--served-model-name", o.server.model_names,
-                 "names that requests may call the model (default: that of its folder or file)");
+                 "a name that requests may call the model, may be given several times (default: "
+                 "that of its folder or file)")
+      ->allow_extra_args(false);
   app.add_option("--chat-template", o.chat_template, kChatTemplateHelp);
   app.add_option("--context", o.context,
                  "most tokens of prompt and answer (default 4096, or less if the model has less)")
@@ -74,11 +76,14 @@ void AddModelOptions(CLI::App& app, ServeOptions& o) {
 void AddNetworkOptions(CLI::App& app, ServeOptions& o) {
   app.add_option("--host", o.server.host,
                  "address to listen on (default 127.0.0.1: this machine alone may ask)");
-  app.add_option("--port", o.server.port, "0: a free one (default 8000)");
+  app.add_option("--port", o.port, "0: a free one (default 8000)")
+      ->check(Between(int64_t{0}, int64_t{65'535}));
   app.add_option("--api-key-file", o.api_key_file,
                  "file with a key on each line, one of which requests have to give");
   app.add_option("--cors", o.server.access.cors_origins,
-                 "origins of pages that may ask, e.g. https://example.com; * for all");
+                 "origin of pages that may ask, e.g. https://example.com, may be given several "
+                 "times; * for all")
+      ->allow_extra_args(false);
   app.add_option("--max-body", o.body_bytes, "most bytes of a request's body (default 4 MiB)")
       ->check(Between(int64_t{1024}, int64_t{1} << 30));
   app.add_option("--max-connections", o.server.http.connections,
@@ -112,6 +117,7 @@ std::string ModelName(const std::string& path) {
 
 ServerOptions MakeServerOptions(ServeOptions& o) {
   ServerOptions options = o.server;
+  options.port = static_cast<uint16_t>(o.port);
   if (options.model_names.empty()) options.model_names = {ModelName(o.path)};
   if (!o.api_key_file.empty()) {
     options.access.api_keys = ParseKeys(TextFile(o.api_key_file).text(), o.api_key_file);

@@ -74,8 +74,8 @@ std::string Body(int max_tokens) {
 TEST(ServeTest, AnswersAndLogsNoText) {
   const TempFolder folder;
   const std::string keys = folder.Write("keys", "first\nsecond\n");
-  Serve serve({Tiny("tiny-llama-w4a8"), "--served-model-name", "one", "two", "--api-key-file", keys,
-               "--context", "100"});
+  Serve serve({"--served-model-name", "one", Tiny("tiny-llama-w4a8"), "--served-model-name", "two",
+               "--api-key-file", keys, "--context", "100"});
   Client client(serve.port());
   client.Request("GET", "/v1/models");
   EXPECT_EQ(client.Response().status, 401);
@@ -140,6 +140,8 @@ TEST(ServeTest, SaysWhatIsWrong) {
   }());
   Fail("--host no.such.host.invalid", {"serve", tiny, "--host", "no.such.host.invalid"});
   Fail("--queue", {"serve", tiny, "--queue", "0"});
+  Fail("expected a whole number from 0 to 65535, found '70000'",
+       {"serve", tiny, "--port", "70000"});
 }
 
 }  // namespace

@@ -295,9 +295,15 @@ void AnswerRunner::State::Tell(const std::shared_ptr<Call>& call) {
 void AnswerRunner::State::Respond(std::shared_ptr<Call> call) {
   calls.erase(call->number);
   worker.Post([this, call = std::move(call)]() mutable {
-    std::string text = call->answer.TakeResponse();
-    http.Post([this, call = std::move(call), text = std::move(text)]() mutable {
+    std::string text, error;
+    try {
+      text = call->answer.TakeResponse();
+    } catch (const std::exception& e) {
+      error = e.what();
+    }
+    http.Post([this, call = std::move(call), text = std::move(text), error]() mutable {
       call->share.Set(0);
+      if (!error.empty()) return call->reply->SendError(ApiError(500, error));
       metrics.ObserveRequest(call->reply->seconds());
       call->reply->Send({.body = std::move(text)});
     });

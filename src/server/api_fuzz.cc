@@ -89,7 +89,8 @@ FPTQ_FUZZ_TARGET(api_tokenize, kJson) {
   });
 }
 
-// The same requests come out however their bytes are cut.
+// The same requests come out however their bytes are cut. What is wrong with the next one may be
+// seen at once or at its end.
 FPTQ_FUZZ_TARGET(http_request, kBytes) {
   HttpLimits limits;
   limits.header_bytes = 1 << 20;  // where it is measured from differs
@@ -117,7 +118,7 @@ FPTQ_FUZZ_TARGET(http_request, kBytes) {
       take();
     }
     FPTQ_CHECK(reader.held_bytes() <= input.size());
-    return seen + std::to_string(reader.status());
+    return seen;
   };
   const std::string whole = read(input.size() + 1);
   FPTQ_CHECK(read(1) == whole);

@@ -140,6 +140,20 @@ TEST_F(ApiTest, PromptsComeInFourForms) {
   Refused({{"prompt", {"a", "b", "c"}}, {"n", 3}}, 400, "n");
 }
 
+TEST_F(ApiTest, WhatAsksForNothingIsAccepted) {
+  for (const Json& nothing : {Json(), Json(false), Json(0), Json(""), Json::array()}) {
+    EXPECT_EQ(Completion(With({{"guided_json", nothing}})).choices(), 1) << nothing;
+  }
+  EXPECT_EQ(Completion(With({{"length_penalty", 1.0}, {"typical_p", 1}})).choices(), 1);
+  Refused(With({{"length_penalty", 2}}), 400, "length_penalty");
+  // Nothing but max_tokens ends it: min_tokens is kept in any case.
+  const Json endless = {{"min_tokens", 5}, {"ignore_eos", true}};
+  EXPECT_TRUE(Completion(With(endless)).request.ignore_eos);
+  Json stopped = endless;
+  stopped["stop"] = "a";
+  Refused(With(stopped), 400, "min_tokens");
+}
+
 TEST_F(ApiTest, TooLongPromptsAreRefusedWithBothNumbers) {
   EXPECT_EQ(Completion({{"prompt", std::vector<int32_t>(256, 5)}}).prompts[0].size(), 256u);
   const ApiError error = ApiErrorOf([] { Completion({{"prompt", std::vector<int32_t>(257, 5)}}); });
@@ -213,6 +227,7 @@ TEST_F(ApiTest, ChatsAreWrittenByTheTemplate) {
   EXPECT_EQ(call.request.max_tokens, 256);
   const auto end = text_->tokenizer.TokenToId("<|im_end|>");
   EXPECT_NE(std::ranges::find(call.request.stop_tokens, *end), call.request.stop_tokens.end());
+  EXPECT_TRUE(Chat(ChatWith({{"ignore_eos", true}})).request.stop_tokens.empty());
   EXPECT_EQ(Chat(ChatWith({{"max_tokens", 3}})).request.max_tokens, 3);
   EXPECT_EQ(Chat(ChatWith({{"max_tokens", 3}, {"max_completion_tokens", 4}})).request.max_tokens,
             4);

@@ -31,10 +31,10 @@ const KnownField* FindKnown(std::span<const std::span<const KnownField>> tables,
 }
 
 // What clients send to say that they do not want the field.
-bool SaysNothing(const Json& value) {
+bool SaysNothing(const Json& value, double neutral) {
   return value.is_null() || value == false || (value.is_structured() && value.empty()) ||
          (value.is_string() && value.get_ref<const std::string&>().empty()) ||
-         (value.is_number() && value.get<double>() == 0);
+         (value.is_number() && (value == 0 || value.get<double>() == neutral));
 }
 
 }  // namespace
@@ -51,7 +51,7 @@ BodyFields::BodyFields(const Json& body, std::span<const std::span<const KnownFi
       const std::string text = ReplaceIllFormedUtf8(shown);
       throw ApiError(400, fmt::format("unknown field '{}'", text), text, "unknown_parameter");
     }
-    if (!known->refusal.empty() && !SaysNothing(value)) {
+    if (!known->refusal.empty() && !SaysNothing(value, known->neutral)) {
       throw ApiError(400, fmt::format("'{}' is not supported: {}", name, known->refusal), name,
                      "unsupported_parameter");
     }

@@ -18,6 +18,7 @@ struct KnownField {
   // Why it can have no other value than its default, if that is so: such a field changes the
   // answer, and leaving it out in silence would give a wrong one.
   std::string_view refusal = {};
+  double neutral = 0;  // a number that asks for nothing, too
 };
 
 class BodyFields {

@@ -219,8 +219,10 @@ AnswerCall ParseChat(const Json& body, const ApiContext& context, uint64_t rando
   }
   call.prompts.push_back(EncodeConversation(ReadConversation(fields), context));
   CheckPrompt(call.prompts.back(), "messages", context);
-  request.stop_tokens.insert(request.stop_tokens.end(), context.chat_stop_tokens.begin(),
-                             context.chat_stop_tokens.end());
+  if (!request.ignore_eos) {
+    request.stop_tokens.insert(request.stop_tokens.end(), context.chat_stop_tokens.begin(),
+                               context.chat_stop_tokens.end());
+  }
   return call;
 }
 

@@ -182,8 +182,9 @@ void Connection::HandRequestOver() {
   exchange_ = std::make_shared<Exchange>(*this);
   HttpHead head = reader_.head();
   head.client = client_;
+  // From here on the body's memory counts as the handler's: it may outlive the connection.
   std::string body = reader_.TakeBody();
-  body_bytes_ = static_cast<int64_t>(body.size());
+  CountMemory();
   const auto exchange = exchange_;
   host_.handler().Handle(std::move(head), std::move(body), exchange);
 }
@@ -201,8 +202,7 @@ void Connection::Respond(const HttpResponse& response, bool keep_alive) {
 }
 
 bool Connection::CountMemory() {
-  return share_.Set(body_bytes_ +
-                    static_cast<int64_t>(reader_.held_bytes() + sending_.size() + waiting_.size()));
+  return share_.Set(static_cast<int64_t>(reader_.held_bytes() + sending_.size() + waiting_.size()));
 }
 
 void Connection::Send(std::string bytes) {
@@ -267,7 +267,6 @@ void Connection::FinishResponse() {
     exchange->on_gone = exchange->on_writable = nullptr;
   }
   sending_ = {};
-  body_bytes_ = 0;
   if (!keep_alive_ || host_.draining()) return Linger();
   phase_ = Phase::kReading;
   header_begun_ = false;

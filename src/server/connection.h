@@ -72,7 +72,6 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::string client_;
   RequestReader reader_;
   Budget::Share share_;
-  int64_t body_bytes_ = 0;  // of the request that is answered; they count until it is
   Phase phase_ = Phase::kReading;
   Clock::time_point deadline_ = Clock::time_point::max(), last_active_;
   bool header_begun_ = false;

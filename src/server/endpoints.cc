@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <malloc.h>
 
 #include <utility>
 #include <variant>
@@ -129,28 +130,54 @@ static std::variant<Result, ApiError> Try(F&& f) {
   }
 }
 
-// Bodies are parsed and encoded by the worker, one after the other: so the memory that one takes is
-// taken once, and streams go on meanwhile.
-void Server::State::RunAnswer(ReplyPtr reply, std::string body, Parse parse) {
-  worker.Post([this, reply = std::move(reply), body = std::move(body), parse,
-               seed = random()]() mutable {
-    auto result = Try<AnswerCall>([&] { return parse(ParseBody(body), api, seed); });
-    http.Post([this, reply = std::move(reply), result = std::move(result)]() mutable {
+// The C library keeps what is freed. After a large body, whose JSON and tokens take many times its
+// size, it is told to give that back.
+static void FreeBody(std::string& body) {
+  constexpr size_t kLarge = 256 << 10;
+  const bool large = body.size() >= kLarge;
+  body = {};
+#ifdef __GLIBC__
+  if (large) malloc_trim(0);
+#endif
+}
+
+// Has the worker `read` the body, and then the I/O thread `use` what that gives. The worker does
+// one body after the other, so the memory that one takes as JSON is taken once, and streams go on
+// meanwhile.
+template <typename Result>
+void Server::State::Work(ReplyPtr reply, std::string body, std::function<Result(const Json&)> read,
+                         std::function<void(ReplyPtr, Result)> use) {
+  auto share = std::make_shared<Budget::Share>(http.budget());
+  share->Set(std::ssize(body));  // there is room: the connection has just given it back
+  worker.Post([this, reply = std::move(reply), body = std::move(body), share = std::move(share),
+               read = std::move(read), use = std::move(use)]() mutable {
+    std::variant<Result, ApiError> result = ApiError(kClientGone, "the client is gone");
+    if (!reply->abandoned()) result = Try<Result>([&] { return read(ParseBody(body)); });
+    FreeBody(body);
+    http.Post([reply = std::move(reply), share = std::move(share), result = std::move(result),
+               use = std::move(use)]() mutable {
+      share->Set(0);
       if (const auto* error = std::get_if<ApiError>(&result)) return reply->SendError(*error);
-      runner.Run(*service, std::get<AnswerCall>(std::move(result)), RandomId(), std::move(reply));
+      use(std::move(reply), std::get<Result>(std::move(result)));
     });
   });
 }
 
+void Server::State::RunAnswer(ReplyPtr reply, std::string body, Parse parse) {
+  Work<AnswerCall>(
+      std::move(reply), std::move(body),
+      [this, parse, seed = random()](const Json& json) { return parse(json, api, seed); },
+      [this](ReplyPtr to, AnswerCall call) {
+        runner.Run(*service, std::move(call), RandomId(), std::move(to));
+      });
+}
+
 void Server::State::RespondFromBody(ReplyPtr reply, std::string body,
                                     Json (*respond)(const Json&, const ApiContext&)) {
-  worker.Post([this, reply = std::move(reply), body = std::move(body), respond]() mutable {
-    auto result = Try<Json>([&] { return respond(ParseBody(body), api); });
-    http.Post([reply = std::move(reply), result = std::move(result)] {
-      if (const auto* error = std::get_if<ApiError>(&result)) return reply->SendError(*error);
-      reply->SendJson(std::get<Json>(result));
-    });
-  });
+  Work<Json>(
+      std::move(reply), std::move(body),
+      [this, respond](const Json& json) { return respond(json, api); },
+      [](ReplyPtr to, const Json& json) { to->SendJson(json); });
 }
 
 std::string Server::State::RandomId() { return fmt::format("{:016x}{:016x}", random(), random()); }

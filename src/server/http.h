@@ -76,6 +76,9 @@ class HttpHandler {
   // The response to what was no request, or too large, or too slow.
   virtual HttpResponse MalformedResponse(int status, std::string_view message,
                                          const std::string& client) = 0;
+  // An exception came to the I/O thread, which goes on. It is a fault of ours, or memory has run
+  // out.
+  virtual void OnFault(std::string_view what) = 0;
 };
 
 std::string_view HttpReason(int status);

@@ -63,6 +63,7 @@ struct HttpServer::State : ConnectionHost {
   bool MakeRoom();
   void Sweep();
   void Repeat(size_t index);
+  void Run();
 
   const HttpLimits limits_;
   HttpHandler& handler_;
@@ -152,6 +153,16 @@ void HttpServer::State::Repeat(size_t index) {
   });
 }
 
+void HttpServer::State::Run() {
+  while (!io.stopped()) {
+    try {
+      io.run();
+    } catch (const std::exception& e) {
+      handler_.OnFault(e.what());
+    }
+  }
+}
+
 HttpServer::HttpServer(const std::string& host, uint16_t port, const HttpLimits& limits,
                        HttpHandler& handler)
     : state_(std::make_unique<State>(limits, handler)) {
@@ -173,7 +184,7 @@ void HttpServer::Start() {
   s.Accept();
   s.Sweep();
   for (size_t i = 0; i < s.repeated.size(); ++i) s.Repeat(i);
-  s.thread = std::thread([&s] { s.io.run(); });
+  s.thread = std::thread([&s] { s.Run(); });
 }
 
 void HttpServer::Post(std::function<void()> task) {

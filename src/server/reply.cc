@@ -11,8 +11,6 @@
 namespace fptq {
 namespace {
 
-constexpr int kClientGone = 499;  // as other servers log it
-
 // Of what a client sent: short, and nothing that moves the cursor.
 std::string Shown(std::string_view text) {
   constexpr size_t kMost = 100;
@@ -49,6 +47,7 @@ std::shared_ptr<Reply> Reply::Make(ReplyContext& context, HttpHead head, std::st
   reply->exchange_->on_gone = [weak = std::weak_ptr(reply)] {
     const auto self = weak.lock();
     if (!self) return;
+    self->abandoned_ = true;
     self->Finish(kClientGone);
     if (self->on_gone_) self->on_gone_();
   };

@@ -1,6 +1,7 @@
 // A request that is answered, and the way back to its client.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -13,6 +14,9 @@
 #include "server/metrics.h"
 
 namespace fptq {
+
+// A client that went away counts as this status, as other servers have it.
+inline constexpr int kClientGone = 499;
 
 // What all replies of a server share.
 struct ReplyContext {
@@ -36,6 +40,8 @@ class Reply : public std::enable_shared_from_this<Reply> {
   std::chrono::steady_clock::time_point begin() const { return begin_; }
   bool gone() const { return exchange_->gone(); }
   bool finished() const { return finished_; }
+  // That the client went away, for other threads: work for it may be left out.
+  bool abandoned() const { return abandoned_; }
 
   // Either one of these, once,
   void Send(HttpResponse response);
@@ -65,6 +71,7 @@ class Reply : public std::enable_shared_from_this<Reply> {
   std::function<void()> on_gone_;
   std::string details_;
   bool finished_ = false, streams_ = false;
+  std::atomic<bool> abandoned_ = false;
 };
 
 // The response that an error is; with Retry-After if trying again may help.

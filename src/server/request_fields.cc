@@ -50,9 +50,9 @@ constexpr KnownField kCommonFields[] = {
     // These would change the answer.
     {"best_of"},  // other than n
     {"use_beam_search", "answers are sampled"},
-    {"length_penalty", "it belongs to beam search"},
+    {"length_penalty", "it belongs to beam search", 1},
     {"early_stopping", "it belongs to beam search"},
-    {"min_tokens", "an answer may end at once; see ignore_eos"},
+    {"min_tokens"},  // where nothing but max_tokens can end the answer
     {"bad_words", "see logit_bias"},
     {"include_stop_str_in_output", "an answer ends before its stop string"},
     {"truncate_prompt_tokens", "prompts are not cut"},
@@ -64,7 +64,7 @@ constexpr KnownField kCommonFields[] = {
     {"structured_outputs", "answers follow no schema"},
     {"grammar", "answers follow no grammar"},
     {"json_schema", "answers follow no schema"},
-    {"typical_p", "see top_p, top_k and min_p"},
+    {"typical_p", "see top_p, top_k and min_p", 1},
     {"mirostat", "see top_p, top_k and min_p"},
 };
 
@@ -215,6 +215,13 @@ void ReadCommonFields(const BodyFields& fields, const ApiContext& context, uint6
     request.stop_tokens = ReadTokens(*tokens, "stop_token_ids", context);
   }
   request.ignore_eos = fields.BoolOr("ignore_eos", false);
+  const bool may_end_early =
+      !request.ignore_eos || !request.stop_strings.empty() || !request.stop_tokens.empty();
+  constexpr int64_t kAny = std::numeric_limits<int32_t>::max();
+  if (fields.IntOr("min_tokens", 0, 0, kAny) > 0 && may_end_early) {
+    throw ApiError(400, "'min_tokens' is supported with 'ignore_eos' and without stops alone",
+                   "min_tokens", "unsupported_parameter");
+  }
 }
 
 std::vector<int32_t> ReadTokens(const Json& array, std::string_view name,

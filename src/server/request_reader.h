@@ -23,7 +23,7 @@ class RequestReader {
   explicit RequestReader(const HttpLimits& limits);  // which must outlive it
   ~RequestReader();
 
-  // Takes what came. The state depends on all bytes so far, not on how they were cut.
+  // Takes what came. Which requests come out does not depend on how their bytes were cut.
   void Push(std::string_view bytes);
   void ReadBody();
   void Next();

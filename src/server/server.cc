@@ -125,6 +125,10 @@ HttpResponse Server::State::MalformedResponse(int status, std::string_view messa
   return ErrorResponse(ApiError(status, message));
 }
 
+void Server::State::OnFault(std::string_view what) {
+  if (options.log) options.log(fmt::format("fault: {}", what));
+}
+
 void Server::State::Handle(HttpHead head, std::string body,
                            std::shared_ptr<HttpExchange> exchange) {
   const Row* row = Find(head);

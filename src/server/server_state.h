@@ -29,6 +29,7 @@ struct Server::State : HttpHandler {
   void Handle(HttpHead head, std::string body, std::shared_ptr<HttpExchange> exchange) override;
   HttpResponse MalformedResponse(int status, std::string_view message,
                                  const std::string& client) override;
+  void OnFault(std::string_view what) override;
 
   using ReplyPtr = std::shared_ptr<Reply>;
   void GetPage(ReplyPtr reply, std::string);
@@ -46,6 +47,9 @@ struct Server::State : HttpHandler {
   void PostChatCompletions(ReplyPtr reply, std::string body);
 
   using Parse = AnswerCall (*)(const Json&, const ApiContext&, uint64_t);
+  template <typename Result>
+  void Work(ReplyPtr reply, std::string body, std::function<Result(const Json&)> read,
+            std::function<void(ReplyPtr, Result)> use);
   void RunAnswer(ReplyPtr reply, std::string body, Parse parse);
   void RespondFromBody(ReplyPtr reply, std::string body,
                        Json (*respond)(const Json&, const ApiContext&));
