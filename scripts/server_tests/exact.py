@@ -8,7 +8,7 @@ import openai
 
 from harness import Server, check, wait_until
 
-REQUESTS, LOAD = 100, 32
+LOAD = 32
 TOKENS = 24
 
 
@@ -28,24 +28,25 @@ def bits(answer):
     return choice.message.content, tokens
 
 
-async def noise(client, model, stop, seed):
+async def noise(client, model, stop, seed, longest):
     """Requests of all kinds, one after the other; some are left in the middle."""
     some = random.Random(seed)
     while not stop.is_set():
-        words = [some.choice(["sea", "ship", "storm", "light", "rock"]) for _ in range(some.randint(1, 300))]
+        words = [some.choice(["sea", "ship", "storm", "light", "rock"]) for _ in range(some.randint(1, 150))]
         stream = await client.chat.completions.create(
             model=model, messages=[{"role": "user", "content": " ".join(words)}], stream=True, temperature=1,
-            seed=some.randint(0, 1000), max_tokens=some.randint(1, 80))
+            seed=some.randint(0, 1000), max_tokens=some.randint(longest // 2, longest), extra_body={"ignore_eos": True})
+        left = some.random() < 0.3  # in the middle
         async for _ in stream:
-            if some.random() < 0.02 or stop.is_set():
+            if stop.is_set() or (left and some.random() < 2 / longest):
                 break
         await stream.close()
 
 
-async def under_load(server, model, requests):
+async def under_load(server, model, requests, longest):
     async with client_of(server, openai.AsyncOpenAI) as client:
         stop, found = asyncio.Event(), []
-        noisy = [asyncio.create_task(noise(client, model, stop, i)) for i in range(LOAD)]
+        noisy = [asyncio.create_task(noise(client, model, stop, i, longest)) for i in range(LOAD)]
         while len(found) < requests:
             some = [client.chat.completions.create(**wanted(model)) for _ in range(4)]
             found += [bits(answer) for answer in await asyncio.gather(*some)]
@@ -54,7 +55,7 @@ async def under_load(server, model, requests):
         return found
 
 
-def run(fptq, model_folder, requests=REQUESTS):
+def run(fptq, model_folder, requests):
     context = ["--context", "1024", "--max-sequences", "40"]
     with Server(fptq, model_folder, *context) as server:
         model = server.call("/v1/models").json()["data"][0]["id"]
@@ -63,14 +64,14 @@ def run(fptq, model_folder, requests=REQUESTS):
         alone = [bits(client.chat.completions.create(**wanted(model))) for _ in range(requests)]
         check(f"exact: alone, {requests} times", all(one == reference for one in alone), reference[0])
         page_bytes = memory_of_a_page(fptq, model_folder, context)
-    # Some 40 sequences of up to 460 tokens, 8 pages each, want some 300 pages. With 150 there is no room for the cache,
-    # with 60 none for all the sequences.
-    settings = {"the cache on": [], "the cache off": ["--no-prefix-cache"],
-                "a cache that evicts": ["--kv-memory", 150 * page_bytes],
-                "too few pages": ["--kv-memory", 60 * page_bytes]}
-    for name, options in settings.items():
+    # The others begin with one to three pages each. With 150 pages there is no room to keep what they leave. With 40, and
+    # answers of 4 to 8 pages, a dozen of them run, and have to give way to each other before the first one ends.
+    settings = {"the cache on": ([], 120), "the cache off": (["--no-prefix-cache"], 120),
+                "a cache that evicts": (["--kv-memory", 150 * page_bytes], 120),
+                "too few pages": (["--kv-memory", 40 * page_bytes], 500)}
+    for name, (options, longest) in settings.items():
         with Server(fptq, model_folder, *context, *options) as server:
-            found = asyncio.run(under_load(server, model, requests))
+            found = asyncio.run(under_load(server, model, requests, longest))
             equal = sum(one == reference for one in found)
             cached, aside = server.metric("fptq_cached_tokens_total"), server.metric("fptq_preemptions_total")
             detail = f"{equal} of {len(found)}; {cached:.0f} tokens cached, {aside:.0f} times set aside"

@@ -26,6 +26,7 @@ def main():
     parser.add_argument("--tiny", type=Path, default=ROOT / "testdata/models/tiny-llama-w4a8")
     parser.add_argument("--data", type=Path, default=ROOT / "data/tasks")
     parser.add_argument("tests", nargs="*", help="some of: python, lm_eval, exact, curl, schema, page; or soak (default: all but that)")
+    parser.add_argument("--requests", type=int, default=24, help="of exact, in each setting")
     parser.add_argument("--minutes", type=float, default=60, help="of soak")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, harness.Server(args.fptq, args.model) as server:
@@ -33,7 +34,7 @@ def main():
         tests = {
             "python": lambda: python_client.run(args.fptq, args.model, server),
             "lm_eval": lambda: lm_eval_client.run(args.fptq, args.model, server, args.data, work),
-            "exact": lambda: exact.run(args.fptq, args.model),
+            "exact": lambda: exact.run(args.fptq, args.model, args.requests),
             "curl": lambda: curl.run(args.fptq, args.model, server),
             "schema": lambda: schema.run(args.fptq, args.tiny, work),
             "page": lambda: page.run(args.fptq, args.model, server),
