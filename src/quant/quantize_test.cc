@@ -256,7 +256,7 @@ TEST_F(Companions, ATokenizerThatNeedsCodeBecomesTheOneThatIsRead) {
 // Where the source has no tokenizer.json, the one that was made of its files.
 TEST_F(Companions, ATokenizerThatNeedsCodeGetsItsFile) {
   fs::remove(folder_ / "source/tokenizer.json");
-  const fs::path sentencepiece = fs::path(FPTQ_TESTDATA) / "tokenizer/sentencepiece";
+  const fs::path sentencepiece = fs::path(kTestdata) / "tokenizer/sentencepiece";
   fs::copy_file(sentencepiece / "tokenizer.model", folder_ / "source/tokenizer.model");
   Write("tokenizer_config.json", {{"tokenizer_class", "XTokenizer"}});
   EXPECT_FALSE(Quantized().contains("tokenizer.json"));
