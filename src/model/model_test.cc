@@ -20,7 +20,8 @@ namespace {
 std::atomic<int64_t> allocations = 0;
 }  // namespace
 
-// Counts all allocations of this test binary: the forward pass must make none.
+// Counts all allocations of this test binary: the forward pass must make none. TSan's runtime has
+// such operators, too, of which the linker takes these.
 [[gnu::noinline]] void* operator new(size_t size) {
   ++allocations;
   if (void* p = std::malloc(size)) return p;
