@@ -14,9 +14,6 @@ namespace {
 // While others decode, prompts get one of so many parts of the rows of a step: the others wait for
 // it.
 constexpr int64_t kPartsBesideDecodes = 4;
-// A prompt that has so many tokens in common with one that is computed in this step waits for it,
-// rather than to compute them as well.
-constexpr int64_t kWorthWaiting = kKvBlock / 2;
 
 int64_t ChoosePages(const Model& model, const SchedulerOptions& options) {
   const ModelConfig& config = model.config();
@@ -169,7 +166,8 @@ bool Scheduler::Begin(Sequence& sequence) {
     for (const Share& other : plan_) {
       if (other.sequence->decoding()) continue;
       const int64_t common = CommonPrefix(shareable, other.sequence->tokens());
-      if (common - sequence.computed() >= kWorthWaiting && other.sequence->computed() < common) {
+      if (common - sequence.computed() >= options_.worth_waiting &&
+          other.sequence->computed() < common) {
         return false;
       }
     }

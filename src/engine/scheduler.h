@@ -29,6 +29,9 @@ struct SchedulerOptions {
   // logits are 38 MB.
   int64_t scored_rows = 64;
   bool prefix_cache = true;
+  // A prompt that has so many tokens in common with one that is computed in this step waits for it,
+  // rather than to compute them as well.
+  int64_t worth_waiting = kKvBlock / 2;
   std::optional<KvType> kv_type = {};  // the model's own by default
 };
 

@@ -51,6 +51,7 @@ SchedulerOptions OptionsFor(const Model& model, const LogLikelihoodOptions& opti
       .kv_bytes = std::max(sequence_bytes, std::min(kMaxCacheBytes, sequences * sequence_bytes)),
       .batch_rows = options.batch_rows,
       .scored_rows = options.batch_rows,
+      .worth_waiting = 1,  // nobody looks at the time of a single request
       .kv_type = type};
 }
 
