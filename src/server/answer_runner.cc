@@ -285,8 +285,8 @@ void AnswerRunner::State::Tell(const std::shared_ptr<Call>& call) {
   }
   if (!reply.writable()) return;
   reply.Write(call->answer.TakeEvents());
-  call->share.Set(call->request_bytes);
-  if (!call->answer.ended() || reply.finished()) return;
+  call->share.Set(call->request_bytes + call->answer.held_bytes());
+  if (!call->answer.all_told() || reply.finished()) return;
   metrics.ObserveRequest(reply.seconds());
   reply.EndEvents();
   ForgetIfOver(*call);
