@@ -80,12 +80,14 @@ def lm_eval(name, kind, task, arguments, work, *options):
     return rows, json.loads(results.read_text())["results"][task]
 
 
-def test_choices(server, model_name, expected, scores, work, name, options):
+def test_choices(server, model_name, expected, scores, work, name, options, limit=None):
+    """The answers of lm_eval to all documents, or to the first `limit`, for which there are no scores to compare."""
     arguments = {"model": model_name, "base_url": server.url + "/v1/completions", "tokenizer_backend": "remote",
                  "max_retries": 1} | options
     batch = options.pop("batch_size", 1)
     arguments.pop("batch_size", None)
-    samples, results = lm_eval(name, "local-completions", "hellaswag_slice", arguments, work, "--batch_size", str(batch))
+    samples, results = lm_eval(name, "local-completions", "hellaswag_slice", arguments, work, "--batch_size", batch,
+                               *(["--limit", limit] if limit else []))
     if not samples:
         return
     different, largest, count = [], 0.0, 0
@@ -98,8 +100,9 @@ def test_choices(server, model_name, expected, scores, work, name, options):
             if abs(likelihood - expected[key][0]) > 1e-9 * abs(expected[key][0]) or greedy != expected[key][1]:
                 different.append((key, likelihood, greedy, expected[key]))
     # lm_eval adds up what JSON holds in full, in the same order: no more than a sum's rounding may differ.
-    check(f"lm_eval {name}: {count} answers are those of fptq eval", count == len(expected) and not different,
-          f"largest difference {largest:.1e}; {different[:3] if different else ''}")
+    check(f"lm_eval {name}: {count} answers are those of fptq eval", count == (4 * limit if limit else len(expected)) and not different, f"largest difference {largest:.1e}; {different[:3] if different else ''}")
+    if limit:
+        return
     found = results["acc,none"], results["acc_norm,none"]
     wanted = scores["accuracy"], scores["normalized_accuracy"]
     check(f"lm_eval {name}: the same scores", all(abs(a - b) < 1e-9 for a, b in zip(found, wanted)), f"{found}, {wanted}")
@@ -109,7 +112,7 @@ def test_text(server, model_name, work):
     """Generated text is what the same request gives without lm_eval."""
     chat = {"model": model_name, "base_url": server.url + "/v1/chat/completions", "num_concurrent": 4, "max_retries": 1}
     samples, _ = lm_eval("chat", "local-chat-completions", "continue_slice", chat, work, "--apply_chat_template",
-                         "--limit", "8")
+                         "--limit", 8)
     wrong = []
     for sample in samples:
         message = {"role": "user", "content": "Continue this: " + sample["doc"]["context"]}
@@ -120,11 +123,11 @@ def test_text(server, model_name, work):
     check("lm_eval chat: the texts are those of the same requests", len(samples) == 8 and not wrong, wrong[:2])
 
 
-def run(fptq, model, server, data, work, documents=100):
+def run(fptq, model, server, data, work, documents=60):
     expected, scores = fptq_answers(fptq, model, data, documents, work)
     count = write_slice(data, {doc for doc, _ in expected}, work)
     check("lm_eval: a slice of HellaSwag", count == documents and len(expected) == 4 * documents, count)
     name = server.call("/v1/models").json()["data"][0]["id"]
     test_choices(server, name, expected, scores, work, "tokens, 8 at once", {"num_concurrent": 8})
-    test_choices(server, name, expected, scores, work, "tokens, 16 a request", {"batch_size": 16})
+    test_choices(server, name, expected, scores, work, "tokens, 16 a request", {"batch_size": 16}, limit=16)
     test_text(server, name, work)
