@@ -42,7 +42,7 @@ TEST(Cli, HelpListsSubcommandsAndOptions) {
 
 TEST(Cli, WrongUsageIsOneLine) {
   const std::string model = Tiny("tiny-llama-w4a8");
-  Fail("quantize, plan, compare, inspect, run, perplexity", {});
+  Fail("quantize, plan, compare, inspect, run, serve, perplexity", {});
   Fail("'frobnicate'", {"frobnicate"});
   Fail("MODEL", {"run"});
   Fail("--bogus", {"run", model, "--bogus"});
