@@ -208,49 +208,65 @@ NB_MODULE(_fptq, m) {
   m.def("version", &Version);
   m.def("kernel_name", &KernelName);
   m.def("recipe_names", &RecipeNames);
-  m.def("quantize", [](const std::filesystem::path& source, const std::filesystem::path& output,
-                       const std::string& recipe, const std::string& settings, int threads,
-                       bool replace, bool restart, bool ignore_limits,
-                       const std::string& pre_tokenizer, const nb::object& progress) {
-    return WithProgress(progress, [&](const ProgressCallback& callback) {
-      return Quantize(source, output,
-                      {.recipe = recipe,
-                       .settings_json = settings,
-                       .threads = threads,
-                       .replace = replace,
-                       .restart = restart,
-                       .ignore_limits = ignore_limits,
-                       .pre_tokenizer = pre_tokenizer,
-                       .progress = callback});
-    });
-  });
-  m.def("plan", [](const std::filesystem::path& source, const std::string& recipe,
-                   const std::string& settings, int threads, bool ignore_limits,
-                   const std::string& pre_tokenizer, const nb::object& progress) {
-    return WithProgress(progress, [&](const ProgressCallback& callback) {
-      QuantizationOptions options;
-      options.recipe = recipe;
-      options.settings_json = settings;
-      options.threads = threads;
-      options.ignore_limits = ignore_limits;
-      options.pre_tokenizer = pre_tokenizer;
-      options.progress = callback;
-      return PlanQuantization(source, options);
-    });
-  });
-  m.def("perplexity", [](const std::filesystem::path& model, const std::string& text,
-                         int64_t context, int64_t tokens, int threads,
-                         const std::string& pre_tokenizer, const nb::object& progress) {
-    return WithProgress(progress, [&](const ProgressCallback& callback) {
-      return Perplexity(model, text, {context, tokens, threads, pre_tokenizer, callback});
-    });
-  });
-  m.def("compare", [](const std::filesystem::path& model, const std::filesystem::path& reference,
-                      const std::string& text, int64_t context, int64_t tokens, int threads,
-                      const std::string& pre_tokenizer, const nb::object& progress) {
-    return WithProgress(progress, [&](const ProgressCallback& callback) {
-      return CompareModels(model, reference, text,
-                           {context, tokens, threads, pre_tokenizer, callback});
-    });
-  });
+  m.def(
+      "quantize",
+      [](const std::filesystem::path& source, const std::filesystem::path& output,
+         const std::string& recipe, const std::string& settings, int threads, bool replace,
+         bool restart, bool ignore_limits, const std::string& pre_tokenizer,
+         const nb::object& progress) {
+        return WithProgress(progress, [&](const ProgressCallback& callback) {
+          return Quantize(source, output,
+                          {.recipe = recipe,
+                           .settings_json = settings,
+                           .threads = threads,
+                           .replace = replace,
+                           .restart = restart,
+                           .ignore_limits = ignore_limits,
+                           .pre_tokenizer = pre_tokenizer,
+                           .progress = callback});
+        });
+      },
+      "source"_a, "output"_a, "recipe"_a, "settings"_a, "threads"_a, "replace"_a, "restart"_a,
+      "ignore_limits"_a, "pre_tokenizer"_a, "progress"_a.none());
+  m.def(
+      "plan",
+      [](const std::filesystem::path& source, const std::string& recipe,
+         const std::string& settings, int threads, bool ignore_limits,
+         const std::string& pre_tokenizer, const nb::object& progress) {
+        return WithProgress(progress, [&](const ProgressCallback& callback) {
+          QuantizationOptions options;
+          options.recipe = recipe;
+          options.settings_json = settings;
+          options.threads = threads;
+          options.ignore_limits = ignore_limits;
+          options.pre_tokenizer = pre_tokenizer;
+          options.progress = callback;
+          return PlanQuantization(source, options);
+        });
+      },
+      "source"_a, "recipe"_a, "settings"_a, "threads"_a, "ignore_limits"_a, "pre_tokenizer"_a,
+      "progress"_a.none());
+  m.def(
+      "perplexity",
+      [](const std::filesystem::path& model, const std::string& text, int64_t context,
+         int64_t tokens, int threads, const std::string& pre_tokenizer,
+         const nb::object& progress) {
+        return WithProgress(progress, [&](const ProgressCallback& callback) {
+          return Perplexity(model, text, {context, tokens, threads, pre_tokenizer, callback});
+        });
+      },
+      "model"_a, "text"_a, "context"_a, "tokens"_a, "threads"_a, "pre_tokenizer"_a,
+      "progress"_a.none());
+  m.def(
+      "compare",
+      [](const std::filesystem::path& model, const std::filesystem::path& reference,
+         const std::string& text, int64_t context, int64_t tokens, int threads,
+         const std::string& pre_tokenizer, const nb::object& progress) {
+        return WithProgress(progress, [&](const ProgressCallback& callback) {
+          return CompareModels(model, reference, text,
+                               {context, tokens, threads, pre_tokenizer, callback});
+        });
+      },
+      "model"_a, "reference"_a, "text"_a, "context"_a, "tokens"_a, "threads"_a, "pre_tokenizer"_a,
+      "progress"_a.none());
 }
