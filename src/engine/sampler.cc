@@ -141,9 +141,7 @@ void Sampler::Adjust(std::span<float> logits, const History& history, Scratch& s
 }
 
 int32_t Sampler::Choose(std::span<const float> logits, Scratch& scratch) {
-  const int32_t best_token = BestToken(logits, ids());
-  if (options_.temperature == 0) return best_token;
-  const float best = logits[static_cast<size_t>(best_token)];
+  if (options_.temperature == 0) return BestToken(logits, ids());
   std::span<const float> of_ids;
   if (Consecutive(ids())) {
     of_ids = logits.subspan(static_cast<size_t>(ids().front()), ids().size());
@@ -153,8 +151,10 @@ int32_t Sampler::Choose(std::span<const float> logits, Scratch& scratch) {
     of_ids = scratch.logits;
   }
   const auto uniform = [&] { return static_cast<double>(generator_() >> 11) * 0x1p-53; };  // [0, 1)
-  if (options_.top_k > 0 && options_.top_k < std::ssize(ids())) {
-    KeepTopK(of_ids, scratch.candidates);
+  const bool top_k = options_.top_k > 0 && options_.top_k < std::ssize(ids());
+  const float best = top_k ? KeepTopK(of_ids, scratch.candidates) : Largest(of_ids);
+  if (!std::isfinite(best)) BestToken(logits, ids());  // says what is wrong with them
+  if (top_k) {
     const double sum = SetExponentials(best, /*temperature=*/1, scratch.candidates);
     KeepTopP(options_.top_p * sum, options_.top_p * sum, scratch.candidates);
   } else if (options_.top_p < 1 || options_.min_p > 0) {
@@ -174,8 +174,10 @@ void Sampler::KeepAll(std::span<const float> logits, std::vector<Candidate>& can
   }
 }
 
-// The candidates are then in descending order.
-void Sampler::KeepTopK(std::span<const float> logits, std::vector<Candidate>& candidates) const {
+// The candidates are then in descending order. Returns the largest logit; if that is not finite or
+// one of them is NaN, a number that is not finite.
+float Sampler::KeepTopK(std::span<const float> logits, std::vector<Candidate>& candidates) const {
+  constexpr float kInfinite = std::numeric_limits<float>::infinity();
   constexpr size_t kBlock = 64;  // most blocks have none that is good enough
   const auto k = static_cast<size_t>(options_.top_k);
   candidates.clear();  // a heap with the worst on top; ids come in ascending order
@@ -184,11 +186,12 @@ void Sampler::KeepTopK(std::span<const float> logits, std::vector<Candidate>& ca
     if (candidates.size() == k) {
       const float worst = candidates.front().logit;
       uint32_t better = 0;
-      for (const float logit : block) better |= logit > worst ? 1u : 0u;
+      for (const float logit : block) better |= logit <= worst ? 0u : 1u;  // or NaN
       if (better == 0) continue;
     }
     for (size_t i = 0; i < block.size(); ++i) {
-      if (std::isinf(block[i])) continue;
+      if (block[i] == -kInfinite) continue;
+      if (!std::isfinite(block[i])) return kInfinite;
       if (candidates.size() == k) {
         if (block[i] <= candidates.front().logit) continue;
         std::pop_heap(candidates.begin(), candidates.end(), Better);
@@ -199,6 +202,7 @@ void Sampler::KeepTopK(std::span<const float> logits, std::vector<Candidate>& ca
     }
   }
   std::sort_heap(candidates.begin(), candidates.end(), Better);
+  return candidates.empty() ? -kInfinite : candidates.front().logit;
 }
 
 // Keeps of all what top-p keeps and min-p may keep. What that is for sure mostly shows already by

@@ -88,7 +88,7 @@ class Sampler {
   void Adjust(std::span<float> logits, const History& history, Scratch& scratch) const;
   int32_t Choose(std::span<const float> logits, Scratch& scratch);
   void KeepAll(std::span<const float> logits, std::vector<Candidate>& candidates) const;
-  void KeepTopK(std::span<const float> logits, std::vector<Candidate>& candidates) const;
+  float KeepTopK(std::span<const float> logits, std::vector<Candidate>& candidates) const;
   void KeepLikely(std::span<const float> logits, float best, Scratch& scratch) const;
   bool KeepTopP(double least, double most, std::vector<Candidate>& candidates) const;
   void KeepMinP(std::vector<Candidate>& candidates) const;

@@ -379,14 +379,23 @@ TEST(Sampler, DrawIsTheSameOnEveryMachine) {
 }
 
 TEST(Sampler, RejectsLogitsThatAreNotNumbers) {
+  const std::vector<int32_t> ids = Ids(200);
   for (const double temperature : {0.0, 1.0}) {
-    SamplerOptions options = Plain();
-    options.temperature = temperature;
-    const std::vector<int32_t> ids = Ids(3);
-    Sampler sampler(options, ids);
-    EXPECT_THROW(Sample(sampler, std::vector<float>{0, NAN, 1}), Error);
-    EXPECT_THROW(Sample(sampler, std::vector<float>(3, kNegativeInfinity)), Error);
-    EXPECT_THROW(Sample(sampler, std::vector<float>{0, -kNegativeInfinity, 1}), Error);
+    for (const int64_t top_k : {0, 2}) {
+      SamplerOptions options = Plain();
+      options.temperature = temperature;
+      options.top_k = top_k;
+      Sampler sampler(options, ids);
+      for (const size_t at : {0, 1, 70, 199}) {
+        for (const float bad : {std::nanf(""), -kNegativeInfinity}) {
+          std::vector<float> logits(200, 0.0f);
+          logits[2] = logits[3] = 5;
+          logits[at] = bad;
+          EXPECT_THROW(Sample(sampler, logits), Error) << top_k << " " << at << " " << bad;
+        }
+      }
+      EXPECT_THROW(Sample(sampler, std::vector<float>(200, kNegativeInfinity)), Error);
+    }
   }
 }
 
