@@ -66,6 +66,12 @@ def test_completions(client, model, server):
           more.choices[0].logprobs.token_logprobs[: len(ids)] == found.token_logprobs)
     check("completions: of the answer, too", len(more.choices[0].logprobs.token_logprobs) == len(ids) + 5)
 
+    eos = server.call("/tokenize", {"prompt": server.call("/tokenizer_info").json()["eos_token"],
+                                    "add_special_tokens": False}).json()["tokens"]
+    ended = create(prompt=prompt, max_tokens=1, echo=True, logprobs=1, logit_bias={str(eos[0]): 100}).choices[0]
+    check("completions: with echo an end at once has its log-probability, which lm_eval leaves out", ended.finish_reason
+          == "stop" and len(ended.logprobs.token_logprobs) == len(ids) + 1 and ended.text == prompt, ended.logprobs.tokens)
+
     stopped = create(prompt="1, 2, 3, 4,", max_tokens=40, stop=[" 8", "xyz"])
     check("completions: stop strings", stopped.choices[0].finish_reason == "stop"
           and "8" not in stopped.choices[0].text and "7" in stopped.choices[0].text, stopped.choices[0].text)

@@ -45,7 +45,8 @@ struct Delta {
   // string or of a character is held back.
   std::string text = {};
   std::vector<int32_t> tokens = {};
-  std::vector<TokenLogProbability> log_probabilities = {};  // of `tokens`, if asked for
+  // Of `tokens`, if asked for; with those of the prompt also that of the token that stops.
+  std::vector<TokenLogProbability> log_probabilities = {};
   std::vector<TokenLogProbability> prompt_log_probabilities =
       {};  // all, once, before the first token
 };

@@ -175,6 +175,10 @@ std::optional<FinishReason> Sequence::Append(RowResult& result, Delta& delta) {
   if (!answered_) answered_ = Clock::now();
   if (Contains(request_.stop_tokens, token) ||
       (!request_.ignore_eos && Contains(model_.special_tokens.eos, token))) {
+    // Clients that ask for the prompt's, too, take the last one for that of a token after it.
+    if (request_.log_probabilities && request_.prompt_log_probabilities) {
+      delta.log_probabilities.push_back(std::move(result.token));
+    }
     return FinishReason::kStopToken;
   }
   if (answer() == 0) delta.prompt_log_probabilities = std::exchange(prompt_scores_, {});
@@ -201,7 +205,8 @@ void Sequence::End(FinishReason reason, Delta delta) {
   if (scored_ == prompt_ && !prompt_scores_.empty()) {
     delta.prompt_log_probabilities = std::exchange(prompt_scores_, {});
   }
-  if (!delta.text.empty() || !delta.tokens.empty() || !delta.prompt_log_probabilities.empty()) {
+  if (!delta.text.empty() || !delta.tokens.empty() || !delta.log_probabilities.empty() ||
+      !delta.prompt_log_probabilities.empty()) {
     sink_->OnDelta(std::move(delta));
   }
   const Clock::time_point now = Clock::now();
