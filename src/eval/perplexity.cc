@@ -40,18 +40,19 @@ PerplexityResult MeasurePerplexity(const Model& model, std::span<const int32_t> 
   std::vector<double> nlls;
   nlls.reserve(tokens.size());
   std::vector<int64_t> window_sizes;
-  ScoreWindows({&runner, 1}, tokens, prefix, progress, [&](const ScoredTokens& scored) {
-    if (options.on_logits) options.on_logits(scored.logits[0]);
-    const size_t first = nlls.size();
-    nlls.resize(first + scored.tokens.size());
-    window_sizes.resize(static_cast<size_t>(scored.window) + 1);
-    window_sizes.back() += std::ssize(scored.tokens);
-    pool.ParallelEach(std::ssize(scored.tokens), [&](int64_t i) {
-      const auto row = static_cast<size_t>(i);
-      nlls[first + row] =
-          NegativeLogLikelihood(scored.logits[0].subspan(row * vocab, vocab), scored.tokens[row]);
-    });
-  });
+  ScoreWindows({&runner, 1}, tokens, prefix, options.unscored, progress,
+               [&](const ScoredTokens& scored) {
+                 if (options.on_logits) options.on_logits(scored.logits[0]);
+                 const size_t first = nlls.size();
+                 nlls.resize(first + scored.tokens.size());
+                 window_sizes.resize(static_cast<size_t>(scored.window) + 1);
+                 window_sizes.back() += std::ssize(scored.tokens);
+                 pool.ParallelEach(std::ssize(scored.tokens), [&](int64_t i) {
+                   const auto row = static_cast<size_t>(i);
+                   nlls[first + row] = NegativeLogLikelihood(
+                       scored.logits[0].subspan(row * vocab, vocab), scored.tokens[row]);
+                 });
+               });
   return SummarizeNlls(nlls, window_sizes);
 }
 

@@ -16,6 +16,7 @@ namespace fptq {
 
 struct PerplexityOptions {
   int64_t context = 1024;              // tokens of a window, BOS included; at least 2
+  int64_t unscored = 1;                // tokens at the beginning of a window that are not scored
   std::optional<KvType> kv_type = {};  // the model's own by default
   bool guard = false;                  // LinearInput::guard
   Saturation* saturation = nullptr;    // Activations::saturation

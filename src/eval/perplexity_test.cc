@@ -107,6 +107,49 @@ TEST_F(TinyModelPerplexity, AgreesWithTransformers) {
   EXPECT_NEAR(result.nll.mean, sum / static_cast<double>(result.tokens), 1e-4);
 }
 
+// Windows longer and shorter than what runs at a time, and beginnings that end within such a part,
+// at its end and beyond the window.
+TEST_F(TinyModelPerplexity, LeavesTheBeginningsOfWindowsOut) {
+  std::vector<int32_t> tokens;
+  while (tokens.size() < 400) tokens.insert(tokens.end(), tokens_.begin(), tokens_.end());
+  tokens.resize(400);
+  const auto vocab = static_cast<size_t>(model_->config().vocab);
+  for (const int64_t context : {40, 200}) {
+    std::vector<double> nlls;  // of all tokens but the first of each window
+    PerplexityOptions options = {.context = context};
+    std::vector<float> logits;
+    options.on_logits = [&](std::span<const float> rows) {
+      logits.insert(logits.end(), rows.begin(), rows.end());
+    };
+    MeasurePerplexity(*model_, tokens, /*prefix=*/{}, options, pool_, nullptr);
+    for (size_t i = 0, row = 0; i < tokens.size(); ++i) {
+      if (i % static_cast<size_t>(context) == 0) continue;
+      nlls.push_back(
+          NegativeLogLikelihood(std::span(logits).subspan(row++ * vocab, vocab), tokens[i]));
+    }
+    for (const int64_t unscored : {1, 17, 39, 129, 130, 199}) {
+      if (unscored >= context) continue;
+      double sum = 0;
+      int64_t count = 0;
+      for (size_t i = 0, row = 0; i < tokens.size(); ++i) {
+        const auto position = static_cast<int64_t>(i) % context;
+        if (position == 0) continue;
+        sum += position >= unscored ? nlls[row] : 0;
+        count += position >= unscored;
+        ++row;
+      }
+      const PerplexityResult result =
+          MeasurePerplexity(*model_, tokens, /*prefix=*/{},
+                            {.context = context, .unscored = unscored}, pool_, nullptr);
+      EXPECT_EQ(result.tokens, count);
+      EXPECT_NEAR(result.nll.mean, sum / static_cast<double>(count), 1e-12) << unscored;
+    }
+  }
+  EXPECT_ERROR("at least one token",
+               MeasurePerplexity(*model_, tokens, /*prefix=*/{}, {.context = 40, .unscored = 40},
+                                 pool_, nullptr));
+}
+
 TEST_F(TinyModelPerplexity, WindowsDoNotKnowEachOther) {
   const PerplexityResult both = Measure(*model_, std::span(tokens_).first(30), 20, 1);
   const PerplexityResult first = Measure(*model_, std::span(tokens_).first(20), 20, 1);

@@ -47,8 +47,9 @@ std::span<const float> WindowRunner::Run(std::span<const int32_t> chunk, int64_t
 }
 
 void ScoreWindows(std::span<WindowRunner> runners, std::span<const int32_t> tokens,
-                  std::span<const int32_t> prefix, const Progress& progress,
+                  std::span<const int32_t> prefix, int64_t unscored, const Progress& progress,
                   FunctionRef<void(const ScoredTokens&)> visit) {
+  FPTQ_CHECK(unscored >= 1);
   const auto windows = CutWindows(tokens, prefix, runners[0].context());
   for (const WindowRunner& runner : runners) CheckTokens(tokens, runner.model().config());
   ScoredTokens scored;
@@ -56,13 +57,19 @@ void ScoreWindows(std::span<WindowRunner> runners, std::span<const int32_t> toke
   int64_t seen = 0;  // of `tokens`
   for (const std::vector<int32_t>& window : windows) {
     const std::span<const int32_t> inputs(window.data(), window.size() - 1);
-    for (size_t done = 0; done < inputs.size(); done += scored.tokens.size()) {
-      const size_t rows = std::min(static_cast<size_t>(kRows), inputs.size() - done);
-      scored.tokens = std::span(window).subspan(done + 1, rows);
+    for (size_t done = 0, rows = 0; done < inputs.size(); done += rows) {
+      rows = std::min(static_cast<size_t>(kRows), inputs.size() - done);
+      // Row i predicts token done + 1 + i of the window.
+      const size_t skipped = std::min(rows, static_cast<size_t>(std::max<int64_t>(
+                                                unscored - std::ssize(inputs.first(done)) - 1, 0)));
+      scored.tokens = std::span(window).subspan(done + 1 + skipped, rows - skipped);
       for (size_t i = 0; i < runners.size(); ++i) {
-        scored.logits[i] = runners[i].Run(inputs.subspan(done, rows), static_cast<int64_t>(done));
+        const auto vocab = static_cast<size_t>(runners[i].model().config().vocab);
+        scored.logits[i] = runners[i]
+                               .Run(inputs.subspan(done, rows), static_cast<int64_t>(done))
+                               .subspan(skipped * vocab);
       }
-      visit(scored);
+      if (skipped < rows) visit(scored);
     }
     ++scored.window;
     seen += std::ssize(window) - std::ssize(prefix);

@@ -43,11 +43,11 @@ struct ScoredTokens {
   std::vector<std::span<const float>> logits;  // of each model: [tokens, vocab]
 };
 
-// Predicts each window of CutWindows from its own start alone. All tokens but the first of a window
-// are scored. All runners have the same context. Error as there, or if a token is not in a model's
-// vocabulary.
+// Predicts each window of CutWindows from its own start alone. All tokens of a window are scored
+// but the first `unscored`, at least 1. All runners have the same context. Error as there, or if a
+// token is not in a model's vocabulary.
 void ScoreWindows(std::span<WindowRunner> runners, std::span<const int32_t> tokens,
-                  std::span<const int32_t> prefix, const Progress& progress,
+                  std::span<const int32_t> prefix, int64_t unscored, const Progress& progress,
                   FunctionRef<void(const ScoredTokens&)> visit);
 
 }  // namespace fptq

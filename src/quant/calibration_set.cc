@@ -1,31 +1,36 @@
 #include "quant/calibration_set.h"
 
 #include <algorithm>
+#include <iterator>
 #include <string>
 
 #include "base/error.h"
-#include "base/text_file.h"
 #include "model/model.h"
+#include "quant/calibration_mix.h"
+#include "quant/calibration_text.h"
+#include "quant/random_tokens.h"
 #include "quant/rounding.h"
 #include "quant/self_text.h"
 
 namespace fptq {
 namespace {
 
-// The first `count` tokens of the file, or all if it has fewer.
-std::vector<int32_t> TextTokens(size_t count, const std::string& path, const Tokenizer& tokenizer) {
-  const TextFile file(path);
-  std::vector<int32_t> tokens;
-  // Tokens of text have some 4 bytes: no need to tokenize all of a large file, unless its tokens
-  // are longer by far.
-  for (size_t bytes_per_token = 64; true; bytes_per_token *= 8) {
-    const std::string_view text = file.text().substr(0, bytes_per_token * count);
-    tokens = tokenizer.Encode(text, {.parse_special = false, .add_prefix = false});
-    if (tokens.size() > count || text.size() == file.text().size()) break;
-  }
-  if (tokens.empty()) throw Error("{}: expected text to calibrate with, found no token", path);
-  tokens.resize(std::min(tokens.size(), count));
+std::vector<int32_t> RandomText(int64_t count, uint64_t seed, const Tokenizer& tokenizer) {
+  RandomTokens random(seed, tokenizer);
+  std::vector<int32_t> tokens(static_cast<size_t>(count));
+  for (int32_t& token : tokens) token = random.Next();
   return tokens;
+}
+
+// Adds the tokens in sequences of `length` that begin with `prefix`.
+void AddSequences(std::span<const int32_t> tokens, std::span<const int32_t> prefix, int64_t length,
+                  CalibrationSet& set) {
+  const auto step = static_cast<size_t>(length - std::ssize(prefix));
+  for (size_t begin = 0; begin < tokens.size(); begin += step) {
+    const auto part = tokens.subspan(begin, std::min(step, tokens.size() - begin));
+    std::vector<int32_t>& sequence = set.sequences.emplace_back(prefix.begin(), prefix.end());
+    sequence.insert(sequence.end(), part.begin(), part.end());
+  }
 }
 
 }  // namespace
@@ -46,6 +51,19 @@ int64_t CalibrationSet::TokenCount() const {
   return tokens;
 }
 
+bool CalibrationSet::IsHeldOut(size_t sequence) const {
+  constexpr size_t kEvery = 13, kFirst = 7;
+  return sequence % kEvery == kFirst;
+}
+
+int64_t CalibrationSet::HeldOutTokens() const {
+  int64_t tokens = 0;
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    if (IsHeldOut(i)) tokens += std::ssize(sequences[i]);
+  }
+  return tokens;
+}
+
 int64_t CalibrationSet::LongestSequence() const {
   int64_t longest = 0;
   for (const auto& sequence : sequences) longest = std::max(longest, std::ssize(sequence));
@@ -57,7 +75,7 @@ void WarnOfShortage(const CalibrationSet& set, const QuantRecipe& recipe, const 
   const int64_t asked = ChosenTokens(recipe, config), found = set.TokenCount();
   if (found >= asked) return;
   warnings.push_back(
-      fmt::format("{}: calibrating with {} tokens, all that the text has, instead of {}",
+      fmt::format("{}: calibrating with {} tokens, as a text has no more, instead of {}",
                   recipe.calibration, found, asked));
 }
 
@@ -68,27 +86,26 @@ CalibrationSet MakeCalibrationSet(const QuantRecipe& recipe, const ModelSource& 
   const int64_t length = std::min(recipe.sequence_length, config.max_positions);
   std::span<const int32_t> prefix = tokenizer.prefix();
   if (std::ssize(prefix) >= length) prefix = {};  // it would leave no room for a token
-  const int64_t count = ChosenTokens(recipe, config);
-  if (recipe.calibration == kSelfCalibration) {
-    const SelfTextOptions options = {.tokens = count, .length = length, .seed = recipe.seed};
-    const auto model = LoadModel(source.location(), pool, FloatForm::kInt8, Arena(scratch));
-    return {SampleSelfText(*model, prefix, options, pool, progress)};
-  }
-  std::vector<int32_t> tokens;
-  if (recipe.calibration == kRandomCalibration) {
-    RandomTokens random(recipe.seed, tokenizer);
-    tokens.resize(static_cast<size_t>(count));
-    for (int32_t& token : tokens) token = random.Next();
-  } else {
-    tokens = TextTokens(static_cast<size_t>(count), recipe.calibration, tokenizer);
-  }
-  const int64_t step = length - std::ssize(prefix);
+  const std::vector<CalibrationPart> parts = ParseCalibration(recipe.calibration, "calibration");
+  const std::vector<int64_t> counts = SplitTokens(parts, ChosenTokens(recipe, config));
   CalibrationSet set;
-  for (auto begin = tokens.begin(); begin != tokens.end();) {
-    const auto end = begin + std::min(step, tokens.end() - begin);
-    std::vector<int32_t>& sequence = set.sequences.emplace_back(prefix.begin(), prefix.end());
-    sequence.insert(sequence.end(), begin, end);
-    begin = end;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const CalibrationPart& part = parts[i];
+    if (counts[i] == 0) continue;
+    if (part.is_written()) {
+      const SelfTextOptions options = {.tokens = counts[i],
+                                       .length = length,
+                                       .seed = recipe.seed,
+                                       .chat = part.source == kChatCalibration};
+      const auto model = LoadModel(source.location(), pool, FloatForm::kInt8, Arena(scratch));
+      std::ranges::move(SampleSelfText(*model, prefix, options, pool, progress),
+                        std::back_inserter(set.sequences));
+    } else if (part.source == kRandomCalibration) {
+      AddSequences(RandomText(counts[i], recipe.seed, tokenizer), prefix, length, set);
+    } else {
+      AddSequences(ReadCalibrationText(part.source, counts[i], source, tokenizer), prefix, length,
+                   set);
+    }
   }
   return set;
 }

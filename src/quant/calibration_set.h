@@ -18,6 +18,10 @@ struct CalibrationSet {
   std::vector<std::vector<int32_t>> sequences;  // none is empty
 
   int64_t TokenCount() const;
+  // What is fitted to the other sequences is judged on these: every 13th, so that kinds
+  // that take turns all have some. None if there are less than 8 sequences.
+  bool IsHeldOut(size_t sequence) const;
+  int64_t HeldOutTokens() const;
   int64_t LongestSequence() const;
 };
 
@@ -26,14 +30,15 @@ struct CalibrationSet {
 // time; else 8,192.
 int64_t ChosenTokens(const QuantRecipe& recipe, const ModelConfig& config);
 
-// About ChosenTokens tokens in sequences of `recipe.sequence_length` (or the model's
-// context if that is shorter):
+// About ChosenTokens tokens in sequences of `recipe.sequence_length` (or the model's context if
+// that is shorter), part after part of `recipe.calibration`:
 //  self    text that the model writes itself (self_text.h);
+//  chat    the same, conversations by its chat template;
 //  random  tokens that are uniform over the vocabulary without special tokens;
-//  a file  the beginning of that text.
+//  a file  the beginning of it (calibration_text.h).
 // Every sequence that has room for another token begins with the tokenizer's prefix. `scratch`: a
-// folder for
-// the weights of the model that writes; empty: memory holds them. `progress` may be empty.
+// folder for the weights of the model that writes; empty: memory holds them. `progress` may be
+// empty.
 CalibrationSet MakeCalibrationSet(const QuantRecipe& recipe, const ModelSource& source,
                                   const Tokenizer& tokenizer, const std::filesystem::path& scratch,
                                   ThreadPool& pool, const Progress& progress);

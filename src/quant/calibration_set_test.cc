@@ -146,6 +146,71 @@ TEST(CalibrationSet, HasSequencesOfOneToken) {
   }
 }
 
+TEST(CalibrationSet, HasPartsOfAMixOneAfterTheOther) {
+  const Source source;
+  const TempFolder folder;
+  const std::string text = folder.Write("text.txt", "The river runs through three towns.").string();
+  QuantRecipe recipe = Recipe(80, 10);
+  const std::vector<std::vector<int32_t>> random = source.Set(recipe).sequences;
+  recipe.calibration = "random:0.5,self:0.25," + text;
+  const CalibrationSet set = source.Set(recipe);
+  ASSERT_GE(set.sequences.size(), 8u);
+  EXPECT_EQ(set.sequences[0], random[0]);  // of one seed
+  const std::vector<int32_t>& last = set.sequences.back();
+  const auto words =
+      source.tokenizer.Encode("The river", {.parse_special = false, .add_prefix = false});
+  const auto is_text = [&](const std::vector<int32_t>& sequence) {
+    return std::ranges::search(sequence, words).begin() != sequence.end();
+  };
+  EXPECT_FALSE(is_text(random[0]));
+  EXPECT_EQ(std::ranges::count_if(set.sequences, is_text), 1);
+  EXPECT_NE(last, random.back());
+}
+
+TEST(CalibrationSet, HoldsSequencesOfAllKindsOut) {
+  CalibrationSet set;
+  set.sequences.resize(7, std::vector<int32_t>(5));
+  EXPECT_EQ(set.HeldOutTokens(), 0);
+  set.sequences.resize(64, std::vector<int32_t>(5));
+  std::set<size_t> kinds;  // four that take turns
+  int64_t tokens = 0;
+  for (size_t i = 0; i < set.sequences.size(); ++i) {
+    if (!set.IsHeldOut(i)) continue;
+    kinds.insert(i % 4);
+    tokens += 5;
+  }
+  EXPECT_EQ(kinds.size(), 4u);
+  EXPECT_EQ(set.HeldOutTokens(), tokens);
+  EXPECT_LE(tokens, 5 * 64 / 10);  // most are for fitting
+}
+
+TEST(CalibrationSet, ReadsConversations) {
+  const Source source;
+  const TempFolder folder;
+  QuantRecipe recipe = Recipe(1000, 64);
+  const auto with = [&](std::string_view lines) {
+    recipe.calibration = folder.Write("chats.jsonl", lines).string();
+    return source.Set(recipe);
+  };
+  const CalibrationSet set = with(
+      R"({"messages": [{"role": "user", "content": "The river"}]})"
+      "\n\n"
+      R"({"messages": [{"role": "user", "content": "runs"}, {"role": "assistant", "content": "on"}]})");
+  std::vector<int32_t> tokens;
+  const size_t prefix = source.tokenizer.prefix().size();
+  for (const auto& sequence : set.sequences) {
+    tokens.insert(tokens.end(), sequence.begin() + static_cast<int64_t>(prefix), sequence.end());
+  }
+  const auto expected = source.tokenizer.Encode("<|im_start|>user\nThe river<|im_end|>\n",
+                                                {.parse_special = true, .add_prefix = false});
+  ASSERT_GT(tokens.size(), expected.size());
+  EXPECT_TRUE(std::ranges::equal(expected, std::span(tokens).first(expected.size())));
+  EXPECT_ERROR("chats.jsonl, line 2", with("\n{\"messages\": 3}\n"));
+  EXPECT_ERROR("chats.jsonl, line 1", with("[]"));
+  EXPECT_ERROR("chats.jsonl, line 1", with("no JSON"));
+  EXPECT_ERROR("expected text to calibrate with", with("\n \n"));
+}
+
 TEST(CalibrationSet, ReadsText) {
   const Source source;
   const TempFolder folder;

@@ -14,6 +14,7 @@
 #include "quant/calibration_set.h"
 #include "quant/gptq.h"
 #include "quant/group_quant.h"
+#include "quant/held_out.h"
 #include "quant/observer.h"
 #include "quant/policy.h"
 #include "quant/rounding.h"
@@ -41,6 +42,7 @@ struct Counts {
   bool gram = false;
   int threads = 1;
   int64_t tokens = 0, sequence = 0;  // of all sequences, and of the longest
+  int64_t self_tokens = 0;           // of those that the model writes itself
   int64_t max_k = 0;
 
   // Sum over sites.
@@ -55,13 +57,18 @@ struct Counts {
   }
   int64_t Sequences() const { return (tokens + sequence - 1) / sequence; }
   int64_t HiddenBytes() const { return tokens * config.hidden * kFloat; }
-  SelfTextOptions TextOptions() const { return {.tokens = tokens, .length = sequence, .seed = 0}; }
+  // If it writes any.
+  SelfTextOptions TextOptions() const {
+    return {.tokens = self_tokens, .length = sequence, .seed = 0, .chat = false};
+  }
+  int64_t SelfSequences() const { return (self_tokens + sequence - 1) / sequence; }
 };
 
 Counts Count(const ModelConfig& config, const QuantRecipe& recipe, int threads) {
   Counts counts{.config = config, .sites = {}, .gram = RoundingOf(recipe).uses_gram};
   counts.threads = threads;
   counts.tokens = ChosenTokens(recipe, config);
+  counts.self_tokens = SelfTokens(recipe.calibration, counts.tokens);
   counts.sequence = std::min({recipe.sequence_length, config.max_positions, counts.tokens});
   for (const ActSite act_site : kAllActSites) {
     const int64_t k = SiteInputs(config, act_site);
@@ -107,7 +114,11 @@ int64_t LayerFloats(const Counts& c) {
     // The rounded weights, packed, and as bytes; what threads hold while they round.
     const int64_t result = s.weights() / 4 + s.weights() / 8 + s.groups() * 2;
     const int64_t scratch = c.threads * s.k * (4 * 128 + OutputError::kMaxGroup);
-    most = std::max(most, left + grams_left + (c.gram ? gram(s) + scratch : 0) + result);
+    // Three roundings are measured on some channels at a time.
+    const int64_t judged = 4 * kSampleRows * (s.k + s.k / 2) + 2 * kSampleRows * kMeasuredChannels +
+                           3 * block + 2 * (s.weights() / 4 + s.groups());
+    const int64_t gptq = gram(s) + std::max(scratch, judged);
+    most = std::max(most, left + grams_left + (c.gram ? gptq : 0) + result);
     left -= s.weights();
     grams_left -= gram(s);
   }
@@ -173,6 +184,8 @@ double LayerSeconds(const Counts& c, const QuantRecipe& recipe, const MachineSpe
     observed += tokens * k;
     if (!c.gram || s.group_size == 0) continue;
     float_ops += tokens * k * k + k * k * k / 3;
+    searched += static_cast<double>(s.weights());
+    float_ops += 2 * static_cast<double>(s.weights()) * static_cast<double>(kSampleRows) * 4;
     gptq_ops += 2 * GptqGemmPasses(kGptqSweeps) * static_cast<double>(s.weights()) * k;
   }
   if (recipe.policy == PolicyMode::kAuto && recipe.activation_bits == 8) {
@@ -195,8 +208,9 @@ double TextSeconds(const Forecast& forecast, const Counts& c, const MachineSpeed
       1.0, static_cast<double>(SelfTextSlots(c.config, c.TextOptions())) / MachineSpeed::kInt8Rows);
   return static_cast<double>(forecast.text_bytes) * static_cast<double>(forecast.text_steps) *
              rows / speed.int8_bytes +
-         static_cast<double>(c.tokens * c.config.vocab) / speed.sampled +
-         layers * (AttentionSeconds(c, speed) +
+         static_cast<double>(c.self_tokens * c.config.vocab) / speed.sampled +
+         layers * (AttentionSeconds(c, speed) * static_cast<double>(c.self_tokens) /
+                       static_cast<double>(c.tokens) +
                    2 * static_cast<double>(c.LayerWeights()) / speed.read_weights);
 }
 
@@ -206,12 +220,12 @@ int64_t TextModelBytes(const Counts& c) {
 }
 
 // All but what lies in files.
-int64_t MemoryBytes(const Counts& c, const QuantRecipe& recipe) {
+int64_t MemoryBytes(const Counts& c) {
   // What any process of this kind holds: code, tokenizer, names of tensors.
   constexpr int64_t kProcessBytes = 150'000'000;
   // The tokens, and their record in the journal while it is written; what stands for a sequence.
   constexpr int64_t kTokenBytes = 40, kSequenceBytes = 500;
-  const int64_t text = recipe.calibration == kSelfCalibration ? TextBytes(c) : 0;
+  const int64_t text = c.self_tokens > 0 ? TextBytes(c) : 0;
   return kProcessBytes + c.tokens * kTokenBytes + c.Sequences() * kSequenceBytes +
          std::max(LayerFloats(c) * kFloat, text);
 }
@@ -250,11 +264,11 @@ Forecast ForecastQuantization(const ModelSource& source, const QuantRecipe& reci
   // place, after the last layer, and after the one before it.
   const int64_t layers_disk = layers_bytes + forecast.output_bytes + 3 * c.HiddenBytes();
   forecast.disk_bytes = layers_disk;
-  forecast.memory_bytes = MemoryBytes(c, recipe);
-  if (recipe.calibration == kSelfCalibration) {
+  forecast.memory_bytes = MemoryBytes(c);
+  if (c.self_tokens > 0) {
     const int64_t slots = SelfTextSlots(config, c.TextOptions());
     forecast.text_bytes = TextModelBytes(c);
-    forecast.text_steps = (c.Sequences() + slots - 1) / slots * c.sequence;
+    forecast.text_steps = (c.SelfSequences() + slots - 1) / slots * c.sequence;
     forecast.disk_bytes = std::max(forecast.disk_bytes, forecast.text_bytes);
     forecast.seconds += TextSeconds(forecast, c, speed);
   }
@@ -266,8 +280,8 @@ Forecast ForecastQuantization(const ModelSource& source, const QuantRecipe& reci
 Forecast ForecastPlan(const ModelSource& source, const QuantRecipe& recipe, int threads) {
   const Counts c = Count(source.config(), recipe, threads);
   Forecast forecast;
-  forecast.memory_bytes = MemoryBytes(c, recipe) + c.HiddenBytes();
-  if (recipe.calibration == kSelfCalibration) forecast.memory_bytes += TextModelBytes(c);
+  forecast.memory_bytes = MemoryBytes(c) + c.HiddenBytes();
+  if (c.self_tokens > 0) forecast.memory_bytes += TextModelBytes(c);
   return forecast;
 }
 

@@ -113,7 +113,8 @@ TEST(RoundGptq, LowersTheErrorOfTheOutput) {
     double mean = 0;
     for (int64_t j = 0; j < kK; ++j) mean += gram[static_cast<size_t>(j * kK + j)] / kK;
     for (int64_t j = 0; j < kK; ++j) {
-      damped[static_cast<size_t>(j * kK + j)] += static_cast<float>(0.05 * mean);
+      damped[static_cast<size_t>(j * kK + j)] +=
+          static_cast<float>(OutputError::kDampings[0] * mean);
     }
     double last = TrueError(linear, damped, RoundPlainly(linear, gram));
     // The fewer independent channels there are, the more of an error others can make up for.
@@ -216,12 +217,13 @@ TEST(RoundGptq, TakesProductsOfRankOne) {
 
 TEST(OutputError, RaisesTheDampingWhereItMust) {
   ThreadPool pool(2);
-  // Not a matrix of products at all: its least eigenvalue is -0.4, for which 0.05 is not enough.
+  // Not a matrix of products at all: its least eigenvalue is -0.4, for which the least is not
+  // enough.
   std::vector<float> indefinite = Identity(kK, 1);
   indefinite[3] = indefinite[3 * kK] = 1.4f;
   const auto raised = MakeError(indefinite, kK, pool);
   ASSERT_TRUE(raised);
-  EXPECT_EQ(raised->damping(), 0.5);
+  EXPECT_EQ(raised->damping(), OutputError::kDampings[1]);
   indefinite[3] = indefinite[3 * kK] = 100;
   EXPECT_FALSE(MakeError(indefinite, kK, pool));
 }

@@ -51,16 +51,21 @@ void ForEachLayer(const ModelSource& source, const CalibrationSet& calibration,
                   FunctionRef<void(EqualizedLayer&)> on_layer) {
   const ModelConfig& config = source.config();
   const RoundingMethod& rounding = RoundingOf(recipe);
-  const ObserverOptions options = {
-      .rows = calibration.TokenCount(), .sample_rows = kSampleRows, .gram = rounding.uses_gram};
+  const bool judged = recipe.policy == PolicyMode::kAuto || rounding.uses_gram;
+  const int64_t held_out = judged ? calibration.HeldOutTokens() : 0;
+  const ObserverOptions options = {.rows = calibration.TokenCount() - held_out,
+                                   .sample_rows = held_out > 0 ? 0 : kSampleRows,
+                                   .gram = rounding.uses_gram};
   for (int64_t layer = first_layer; layer < config.layers; ++layer) {
     ReportStep(progress, config, layer, 0);
     EqualizedLayer result;
     {
       const LayerWeights weights = ReadFloatLayer(source, layer, pool);
       LayerObserver observer(config, options, pool);
-      hidden.Advance(weights, layer, &observer);
+      LayerObserver judge(config, {.rows = held_out, .sample_rows = kSampleRows}, pool);
+      hidden.Advance(weights, layer, &observer, held_out > 0 ? &judge : nullptr);
       result.statistics = observer.Finish(layer);
+      if (held_out > 0) TakeSamples(judge.Finish(layer), result.statistics);
     }
     ReportStep(progress, config, layer, 1);
     // Read again rather than kept beside the weights that ran: memory holds one layer.
@@ -205,8 +210,9 @@ const OutputKind kQuantizedFolder = {.marks = {"fptq.json", "config.json"},
                                      .in_work = RunState::IsFile};
 
 InputFiles QuantizeInputs(const fs::path& source, const QuantRecipe& recipe) {
-  if (!HasCalibrationText(recipe)) return {source};
-  return {source, recipe.calibration};
+  std::vector<fs::path> files = CalibrationFiles(recipe.calibration);
+  files.push_back(source);
+  return std::span<const fs::path>(files);
 }
 
 QuantizeReport QuantizeCheckpoint(const ModelLocation& location, const fs::path& output,

@@ -132,10 +132,6 @@ SiteOverride ParseOverride(std::string_view text, std::string_view where) {
   return MakeOverride(text.substr(0, separator), text.substr(separator + 1), where);
 }
 
-bool HasCalibrationText(const QuantRecipe& recipe) {
-  return recipe.calibration != kSelfCalibration && recipe.calibration != kRandomCalibration;
-}
-
 void Validate(const QuantRecipe& recipe, std::string_view where) {
   const auto check = [&](bool ok, std::string_view field, std::string_view expected, auto found) {
     if (!ok) throw Error("{}: '{}': expected {}, found {}", where, field, expected, found);
@@ -151,7 +147,7 @@ void Validate(const QuantRecipe& recipe, std::string_view where) {
   check(recipe.activation_bits == 8 || recipe.activation_bits == 16, "activation_bits", "8 or 16",
         recipe.activation_bits);
   FindRoundingMethod(recipe.rounding, std::string(where) + ": 'rounding'");
-  check(!recipe.calibration.empty(), "calibration", "self, random or a file", recipe.calibration);
+  ParseCalibration(recipe.calibration, fmt::format("{}: 'calibration'", where));
   check(recipe.calibration_tokens >= 0 && recipe.calibration_tokens <= 100'000'000,
         "calibration_tokens", "1 to 100000000, or 0 to choose by the model",
         recipe.calibration_tokens);

@@ -8,6 +8,7 @@
 
 #include "base/json.h"
 #include "base/regex.h"
+#include "quant/calibration_mix.h"
 
 namespace fptq {
 
@@ -40,10 +41,6 @@ struct SiteOverride {
   ActChoice choice;
 };
 
-// Names of calibrations that need no file.
-inline constexpr std::string_view kSelfCalibration = "self";
-inline constexpr std::string_view kRandomCalibration = "random";
-
 struct QuantRecipe {
   int64_t group_size = 128;  // 32, 64 or 128; falls to one that divides a linear's K
   double v0 = 15;            // range of an activation up to which it is static as it is
@@ -54,15 +51,12 @@ struct QuantRecipe {
   int64_t weight_bits = 4;                    // 4 or 8
   int64_t activation_bits = 8;                // 8, or 16: float
   std::string rounding = "gptq";              // a row of AllRoundingMethods
-  std::string calibration{kSelfCalibration};  // "self", "random" or a text file
+  std::string calibration{kSelfCalibration};  // as ParseCalibration reads it
   int64_t calibration_tokens = 0;             // 0: as many as ChosenTokens says
   int64_t sequence_length = 512;              // of a calibration sequence, in tokens
   uint64_t seed = 0;                          // of what is random in calibration
   int64_t kv_bits = 8;
 };
-
-// Whether `calibration` is a file.
-bool HasCalibrationText(const QuantRecipe& recipe);
 
 // Error naming `where` and the field if a value is out of bounds.
 void Validate(const QuantRecipe& recipe, std::string_view where);

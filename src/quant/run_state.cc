@@ -95,11 +95,13 @@ Json FingerprintOf(const ModelSource& source, const QuantRecipe& recipe, ThreadP
                    const Progress& progress) {
   uint32_t tokenizer = 0;
   for (const fs::path& file : CompanionFiles(source)) tokenizer = FileChecksum(file, tokenizer);
-  Json text;
-  if (HasCalibrationText(recipe)) text = FileChecksum(recipe.calibration);
+  Json texts = Json::array();
+  for (const fs::path& file : CalibrationFiles(recipe.calibration)) {
+    texts.push_back(FileChecksum(file));
+  }
   return {{"build", fmt::format("{} ({})", kVersion, kCommit)},
           {"recipe", RecipeToJson(recipe)},
-          {"calibration_text", text},
+          {"calibration_text", texts},
           {"config", ConfigChecksum(source)},
           {"tokenizer", {tokenizer, source.location().pre_tokenizer}},
           {"weights", CheckWeights(source, pool, progress)}};

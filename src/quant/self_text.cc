@@ -1,11 +1,11 @@
 #include "quant/self_text.h"
 
 #include <algorithm>
-#include <iterator>
 
 #include "base/error.h"
 #include "engine/runner.h"
 #include "engine/sampler.h"
+#include "quant/self_text_plan.h"
 
 namespace fptq {
 namespace {
@@ -14,22 +14,6 @@ namespace {
 constexpr int64_t kSlots = 32;
 
 }  // namespace
-
-RandomTokens::RandomTokens(uint64_t seed, const Tokenizer& tokenizer) : state_(seed) {
-  std::ranges::copy_if(tokenizer.ids(), std::back_inserter(vocabulary_),
-                       [&](int32_t id) { return !tokenizer.IsSpecial(id); });
-  if (vocabulary_.empty())
-    throw Error("random calibration: the vocabulary has only special tokens");
-}
-
-int32_t RandomTokens::Next() {
-  // splitmix64, a whole generator in a few lines.
-  uint64_t z = state_ += 0x9e3779b97f4a7c15u;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  z ^= z >> 31;
-  return vocabulary_[static_cast<size_t>((z >> 32) * vocabulary_.size() >> 32)];
-}
 
 int64_t SelfTextSlotBytes(const ModelConfig& config, const SelfTextOptions& options) {
   return PagesFor(options.length) * KvCache::PageBytes(config, KvType::kI8, config.layers);
@@ -61,14 +45,14 @@ std::vector<std::vector<int32_t>> SampleSelfText(const Model& model,
                  .rows = slots,
                  .logits_rows = slots},
                 pool);
-  RandomTokens random(options.seed, model.tokenizer);
+  SelfTextPlan plan(options.seed, options.chat, model);
   std::vector<std::vector<int32_t>> sequences;
   while (std::ssize(sequences) < count) {
     const auto first = sequences.size();
     const auto rows = std::min(static_cast<size_t>(slots), static_cast<size_t>(count) - first);
     std::vector<Sampler> samplers;
     for (size_t i = 0; i < rows; ++i) {
-      sequences.emplace_back(prefix.begin(), prefix.end()).push_back(random.Next());
+      sequences.emplace_back(prefix.begin(), prefix.end()).push_back(plan.Begin());
       samplers.emplace_back(SamplerOptions{.temperature = 1,
                                            .top_k = 0,
                                            .top_p = 1,
@@ -94,8 +78,7 @@ std::vector<std::vector<int32_t>> SampleSelfText(const Model& model,
         drawn[row] = samplers[row].Sample(runner.Logits(i), {}, scratch[row]);
       });
       for (size_t i = 0; i < rows; ++i) {
-        const bool ends = model.tokenizer.IsSpecial(drawn[i]);
-        sequences[first + i].push_back(ends ? random.Next() : drawn[i]);
+        sequences[first + i].push_back(plan.Next(first + i, drawn[i]));
       }
       if (progress) {
         progress("writing text to calibrate with",

@@ -11,23 +11,11 @@
 
 namespace fptq {
 
-// Tokens uniform over Tokenizer::ids() without special tokens; a seed gives the same ones on every
-// machine.
-class RandomTokens {
- public:
-  // Error if the vocabulary has only special tokens.
-  RandomTokens(uint64_t seed, const Tokenizer& tokenizer);
-  int32_t Next();
-
- private:
-  uint64_t state_;
-  std::vector<int32_t> vocabulary_;
-};
-
 struct SelfTextOptions {
   int64_t tokens = 0;  // in all sequences together; rounded up to whole sequences
   int64_t length = 0;  // of a sequence
   uint64_t seed = 0;
+  bool chat = false;  // conversations
 };
 
 // How many sequences are written side by side: as many as keep the kernels busy, but keys and
@@ -36,9 +24,8 @@ int64_t SelfTextSlots(const ModelConfig& config, const SelfTextOptions& options)
 // Memory for keys and values of one of them.
 int64_t SelfTextSlotBytes(const ModelConfig& config, const SelfTextOptions& options);
 
-// Sequences of `prefix` (shorter than they are), a random token, and tokens drawn from what the
-// model predicts (temperature 1). Where the model draws a special token, as at the end of a text, a
-// random one begins another.
+// Sequences of `prefix` (shorter than they are), what SelfTextPlan begins them with, and tokens
+// drawn from what the model predicts (temperature 1), but where the plan says what follows.
 std::vector<std::vector<int32_t>> SampleSelfText(const Model& model,
                                                  std::span<const int32_t> prefix,
                                                  const SelfTextOptions& options, ThreadPool& pool,
