@@ -23,7 +23,7 @@ double SecondsBetween(Clock::time_point a, Clock::time_point b) {
   return std::chrono::duration<double>(b - a).count();
 }
 
-// What an answer may become in memory and as text, for a log-probability and a token of text.
+// Log-probabilities of one call, alternatives counted: some 60 bytes each as text.
 constexpr int64_t kMostCells = int64_t{1} << 20;
 
 struct News {
@@ -285,8 +285,8 @@ void AnswerRunner::State::Tell(const std::shared_ptr<Call>& call) {
   }
   if (!reply.writable()) return;
   reply.Write(call->answer.TakeEvents());
-  call->share.Set(call->request_bytes);
-  if (!call->answer.ended() || reply.finished()) return;
+  call->share.Set(call->request_bytes + call->answer.held_bytes());
+  if (!call->answer.all_told() || reply.finished()) return;
   metrics.ObserveRequest(reply.seconds());
   reply.EndEvents();
   ForgetIfOver(*call);

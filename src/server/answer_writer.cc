@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <span>
 #include <utility>
 
 #include "base/json_file.h"
@@ -27,6 +28,10 @@ Json FinishReasonText(const std::optional<Finish>& finish) {
   FPTQ_CHECK(false);
   return nullptr;
 }
+
+// Log-probabilities that a chunk of a stream has at most: those of a long prompt go out in parts,
+// so that other streams go on between them.
+constexpr size_t kTokensOfChunk = 256;
 
 int64_t BytesOf(const std::vector<TokenLogProbability>& tokens) {
   int64_t bytes = 0;
@@ -124,11 +129,14 @@ Json AnswerWriter::Timings() const {
           {"timed_out", timed_out}};
 }
 
-Json AnswerWriter::TakeLogProbabilities(Choice& choice) {
+Json AnswerWriter::TakeLogProbabilities(Choice& choice, size_t most) {
   if (!log_probabilities_) return nullptr;
-  const auto tokens = std::exchange(choice.log_probabilities, {});
-  if (kind_ == AnswerKind::kChat) return ChatLogProbabilities(tokens, texts_);
-  return choice.layout->Next(tokens);
+  auto& all = choice.log_probabilities;
+  const std::span tokens = std::span(all).first(std::min(most, all.size()));
+  Json json = kind_ == AnswerKind::kChat ? ChatLogProbabilities(tokens, texts_)
+                                         : choice.layout->Next(tokens);
+  all.erase(all.begin(), all.begin() + std::ssize(tokens));
+  return json;
 }
 
 void AnswerWriter::AppendChunk(Json choices, std::string& events) const {
@@ -143,7 +151,6 @@ void AnswerWriter::AppendEvents(int64_t index, std::string& events) {
   const bool ends = choice.finish && !choice.told_end;
   const bool has_news = !choice.text.empty() || !choice.log_probabilities.empty() || ends;
   if (!has_news) return;
-  choice.told_end = choice.finish.has_value();
   const bool is_chat = kind_ == AnswerKind::kChat;
   if (is_chat && !std::exchange(choice.begun, true)) {
     AppendChunk({{{"index", index},
@@ -152,7 +159,9 @@ void AnswerWriter::AppendEvents(int64_t index, std::string& events) {
                   {"finish_reason", nullptr}}},
                 events);
   }
-  Json logprobs = choice.log_probabilities.empty() ? Json() : TakeLogProbabilities(choice);
+  Json logprobs =
+      choice.log_probabilities.empty() ? Json() : TakeLogProbabilities(choice, kTokensOfChunk);
+  choice.told_end = choice.finish && choice.log_probabilities.empty();
   Json text = std::exchange(choice.text, {});
   Json entry = {{"index", index}};
   if (is_chat) {
@@ -162,16 +171,22 @@ void AnswerWriter::AppendEvents(int64_t index, std::string& events) {
     entry["text"] = std::move(text);
   }
   entry["logprobs"] = std::move(logprobs);
-  entry["finish_reason"] = FinishReasonText(choice.finish);
+  entry["finish_reason"] = choice.told_end ? FinishReasonText(choice.finish) : Json();
   AppendChunk(Json::array({std::move(entry)}), events);
 }
 
 std::string AnswerWriter::TakeEvents() {
   FPTQ_CHECK(stream_);
   std::string events;
-  for (int64_t i = 0; i < std::ssize(choices_); ++i) AppendEvents(i, events);
   held_ = 0;
-  if (!ended() || std::exchange(done_, true)) return events;
+  bool all_told = true;
+  for (int64_t i = 0; i < std::ssize(choices_); ++i) {
+    AppendEvents(i, events);
+    const Choice& choice = choices_[static_cast<size_t>(i)];
+    held_ += BytesOf(choice.log_probabilities);
+    all_told &= choice.told_end;
+  }
+  if (!all_told || std::exchange(done_, true)) return events;
   if (include_usage_) {
     Json chunk = Head(kind_ == AnswerKind::kChat ? "chat.completion.chunk" : "text_completion");
     chunk["choices"] = Json::array();
@@ -196,7 +211,7 @@ std::string AnswerWriter::TakeResponse() {
     } else {
       entry["text"] = std::move(text);
     }
-    entry["logprobs"] = TakeLogProbabilities(choice);
+    entry["logprobs"] = TakeLogProbabilities(choice, choice.log_probabilities.size());
     entry["finish_reason"] = FinishReasonText(choice.finish);
     choices.push_back(std::move(entry));
   }

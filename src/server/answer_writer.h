@@ -30,10 +30,12 @@ class AnswerWriter {
   const std::string& error() const { return error_; }
   int64_t held_bytes() const { return held_; }
 
-  // Stream: the events of all that was added since the last call; whatever came in between is one
-  // chunk for each choice. The last ones, once all choices have ended, are the usage, if it was
-  // asked for, and [DONE].
+  // Stream: the events of what was added since the last call; whatever came in between is one chunk
+  // for each choice, but for long lists of log-probabilities, of which a call gives a part. The
+  // last events, once all choices have ended and nothing is left, are the usage, if it was asked
+  // for, and [DONE]; then all_told().
   std::string TakeEvents();
+  bool all_told() const { return done_; }
   // Otherwise: the response, once all choices have ended.
   std::string TakeResponse();
 
@@ -49,7 +51,7 @@ class AnswerWriter {
   Json Head(const char* object) const;
   Json Usage() const;
   Json Timings() const;
-  Json TakeLogProbabilities(Choice& choice);
+  Json TakeLogProbabilities(Choice& choice, size_t most);
   void AppendEvents(int64_t index, std::string& events);
   void AppendChunk(Json choices, std::string& events) const;
 

@@ -184,6 +184,27 @@ TEST_F(AnswerWriterTest, OffsetsGoOnThroughAStream) {
   EXPECT_EQ(logprobs["top_logprobs"], Json::array({Json{{"a", -2.0}}}));
 }
 
+TEST_F(AnswerWriterTest, LongListsComeInParts) {
+  AnswerWriter writer =
+      Writer(Call(AnswerKind::kCompletion, {{"stream", true}, {"logprobs", 0}, {"echo", true}}));
+  Delta delta = Said("b");
+  for (int i = 0; i < 600; ++i)
+    delta.prompt_log_probabilities.push_back({Token("a"), -1.0 * i, {}});
+  writer.Add(0, delta);
+  writer.End(0, Ended(FinishReason::kMaxTokens));
+  int next = 0, calls = 0;
+  for (; !writer.all_told(); ++calls) {
+    const std::string text = writer.TakeEvents();
+    const Json choice = Events(text, writer.all_told()).at(0)["choices"][0];
+    EXPECT_EQ(choice["text"], calls == 0 ? "Hellob" : "");
+    EXPECT_EQ(choice["finish_reason"].is_null(), !writer.all_told());
+    for (const Json& value : choice["logprobs"]["token_logprobs"]) EXPECT_EQ(value, -next++);
+    EXPECT_EQ(writer.held_bytes() > 0, !writer.all_told());
+  }
+  EXPECT_EQ(next, 600);
+  EXPECT_EQ(calls, 3);
+}
+
 TEST_F(AnswerWriterTest, LogProbabilitiesOfChatsHaveBytes) {
   const int32_t a = Token("a");
   int32_t part = -1;  // a byte that is no character

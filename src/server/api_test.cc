@@ -260,6 +260,9 @@ TEST_F(ApiTest, ChatRefusesWhatItCannotDo) {
   ChatRefused(ChatWith({{"tool_choice", "required"}}), 400, "tool_choice");
   ChatRefused(ChatWith({{"tool_choice", {{"type", "function"}}}}), 400, "tool_choice");
   ChatRefused(ChatWith({{"tools", {5}}}), 400, "tools[0]");
+  const Json odd_tool = {{"type", 5}, {"function", Json::object()}};
+  ChatRefused(ChatWith({{"tools", Json::array({odd_tool})}, {"tool_choice", "none"}}), 400,
+              "tools[0].type");
   ChatRefused(ChatWith({{"top_logprobs", 3}}), 400, "top_logprobs");
   ChatRefused(ChatWith({{"logprobs", 3}}), 400, "logprobs");
   ChatRefused(ChatWith({{"functions", {{{"name", "f"}}}}}), 400, "functions");

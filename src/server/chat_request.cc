@@ -109,15 +109,19 @@ Json ReadTools(const BodyFields& fields) {
                    "unsupported_parameter");
   }
   const Json* tools = fields.Array("tools");
-  if (tools == nullptr || tools->empty() || none) return nullptr;
+  if (tools == nullptr || tools->empty()) return nullptr;
   for (size_t i = 0; i < tools->size(); ++i) {
     const Json& tool = (*tools)[i];
     const auto function = tool.is_object() ? tool.find("function") : tool.end();
     if (!tool.is_object() || function == tool.end() || !function->is_object()) {
       BodyFields::Refuse(fmt::format("tools[{}]", i), "an object with a 'function'", tool);
     }
+    const auto type = tool.find("type");
+    if (type != tool.end() && !type->is_string()) {
+      BodyFields::Refuse(fmt::format("tools[{}].type", i), "a string", *type);
+    }
   }
-  return *tools;
+  return none ? Json(nullptr) : *tools;
 }
 
 // Variables of the template. Those that the request has fields for are not among them.

@@ -237,9 +237,9 @@ TEST_F(AnswerTest, StopStringsEndAnswers) {
   EXPECT_EQ(choice["finish_reason"], "stop");
 }
 
-// What makes this server what it is: nobody's answer depends on who else asks.
+// What makes this server what it is: nobody's answer depends on who else asks, on what the prefix
+// cache has, on pages that run out, or on how prompts are cut.
 TEST_F(AnswerTest, UnderLoadTheyAreThoseOfARequestAlone) {
-  Start();
   std::vector<Json> bodies;
   for (int i = 0; i < 24; ++i) {
     const std::string shared = "The same beginning of all, long enough for a page of the cache: ";
@@ -251,20 +251,35 @@ TEST_F(AnswerTest, UnderLoadTheyAreThoseOfARequestAlone) {
                       {"echo", i % 2 == 0},
                       {"ignore_eos", true}});
   }
+  const auto restart = [this](const SchedulerOptions& scheduler) {
+    TearDown();
+    Listen();
+    Load(model_, scheduler);
+  };
+  restart({.context = 256, .max_sequences = 1, .prefix_cache = false});
   std::vector<Json> alone;
   for (const Json& body : bodies) alone.push_back(Post("/v1/completions", body).json()["choices"]);
-  std::vector<std::thread> clients;
-  std::atomic<int> equal = 0;
-  for (size_t c = 0; c < 8; ++c) {
-    clients.emplace_back([&, c] {
-      for (size_t i = 0; i < bodies.size(); ++i) {
-        const size_t which = (i * 7 + c * 3) % bodies.size();
-        if (Post("/v1/completions", bodies[which]).json()["choices"] == alone[which]) ++equal;
-      }
-    });
+  const ModelConfig& config = model_->config();
+  const int64_t page = KvCache::PageBytes(config, model_->kv_type(), config.layers);
+  for (const SchedulerOptions& scheduler : {SchedulerOptions{.context = 256},
+                                            {.context = 256, .kv_bytes = 7 * page},
+                                            {.context = 256, .batch_rows = 17}}) {
+    restart(scheduler);
+    std::vector<std::thread> clients;
+    std::atomic<int> equal = 0;
+    for (size_t c = 0; c < 8; ++c) {
+      clients.emplace_back([&, c] {
+        for (size_t i = 0; i < bodies.size(); ++i) {
+          const size_t which = (i * 7 + c * 3) % bodies.size();
+          if (Post("/v1/completions", bodies[which]).json()["choices"] == alone[which]) ++equal;
+        }
+      });
+    }
+    for (std::thread& client : clients) client.join();
+    EXPECT_EQ(equal, 8 * 24);
+    const bool scarce = scheduler.kv_bytes > 0;
+    EXPECT_EQ(service_->statistics().preemptions > 0, scarce);
   }
-  for (std::thread& client : clients) client.join();
-  EXPECT_EQ(equal, 8 * 24);
 }
 
 TEST_F(AnswerTest, ListsOfPromptsAreAnsweredInOrder) {
