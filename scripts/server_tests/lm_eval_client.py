@@ -100,7 +100,9 @@ def test_choices(server, model_name, expected, scores, work, name, options, limi
             if abs(likelihood - expected[key][0]) > 1e-9 * abs(expected[key][0]) or greedy != expected[key][1]:
                 different.append((key, likelihood, greedy, expected[key]))
     # lm_eval adds up what JSON holds in full, in the same order: no more than a sum's rounding may differ.
-    check(f"lm_eval {name}: {count} answers are those of fptq eval", count == (4 * limit if limit else len(expected)) and not different, f"largest difference {largest:.1e}; {different[:3] if different else ''}")
+    wanted = 4 * limit if limit else len(expected)
+    check(f"lm_eval {name}: {count} answers are those of fptq eval", count == wanted and not different,
+          f"largest difference {largest:.1e}; {different[:3] if different else ''}")
     if limit:
         return
     found = results["acc,none"], results["acc_norm,none"]
