@@ -30,6 +30,7 @@ def own_names(text):
             line = shorter
         if match := TYPE.search(line) or VALUE.search(line):
             names.add(match[match.lastindex])
+        names.update(re.findall(r"(\w+) = ", line))  # constexpr int kA = 1, kB = 2;
     return names
 
 
