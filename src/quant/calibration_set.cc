@@ -51,19 +51,6 @@ int64_t CalibrationSet::TokenCount() const {
   return tokens;
 }
 
-bool CalibrationSet::IsHeldOut(size_t sequence) const {
-  constexpr size_t kEvery = 13, kFirst = 7;
-  return sequence % kEvery == kFirst;
-}
-
-int64_t CalibrationSet::HeldOutTokens() const {
-  int64_t tokens = 0;
-  for (size_t i = 0; i < sequences.size(); ++i) {
-    if (IsHeldOut(i)) tokens += std::ssize(sequences[i]);
-  }
-  return tokens;
-}
-
 int64_t CalibrationSet::LongestSequence() const {
   int64_t longest = 0;
   for (const auto& sequence : sequences) longest = std::max(longest, std::ssize(sequence));
@@ -75,7 +62,7 @@ void WarnOfShortage(const CalibrationSet& set, const QuantRecipe& recipe, const 
   const int64_t asked = ChosenTokens(recipe, config), found = set.TokenCount();
   if (found >= asked) return;
   warnings.push_back(
-      fmt::format("{}: calibrating with {} tokens, as a text has no more, instead of {}",
+      fmt::format("{}: calibrating with {} tokens, all that the text has, instead of {}",
                   recipe.calibration, found, asked));
 }
 

@@ -18,10 +18,6 @@ struct CalibrationSet {
   std::vector<std::vector<int32_t>> sequences;  // none is empty
 
   int64_t TokenCount() const;
-  // What is fitted to the other sequences is judged on these: every 13th, so that kinds
-  // that take turns all have some. None if there are less than 8 sequences.
-  bool IsHeldOut(size_t sequence) const;
-  int64_t HeldOutTokens() const;
   int64_t LongestSequence() const;
 };
 

@@ -167,23 +167,6 @@ TEST(CalibrationSet, HasPartsOfAMixOneAfterTheOther) {
   EXPECT_NE(last, random.back());
 }
 
-TEST(CalibrationSet, HoldsSequencesOfAllKindsOut) {
-  CalibrationSet set;
-  set.sequences.resize(7, std::vector<int32_t>(5));
-  EXPECT_EQ(set.HeldOutTokens(), 0);
-  set.sequences.resize(64, std::vector<int32_t>(5));
-  std::set<size_t> kinds;  // four that take turns
-  int64_t tokens = 0;
-  for (size_t i = 0; i < set.sequences.size(); ++i) {
-    if (!set.IsHeldOut(i)) continue;
-    kinds.insert(i % 4);
-    tokens += 5;
-  }
-  EXPECT_EQ(kinds.size(), 4u);
-  EXPECT_EQ(set.HeldOutTokens(), tokens);
-  EXPECT_LE(tokens, 5 * 64 / 10);  // most are for fitting
-}
-
 TEST(CalibrationSet, ReadsConversations) {
   const Source source;
   const TempFolder folder;

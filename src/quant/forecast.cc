@@ -14,7 +14,6 @@
 #include "quant/calibration_set.h"
 #include "quant/gptq.h"
 #include "quant/group_quant.h"
-#include "quant/held_out.h"
 #include "quant/observer.h"
 #include "quant/policy.h"
 #include "quant/rounding.h"
@@ -114,11 +113,7 @@ int64_t LayerFloats(const Counts& c) {
     // The rounded weights, packed, and as bytes; what threads hold while they round.
     const int64_t result = s.weights() / 4 + s.weights() / 8 + s.groups() * 2;
     const int64_t scratch = c.threads * s.k * (4 * 128 + OutputError::kMaxGroup);
-    // Three roundings are measured on some channels at a time.
-    const int64_t judged = 4 * kSampleRows * (s.k + s.k / 2) + 2 * kSampleRows * kMeasuredChannels +
-                           3 * block + 2 * (s.weights() / 4 + s.groups());
-    const int64_t gptq = gram(s) + std::max(scratch, judged);
-    most = std::max(most, left + grams_left + (c.gram ? gptq : 0) + result);
+    most = std::max(most, left + grams_left + (c.gram ? gram(s) + scratch : 0) + result);
     left -= s.weights();
     grams_left -= gram(s);
   }
@@ -184,8 +179,6 @@ double LayerSeconds(const Counts& c, const QuantRecipe& recipe, const MachineSpe
     observed += tokens * k;
     if (!c.gram || s.group_size == 0) continue;
     float_ops += tokens * k * k + k * k * k / 3;
-    searched += static_cast<double>(s.weights());
-    float_ops += 2 * static_cast<double>(s.weights()) * static_cast<double>(kSampleRows) * 4;
     gptq_ops += 2 * GptqGemmPasses(kGptqSweeps) * static_cast<double>(s.weights()) * k;
   }
   if (recipe.policy == PolicyMode::kAuto && recipe.activation_bits == 8) {

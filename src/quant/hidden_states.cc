@@ -32,13 +32,12 @@ HiddenStates::HiddenStates(const ModelSource& source, const CalibrationSet& set,
               activations_);
 }
 
-void HiddenStates::Advance(const LayerWeights& weights, int64_t layer, ActivationObserver* observer,
-                           ActivationObserver* judge) {
+void HiddenStates::Advance(const LayerWeights& weights, int64_t layer,
+                           ActivationObserver* observer) {
   for (size_t i = 0; i < hidden_.size(); ++i) {
     std::copy_n(hidden_[i].data(), hidden_[i].size(), activations_.hidden.data());
     ForwardLayer(config_, weights, layer, Batch(pages_, set_.sequences[i]), cache_,
-                 /*cache_layer=*/0, pool_, activations_,
-                 judge != nullptr && set_.IsHeldOut(i) ? judge : observer);
+                 /*cache_layer=*/0, pool_, activations_, observer);
     std::copy_n(activations_.hidden.data(), hidden_[i].size(), hidden_[i].data());
   }
 }

@@ -22,10 +22,8 @@ class HiddenStates {
   HiddenStates(const ModelSource& source, const CalibrationSet& set, Arena memory,
                ThreadPool& pool);
 
-  // Runs the layer over all sequences, one after the other. `observer` sees them, but not those
-  // that are held out if there is a `judge`, who sees these; both may be null.
-  void Advance(const LayerWeights& weights, int64_t layer, ActivationObserver* observer,
-               ActivationObserver* judge = nullptr);
+  // Runs the layer over all sequences, one after the other; `observer` may be null.
+  void Advance(const LayerWeights& weights, int64_t layer, ActivationObserver* observer);
 
   // By sequence: [tokens, hidden].
   std::vector<std::span<float>> states();

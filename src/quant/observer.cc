@@ -61,14 +61,6 @@ void MirrorBelow(std::span<float> matrix, int64_t n, ThreadPool& pool) {
 
 }  // namespace
 
-void TakeSamples(LayerStatistics judge, LayerStatistics& statistics) {
-  for (size_t site = 0; site < statistics.size(); ++site) {
-    statistics[site].sample = std::move(judge[site].sample);
-    statistics[site].sample_rows = judge[site].sample_rows;
-    statistics[site].held_out = true;
-  }
-}
-
 LayerObserver::LayerObserver(const ModelConfig& config, const ObserverOptions& options,
                              ThreadPool& pool)
     : options_(options), pool_(pool) {

@@ -19,8 +19,7 @@ struct SiteStatistics {
   std::vector<double> sum_squares;  // [k], sum of X_j^2
   int64_t sample_rows = 0;
   AlignedBuffer<float> sample;  // [sample_rows, k]: rows at even distances
-  bool held_out = false;  // the sample is of other rows than all else, which can be judged by it
-  AlignedBuffer<float> gram;  // [k, k]: X^T X, if it was asked for and groups divide k
+  AlignedBuffer<float> gram;    // [k, k]: X^T X, if it was asked for and groups divide k
 
   int64_t k() const { return std::ssize(absmax); }
   double Range() const;                    // v = max|X|
@@ -31,9 +30,6 @@ struct SiteStatistics {
 };
 
 using LayerStatistics = std::array<SiteStatistics, kActSites>;  // by ActSite
-
-// Replaces the samples by those of `judge`, which has seen other rows.
-void TakeSamples(LayerStatistics judge, LayerStatistics& statistics);
 
 // Rows of a site's input that quantization keeps to measure errors on.
 inline constexpr int64_t kSampleRows = 512;

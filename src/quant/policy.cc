@@ -7,7 +7,6 @@
 #include "model/model.h"
 #include "quant/equalize.h"
 #include "quant/group_quant.h"
-#include "quant/held_out.h"
 #include "quant/nearest.h"
 #include "quant/site_error.h"
 #include "quant/storage.h"
@@ -85,7 +84,12 @@ Linear RoundedLinear(const Site& site, SourceLinear linear, std::span<const floa
           ? QuantizeGroups(linear, mean_squares, group_size, dtype, pool)
           : QuantizeNearest(linear, mean_squares, static_cast<int>(site.recipe.weight_bits),
                             group_size, dtype, pool);
-  linear.weight = RoundedChannels(quantized, linear.k, 0, linear.channels, pool).weight;
+  pool.ParallelFor(std::ssize(quantized.scales), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin * group_size; i < end * group_size; ++i) {
+      linear.weight[i] = quantized.scales[static_cast<size_t>(i / group_size)] *
+                         static_cast<float>(quantized.q[static_cast<size_t>(i)]);
+    }
+  });
   return FloatLinear({&linear, 1}, pool);
 }
 

@@ -84,6 +84,9 @@ std::optional<float> StaticScale(double range, DataType dtype);
 // "3 of 8 sites: NOTE" for each note of some of them.
 std::vector<std::string> CollectNotes(std::span<const SitePolicy> sites);
 
+// Output channels that the policy auto measures together.
+inline constexpr int64_t kMeasuredChannels = 2048;
+
 // A static scale costs less at run time: no pass for the maximum of a row, and a smaller file.
 inline constexpr double kStaticFactor = 1.02;
 

@@ -51,21 +51,16 @@ void ForEachLayer(const ModelSource& source, const CalibrationSet& calibration,
                   FunctionRef<void(EqualizedLayer&)> on_layer) {
   const ModelConfig& config = source.config();
   const RoundingMethod& rounding = RoundingOf(recipe);
-  const bool judged = recipe.policy == PolicyMode::kAuto || rounding.uses_gram;
-  const int64_t held_out = judged ? calibration.HeldOutTokens() : 0;
-  const ObserverOptions options = {.rows = calibration.TokenCount() - held_out,
-                                   .sample_rows = held_out > 0 ? 0 : kSampleRows,
-                                   .gram = rounding.uses_gram};
+  const ObserverOptions options = {
+      .rows = calibration.TokenCount(), .sample_rows = kSampleRows, .gram = rounding.uses_gram};
   for (int64_t layer = first_layer; layer < config.layers; ++layer) {
     ReportStep(progress, config, layer, 0);
     EqualizedLayer result;
     {
       const LayerWeights weights = ReadFloatLayer(source, layer, pool);
       LayerObserver observer(config, options, pool);
-      LayerObserver judge(config, {.rows = held_out, .sample_rows = kSampleRows}, pool);
-      hidden.Advance(weights, layer, &observer, held_out > 0 ? &judge : nullptr);
+      hidden.Advance(weights, layer, &observer);
       result.statistics = observer.Finish(layer);
-      if (held_out > 0) TakeSamples(judge.Finish(layer), result.statistics);
     }
     ReportStep(progress, config, layer, 1);
     // Read again rather than kept beside the weights that ran: memory holds one layer.

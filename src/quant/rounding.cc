@@ -6,7 +6,6 @@
 
 #include "base/error.h"
 #include "quant/gptq.h"
-#include "quant/held_out.h"
 #include "quant/nearest.h"
 
 namespace fptq {
@@ -36,8 +35,7 @@ RoundedSite RoundToNearest(std::span<const SourceLinear> linears, SiteStatistics
   return result;
 }
 
-// All linears by RoundGptq with the sums of products of their inputs. Where rows are held out, each
-// as it does best on these: to nearest, by RoundWeighted, or so.
+// All linears by RoundGptq with the sums of products of their inputs.
 RoundedSite RoundByGptq(std::span<const SourceLinear> linears, SiteStatistics& inputs,
                         const RoundingOptions& options, ThreadPool& pool) {
   const std::optional<OutputError> error =
@@ -56,26 +54,8 @@ RoundedSite RoundByGptq(std::span<const SourceLinear> linears, SiteStatistics& i
         "too much like each other",
         error->damping(), OutputError::kDampings[0]);
   }
-  const std::vector<float> mean_squares = inputs.MeanSquares();
-  size_t plain = 0;
   for (const SourceLinear& linear : linears) {
-    std::vector<GroupQuantized> roundings;
-    if (inputs.held_out) {
-      roundings.push_back(QuantizeNearest(linear, mean_squares, options.bits, options.group_size,
-                                          options.dtype, pool));
-      roundings.push_back(
-          QuantizeGroups(linear, mean_squares, options.group_size, options.dtype, pool));
-    }
-    roundings.push_back(RoundGptq(linear, *error, kGptqSweeps, options.dtype, pool));
-    const size_t best = inputs.held_out ? LeastErrorOf(linear, roundings, inputs, pool) : 0;
-    if (best + 1 < roundings.size()) ++plain;
-    result.linears.push_back(std::move(roundings[best]));
-  }
-  if (plain > 0) {
-    result.note += fmt::format(
-        "{}{} of its linears rounded channel by channel instead of by gptq, "
-        "which was worse on tokens that were held out",
-        result.note.empty() ? "" : "; ", plain);
+    result.linears.push_back(RoundGptq(linear, *error, kGptqSweeps, options.dtype, pool));
   }
   return result;
 }
