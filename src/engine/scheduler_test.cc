@@ -195,11 +195,10 @@ TEST(Scheduler, TakesSequencesInOrderAndStarvesNone) {
   ThreadPool pool(1);
   const auto model = TinyModel(pool);
   constexpr int64_t kLong = 2000;
+  Collector old, huge, answers[20];
   Driver driver(*model, {.context = 2048, .max_sequences = 40, .batch_rows = 64}, pool);
-  Collector old, answers[20];
   driver.Add(GreedyRequest(TestPrompt(20), 10000), old);
   driver.scheduler().Step();
-  Collector huge;
   driver.Add(GreedyRequest(TestPrompt(kLong, 1), 1), huge);
   int64_t steps = 0;
   // There is always a short prompt more.

@@ -212,8 +212,8 @@ TEST_F(AnswerTest, StreamsSayWhatWholeAnswersSay) {
     }
     for (size_t i = 0; i < 2; ++i) {
       const Json& choice = whole["choices"][i];
-      EXPECT_EQ(texts[i], choice["message"]["content"]);
-      EXPECT_EQ(ends[i], choice["finish_reason"]);
+      EXPECT_EQ(texts[i], choice["message"]["content"].get<std::string>());
+      EXPECT_EQ(ends[i], choice["finish_reason"].get<std::string>());
       EXPECT_EQ(logprobs[i], choice["logprobs"]["content"]);
     }
     const Json usage = Json::parse(events[events.size() - 2])["usage"];
