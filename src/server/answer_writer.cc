@@ -71,9 +71,11 @@ int64_t AnswerWriter::Add(int64_t choice, Delta delta) {
   Choice& c = choices_[static_cast<size_t>(choice)];
   int64_t bytes = static_cast<int64_t>(delta.text.size());
   c.text += delta.text;
-  for (auto* tokens : {&delta.prompt_log_probabilities, &delta.log_probabilities}) {
-    bytes += BytesOf(*tokens);
-    std::ranges::move(*tokens, std::back_inserter(c.log_probabilities));
+  if (log_probabilities_) {
+    for (auto* tokens : {&delta.prompt_log_probabilities, &delta.log_probabilities}) {
+      bytes += BytesOf(*tokens);
+      std::ranges::move(*tokens, std::back_inserter(c.log_probabilities));
+    }
   }
   held_ += bytes;
   return bytes;
@@ -130,7 +132,6 @@ Json AnswerWriter::Timings() const {
 }
 
 Json AnswerWriter::TakeLogProbabilities(Choice& choice, size_t most) {
-  if (!log_probabilities_) return nullptr;
   auto& all = choice.log_probabilities;
   const std::span tokens = std::span(all).first(std::min(most, all.size()));
   Json json = kind_ == AnswerKind::kChat ? ChatLogProbabilities(tokens, texts_)
@@ -211,7 +212,8 @@ std::string AnswerWriter::TakeResponse() {
     } else {
       entry["text"] = std::move(text);
     }
-    entry["logprobs"] = TakeLogProbabilities(choice, choice.log_probabilities.size());
+    entry["logprobs"] =
+        log_probabilities_ ? TakeLogProbabilities(choice, choice.log_probabilities.size()) : Json();
     entry["finish_reason"] = FinishReasonText(choice.finish);
     choices.push_back(std::move(entry));
   }

@@ -21,7 +21,8 @@ class AnswerWriter {
   };
   AnswerWriter(const AnswerCall& call, Names names, const Tokenizer& tokenizer);
 
-  // What is collected and not taken is held; returns how many bytes that adds.
+  // What is collected and not taken is held; returns how many bytes that adds. Log-probabilities
+  // that the call did not ask for are dropped.
   int64_t Add(int64_t choice, Delta delta);
   void End(int64_t choice, const Finish& finish);
 

@@ -205,6 +205,15 @@ TEST_F(AnswerWriterTest, LongListsComeInParts) {
   EXPECT_EQ(calls, 3);
 }
 
+TEST_F(AnswerWriterTest, LogProbabilitiesThatNobodyAskedForAreDropped) {
+  AnswerWriter writer = Writer(Call(AnswerKind::kCompletion, {{"stream", true}}));
+  EXPECT_EQ(writer.Add(0, Said("a", {{Token("a"), -1, {}}})), 1);
+  writer.End(0, Ended(FinishReason::kMaxTokens));
+  const Json choice = Events(writer.TakeEvents(), true).at(0)["choices"][0];
+  EXPECT_TRUE(choice["logprobs"].is_null());
+  EXPECT_TRUE(writer.all_told());
+}
+
 TEST_F(AnswerWriterTest, LogProbabilitiesOfChatsHaveBytes) {
   const int32_t a = Token("a");
   int32_t part = -1;  // a byte that is no character
