@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <memory>
 #include <string>
 
 #include "base/error.h"
@@ -76,6 +77,7 @@ CalibrationSet MakeCalibrationSet(const QuantRecipe& recipe, const ModelSource& 
   const std::vector<CalibrationPart> parts = ParseCalibration(recipe.calibration, "calibration");
   const std::vector<int64_t> counts = SplitTokens(parts, ChosenTokens(recipe, config));
   CalibrationSet set;
+  std::shared_ptr<const Model> writer;
   for (size_t i = 0; i < parts.size(); ++i) {
     const CalibrationPart& part = parts[i];
     if (counts[i] == 0) continue;
@@ -84,8 +86,10 @@ CalibrationSet MakeCalibrationSet(const QuantRecipe& recipe, const ModelSource& 
                                        .length = length,
                                        .seed = recipe.seed,
                                        .chat = part.source == kChatCalibration};
-      const auto model = LoadModel(source.location(), pool, FloatForm::kInt8, Arena(scratch));
-      std::ranges::move(SampleSelfText(*model, prefix, options, pool, progress),
+      if (!writer) {
+        writer = LoadModel(source.location(), pool, FloatForm::kInt8, Arena(scratch));
+      }
+      std::ranges::move(SampleSelfText(*writer, prefix, options, pool, progress),
                         std::back_inserter(set.sequences));
     } else if (part.source == kRandomCalibration) {
       AddSequences(RandomText(counts[i], recipe.seed, tokenizer), prefix, length, set);
