@@ -5,18 +5,11 @@
 #include "api/call.h"
 #include "eval/divergence.h"
 #include "eval/perplexity.h"
+#include "eval/text_tokens.h"
 #include "model/model.h"
 
 namespace fptq {
 namespace {
-
-// The first `limit` tokens of a text (0: all), special tokens in it taken as text.
-std::vector<int32_t> TokensOf(const Tokenizer& tokenizer, std::string_view text, int64_t limit) {
-  if (limit < 0) throw Error("tokens: expected 0 or more, found {}", limit);
-  auto tokens = tokenizer.Encode(text, {.parse_special = false, .add_prefix = false});
-  if (limit > 0 && limit < std::ssize(tokens)) tokens.resize(static_cast<size_t>(limit));
-  return tokens;
-}
 
 int64_t ContextFor(const EvaluationOptions& options, const Model& model) {
   const int64_t positions = model.config().max_positions;
@@ -39,7 +32,7 @@ PerplexitySummary Perplexity(const std::filesystem::path& model_path, std::strin
   return AsApi([&] {
     ThreadPool pool(ThreadCount(options.threads));
     const auto model = LoadModel({model_path, options.pre_tokenizer}, pool);
-    return Of(MeasurePerplexity(*model, TokensOf(model->tokenizer, text, options.tokens),
+    return Of(MeasurePerplexity(*model, TextTokens(model->tokenizer, text, options.tokens),
                                 model->tokenizer.prefix(), {.context = ContextFor(options, *model)},
                                 pool, ProgressOf(options.progress)));
   });
@@ -52,16 +45,12 @@ DivergenceSummary CompareModels(const std::filesystem::path& model_path,
     ThreadPool pool(ThreadCount(options.threads));
     const auto model = LoadModel({model_path, options.pre_tokenizer}, pool);
     const auto reference = LoadModel({reference_path, options.pre_tokenizer}, pool);
-    const auto tokens = TokensOf(model->tokenizer, text, options.tokens);
-    const auto prefix = model->tokenizer.prefix();
-    if (!std::ranges::equal(reference->tokenizer.prefix(), prefix) ||
-        TokensOf(reference->tokenizer, text, options.tokens) != tokens) {
-      throw Error("{} and {} do not split the text into the same tokens", model_path.string(),
-                  reference_path.string());
-    }
+    const auto tokens = CommonTokens({*model, model_path.native()},
+                                     {*reference, reference_path.native()}, text, options.tokens);
     const int64_t context = std::min(ContextFor(options, *model), ContextFor(options, *reference));
-    const Divergence d = MeasureDivergence(*model, *reference, tokens, prefix, {.context = context},
-                                           pool, ProgressOf(options.progress));
+    const Divergence d =
+        MeasureDivergence(*model, *reference, tokens, model->tokenizer.prefix(),
+                          {.context = context}, pool, ProgressOf(options.progress));
     return DivergenceSummary{.model = Of(d.model),
                              .reference = Of(d.reference),
                              .ratio = Of(d.ratio),

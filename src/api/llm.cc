@@ -269,11 +269,7 @@ std::vector<int32_t> LLM::EncodeChat(std::string_view conversation_json) const {
 }
 
 std::vector<int32_t> LLM::chat_stop_tokens() const {
-  return AsApi([&] {
-    std::vector<int32_t> tokens = EndOfTurnTokens(state_->model->tokenizer);
-    if (const auto end = state_->Format().end_of_turn()) tokens.push_back(*end);
-    return tokens;
-  });
+  return AsApi([&] { return state_->Format().stop_tokens(); });
 }
 
 Stream LLM::Submit(std::vector<int32_t> prompt, const SamplingParams& params) {

@@ -24,9 +24,7 @@ Chat::Chat(Engine& engine, ChatFormat format, GenerateOptions options,
       options_(std::move(options)),
       system_(std::move(system)),
       terminal_(isatty(STDIN_FILENO) == 1) {
-  if (const auto end = format_.end_of_turn()) options_.stop_tokens.push_back(*end);
-  std::ranges::copy(EndOfTurnTokens(engine_.model().tokenizer),
-                    std::back_inserter(options_.stop_tokens));
+  std::ranges::copy(format_.stop_tokens(), std::back_inserter(options_.stop_tokens));
   Reset();
   // A first message is written for nothing, to learn now what the template refuses.
   AddMessage("user", "Hello");

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/output_folder.h"
+#include "base/text_file.h"
 #include "cli/arguments.h"
 #include "cli/interrupt.h"
 #include "cli/load.h"
@@ -14,9 +15,9 @@
 #include "cli/result_files.h"
 #include "cli/subcommands.h"
 #include "cli/terminal.h"
-#include "cli/text_tokens.h"
 #include "eval/divergence.h"
 #include "eval/task.h"
+#include "eval/text_tokens.h"
 #include "quant/named_recipes.h"
 #include "quant/quantize.h"
 
@@ -88,7 +89,7 @@ Metrics ReadMetrics(const Arguments& args, const Tokenizer& tokenizer) {
     }
   }
   if (metrics.perplexity || metrics.divergence) {
-    metrics.tokens = ReadTokens(tokenizer, args.text, args.tokens);
+    metrics.tokens = TextTokens(tokenizer, TextFile(args.text).text(), args.tokens);
   }
   return metrics;
 }

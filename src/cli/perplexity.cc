@@ -11,14 +11,15 @@
 #include "base/atomic_write.h"
 #include "base/error.h"
 #include "base/json_file.h"
+#include "base/text_file.h"
 #include "cli/arguments.h"
 #include "cli/interrupt.h"
 #include "cli/load.h"
 #include "cli/progress_bar.h"
 #include "cli/subcommands.h"
 #include "cli/terminal.h"
-#include "cli/text_tokens.h"
 #include "eval/divergence.h"
+#include "eval/text_tokens.h"
 
 namespace fptq {
 namespace {
@@ -72,7 +73,7 @@ bool Parse(int argc, char** argv, Arguments& args) {
 }
 
 // `logits` may be null.
-PerplexityResult Measure(const Arguments& args, const Model& model, std::span<const int32_t> tokens,
+PerplexityResult Measure(const Arguments& args, const Model& model, std::string_view text,
                          int64_t context, Saturation* saturation, OutputFile* logits,
                          const std::atomic<bool>* cancel, ThreadPool& pool) {
   PerplexityOptions options{.context = context,
@@ -84,28 +85,23 @@ PerplexityResult Measure(const Arguments& args, const Model& model, std::span<co
     options.on_logits = [&](std::span<const float> row) { logits->Write(std::as_bytes(row)); };
   }
   ProgressBar bar(cancel);
-  return MeasurePerplexity(model, tokens, model.tokenizer.prefix(), options, pool,
-                           bar.AsProgress());
+  return MeasurePerplexity(model, TextTokens(model.tokenizer, text, args.limit),
+                           model.tokenizer.prefix(), options, pool, bar.AsProgress());
 }
 
-Divergence MeasureAgainst(const Arguments& args, const Model& model,
-                          std::span<const int32_t> tokens, int64_t context, Saturation* saturation,
-                          const std::atomic<bool>* cancel, ThreadPool& pool) {
+Divergence MeasureAgainst(const Arguments& args, const Model& model, std::string_view text,
+                          int64_t context, Saturation* saturation, const std::atomic<bool>* cancel,
+                          ThreadPool& pool) {
   std::shared_ptr<const Model> other;  // unless it is the same one, for --against-kv
   std::error_code missing;             // of which opening it tells
   if (!std::filesystem::equivalent(args.path, args.against, missing)) {
     other = LoadModelAndWarn(Locate(args.against, args.pre_tokenizer, args.path), pool);
   }
   const Model& reference = other ? *other : model;
-  const std::span<const int32_t> prefix = model.tokenizer.prefix();
-  if (!std::ranges::equal(reference.tokenizer.prefix(), prefix) ||
-      !std::ranges::equal(ReadTokens(reference.tokenizer, args.text, args.limit), tokens)) {
-    throw Error("--against: {} and {} do not split the text into the same tokens", args.path,
-                args.against);
-  }
+  const auto tokens = CommonTokens({model, args.path}, {reference, args.against}, text, args.limit);
   ChooseContext(context, context, reference.config());  // it has as many positions
   ProgressBar bar(cancel);
-  return MeasureDivergence(model, reference, tokens, prefix,
+  return MeasureDivergence(model, reference, tokens, model.tokenizer.prefix(),
                            {.context = context,
                             .unscored = args.unscored,
                             .kv_type = args.kv,
@@ -247,7 +243,7 @@ int RunPerplexity(int argc, char** argv) {
   const std::atomic<bool>* cancel = interrupt ? &interrupt->pressed() : nullptr;
   ThreadPool pool(args.threads);
   const auto model = LoadModelAndWarn(Locate(args.path, args.pre_tokenizer, args.against), pool);
-  const auto tokens = ReadTokens(model->tokenizer, args.text, args.limit);
+  const TextFile text(args.text);
   const int64_t context = ChooseContext(args.context, kDefaultContext, model->config());
   std::optional<Saturation> counts;
   if (args.saturation) counts.emplace(model->config().layers);
@@ -263,10 +259,10 @@ int RunPerplexity(int argc, char** argv) {
     Print(DumpJson(json) + "\n");
   };
   if (args.against.empty()) {
-    show(Measure(args, *model, tokens, context, saturation, logits ? &*logits : nullptr, cancel,
-                 pool));
+    show(Measure(args, *model, text.text(), context, saturation, logits ? &*logits : nullptr,
+                 cancel, pool));
   } else {
-    show(MeasureAgainst(args, *model, tokens, context, saturation, cancel, pool));
+    show(MeasureAgainst(args, *model, text.text(), context, saturation, cancel, pool));
   }
   if (logits) logits->Close();
   if (counts) Warn(StaticSites(*counts), args.guard);

@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "base/error.h"
+#include "base/text_file.h"
 #include "base/utf8.h"
 #include "cli/arguments.h"
 #include "cli/load.h"
@@ -12,9 +13,9 @@
 #include "cli/result_files.h"
 #include "cli/subcommands.h"
 #include "cli/terminal.h"
-#include "cli/text_tokens.h"
 #include "eval/divergence.h"
 #include "eval/sensitivity.h"
+#include "eval/text_tokens.h"
 
 namespace fptq {
 namespace {
@@ -83,7 +84,7 @@ void Measure(const Arguments& args, ThreadPool& pool, const Progress& progress, 
   constexpr int64_t kSensitivityContext = 256;
   const auto model = LoadModelAndWarn(args.model, pool),
              source = LoadModelAndWarn(Locate(args.source, args.pre_tokenizer), pool);
-  const std::vector<int32_t> tokens = ReadTokens(model->tokenizer, args.text);
+  const std::vector<int32_t> tokens = TextTokens(model->tokenizer, TextFile(args.text).text());
   const std::span<const int32_t> prefix = model->tokenizer.prefix();
   DivergenceOptions options;
   options.context = ChooseContext(0, options.context, model->config());

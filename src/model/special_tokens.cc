@@ -74,22 +74,6 @@ void AddTo(std::vector<int32_t>& tokens, const std::vector<int32_t>& more) {
 
 }  // namespace
 
-std::vector<int32_t> EndOfTurnTokens(const Tokenizer& tokenizer) {
-  // clang-format off
-  constexpr std::string_view kNames[] = {
-      "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<turn|>", "<|end|>",
-      "<|end_of_text|>", "<|endoftext|>", "<|EOT|>", "<EOT>", "<|end_of_turn|>",
-      "<end_of_utterance>", "<|return|>", "<|call|>", "<|END_OF_TURN_TOKEN|>", "</s>", "<eos>",
-      "<\uff5cend\u2581of\u2581sentence\uff5c>"};
-  // clang-format on
-  std::vector<int32_t> tokens;
-  for (const std::string_view name : kNames) {
-    const std::optional<int32_t> id = tokenizer.TokenToId(name);
-    if (id && tokenizer.Contains(*id)) tokens.push_back(*id);
-  }
-  return tokens;
-}
-
 void WriteSpecialTokens(const SpecialTokens& special, Json& config) {
   const auto set = [&](const char* name, const Json& value) {
     if (!value.is_null() || config.contains(name)) config[name] = value;

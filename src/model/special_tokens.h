@@ -26,10 +26,6 @@ struct SpecialTokens {
 SpecialTokens FindSpecialTokens(const Checkpoint& checkpoint, const TokenizerFiles& files,
                                 const Tokenizer& tokenizer);
 
-// The tokens that usual chat formats end a turn with, whatever the files say of them. Chats of
-// models that name another one as EOS stop there too.
-std::vector<int32_t> EndOfTurnTokens(const Tokenizer& tokenizer);
-
 // Puts them into a config.json or generation_config.json; a field that has nothing to say becomes
 // null if it is there.
 void WriteSpecialTokens(const SpecialTokens& special, Json& config);

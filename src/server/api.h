@@ -19,7 +19,6 @@ namespace fptq {
 struct ApiContext {
   const Tokenizer* tokenizer = nullptr;
   const ChatFormat* chat_format = nullptr;  // null: the model cannot chat
-  std::vector<int32_t> chat_stop_tokens;    // beside EOS, where an answer in a chat ends
   int64_t context = 0;                      // tokens of prompt and answer together
   std::vector<std::string> model_names;     // the first is what responses say
   int64_t max_sequences = 1;                // most answers that one request may ask for

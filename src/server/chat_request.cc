@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <iterator>
 #include <limits>
 
 #include "base/error.h"
@@ -224,8 +226,7 @@ AnswerCall ParseChat(const Json& body, const ApiContext& context, uint64_t rando
   call.prompts.push_back(EncodeConversation(ReadConversation(fields), context));
   CheckPrompt(call.prompts.back(), "messages", context);
   if (!request.ignore_eos) {
-    request.stop_tokens.insert(request.stop_tokens.end(), context.chat_stop_tokens.begin(),
-                               context.chat_stop_tokens.end());
+    std::ranges::copy(context.chat_format->stop_tokens(), std::back_inserter(request.stop_tokens));
   }
   return call;
 }

@@ -162,12 +162,6 @@ void Server::Serve(Service& service, const ChatFormat* chat_format) {
     const Model& model = service.model();
     s.api.tokenizer = &model.tokenizer;
     s.api.chat_format = chat_format;
-    if (chat_format != nullptr && chat_format->end_of_turn()) {
-      s.api.chat_stop_tokens.push_back(*chat_format->end_of_turn());
-    }
-    for (const int32_t token : EndOfTurnTokens(model.tokenizer)) {
-      s.api.chat_stop_tokens.push_back(token);
-    }
     s.api.context = service.context();
     s.api.model_names = s.options.model_names;
     s.api.max_sequences = s.options.max_request_sequences;

@@ -22,7 +22,6 @@ struct TinyText {
         format(FindChatTemplates(files), tokenizer) {
     context.tokenizer = &tokenizer;
     context.chat_format = &format;
-    context.chat_stop_tokens = {*format.end_of_turn()};
     context.context = 256;
     context.model_names = {"tiny", "small"};
     context.max_sequences = 8;

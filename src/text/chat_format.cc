@@ -11,6 +11,15 @@ namespace {
 constexpr const char* kDefault = "default";
 constexpr const char* kToolUse = "tool_use";
 
+// Tokens that usual formats end a turn with.
+// clang-format off
+constexpr std::string_view kTurnEnds[] = {
+    "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<turn|>", "<|end|>",
+    "<|end_of_text|>", "<|endoftext|>", "<|EOT|>", "<EOT>", "<|end_of_turn|>",
+    "<end_of_utterance>", "<|return|>", "<|call|>", "<|END_OF_TURN_TOKEN|>", "</s>", "<eos>",
+    "<\uff5cend\u2581of\u2581sentence\uff5c>"};
+// clang-format on
+
 }  // namespace
 
 ChatTemplateFiles FindChatTemplates(const TokenizerFiles& files) {
@@ -45,7 +54,13 @@ ChatFormat::ChatFormat(const ChatTemplateFiles& files, const Tokenizer& tokenize
     throw Error("{}: the model has no {}chat template", files.where,
                 files.texts.empty() ? "" : "default ");
   }
-  end_of_turn_ = FindEndOfTurn();
+  if (const auto end = FindEndOfTurn()) stop_tokens_.push_back(*end);
+  for (const std::string_view name : kTurnEnds) {
+    const auto id = tokenizer.TokenToId(name);
+    if (id && tokenizer.Contains(*id) && std::ranges::count(stop_tokens_, *id) == 0) {
+      stop_tokens_.push_back(*id);
+    }
+  }
 }
 
 const ChatFormat::Variant& ChatFormat::VariantFor(const Conversation& conversation) const {

@@ -33,9 +33,9 @@ class ChatFormat {
   // Its tokens. Where messages hold what reads like a control token, it is encoded as any text.
   std::vector<int32_t> Encode(const Conversation& conversation) const;
 
-  // The token that the template puts behind what the assistant says, e.g. <|im_end|>: where an
-  // answer ends. None if it puts none there.
-  std::optional<int32_t> end_of_turn() const { return end_of_turn_; }
+  // Where an answer ends, beside EOS: at the token that the template puts behind what the assistant
+  // says, e.g. <|im_end|>, if it puts one there, and at those that usual formats end a turn with.
+  const std::vector<int32_t>& stop_tokens() const { return stop_tokens_; }
 
  private:
   struct Variant {
@@ -49,7 +49,7 @@ class ChatFormat {
   const Tokenizer& tokenizer_;
   Json special_tokens_;
   std::map<std::string, Variant> variants_;
-  std::optional<int32_t> end_of_turn_;
+  std::vector<int32_t> stop_tokens_;
 };
 
 }  // namespace fptq

@@ -136,16 +136,23 @@ TEST(ChatFormat, TakesTheTemplateForTools) {
 
 TEST(ChatFormat, FindsTheEndOfATurn) {
   const Tokenizer tokenizer = Load("smollm");
-  const auto end = [&](const std::string& jinja) { return Format(tokenizer, jinja).end_of_turn(); };
-  const auto id = tokenizer.TokenToId("<|im_end|>");
+  const std::vector<int32_t> usual = Format(tokenizer, "nothing").stop_tokens();
+  EXPECT_EQ(std::ranges::count(usual, *tokenizer.TokenToId("<|im_end|>")), 1);
+  const auto ends_with_tool = [&](const std::string& jinja) {
+    std::vector<int32_t> expected = usual;
+    const std::vector<int32_t> stops = Format(tokenizer, jinja).stop_tokens();
+    if (stops == expected) return false;
+    expected.insert(expected.begin(), *tokenizer.TokenToId("<tool>"));
+    EXPECT_EQ(stops, expected);
+    return true;
+  };
   const std::string loop = "{% for m in messages %}{{ m.role ~ m.content }}";
-  EXPECT_EQ(end(loop + "<|im_end|>{% endfor %}"), id);
-  EXPECT_EQ(end(loop + " {{ eos_token }}{% endfor %}"), id);
-  EXPECT_EQ(end(loop + "\n{% endfor %}<|im_end|>"), id);
-  EXPECT_EQ(end(loop + " and <|im_end|>{% endfor %}"), std::nullopt);
-  EXPECT_EQ(end(loop + "<tool>{% endfor %}"), tokenizer.TokenToId("<tool>"));
-  EXPECT_EQ(end("{{ raise_exception('no') }}"), std::nullopt);
-  EXPECT_EQ(end("nothing"), std::nullopt);
+  EXPECT_TRUE(ends_with_tool(loop + "<tool>{% endfor %}"));
+  EXPECT_TRUE(ends_with_tool(loop + " {{ '<tool>' }}{% endfor %}"));
+  EXPECT_TRUE(ends_with_tool(loop + "\n{% endfor %}<tool>"));
+  EXPECT_FALSE(ends_with_tool(loop + " and <tool>{% endfor %}"));
+  EXPECT_FALSE(ends_with_tool(loop + "<|im_end|>{% endfor %}"));
+  EXPECT_FALSE(ends_with_tool("{{ raise_exception('no') }}"));
 }
 
 }  // namespace
