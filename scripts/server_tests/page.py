@@ -203,7 +203,7 @@ def test_chat(page, server):
     wait_until(lambda: len(page.answer()) > 20, 30)
     page.press(Keys.ESCAPE)
     check("Escape stops", page.wait_written(5) and "Stopped" in page.foot(), page.foot())
-    page.say("Once more, at length, please.")
+    page.say("Write a long story about a king and his three daughters.")
     wait_until(lambda: len(page.answer()) > 20, 30)
     page.driver.refresh()
     page.wait_ready()

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "base/error.h"
 
@@ -142,10 +143,21 @@ void BlockTable::Keep(std::span<const int32_t> tokens) {
   }
 }
 
+void BlockTable::Drop(int64_t position) {
+  for (; (dropped_ + 1) * kKvBlock <= position; ++dropped_) {
+    FPTQ_CHECK(!pool_->prefix_cache_ || dropped_ < kept_);
+    pool_->Release(std::exchange(pages_[static_cast<size_t>(dropped_)], -1));
+  }
+}
+
 void BlockTable::Clear() {
   // The last one first, so that it goes before those that it is of no use without.
-  for (auto page = pages_.rbegin(); page != pages_.rend(); ++page) pool_->Release(*page);
+  while (std::ssize(pages_) > dropped_) {
+    pool_->Release(pages_.back());
+    pages_.pop_back();
+  }
   pages_.clear();
+  dropped_ = 0;
   kept_ = 0;
   before_ = 0;
 }

@@ -103,6 +103,9 @@ class BlockTable {
   // Lets the table's first positions be found: they hold keys and values of `tokens`. A whole page
   // that is known already is given back for the other one.
   void Keep(std::span<const int32_t> tokens);
+  // Gives back the pages all of whose positions come before `position`, of which Keep was told:
+  // nobody will attend to them. They are -1 in pages() then.
+  void Drop(int64_t position);
   void Clear();
 
  private:
@@ -110,6 +113,7 @@ class BlockTable {
 
   PagePool* pool_;
   std::vector<int32_t> pages_;
+  int64_t dropped_ = 0;           // pages at the beginning that were given back
   int64_t kept_ = 0;              // whole pages at the beginning that can be found
   PagePool::Content before_ = 0;  // the content of the last one of them
 };

@@ -96,8 +96,44 @@ TEST(Scheduler, AnswersDependOnTheirRequestsAlone) {
       // Room for one, so that pages are evicted all the time; and chunks of odd sizes.
       run(/*sequences=*/8, /*pages=*/4, /*rows=*/23, 2);
       // Two begin, and have no room to end, unless equal pages are kept once.
-      EXPECT_EQ(run(/*sequences=*/33, /*pages=*/6, /*rows=*/64, 0).preemptions > 0, !cache);
+      // or are given back behind a window.
+      const bool windowed = model->config().LongestWindow() > 0;
+      EXPECT_EQ(run(/*sequences=*/33, /*pages=*/6, /*rows=*/64, 0).preemptions > 0,
+                !cache && !windowed);
     }
+  }
+}
+
+TEST(Scheduler, PagesBehindAWindowAreGivenBack) {
+  ThreadPool pool(2);
+  const auto model = TinyModel(pool, "tiny-mistral");
+  const int64_t window = model->config().LongestWindow();
+  ASSERT_EQ(window, 12);
+  Request request = DrawnRequest(TestPrompt(200), /*seed=*/3, /*max_tokens=*/50);
+  request.prompt_log_probabilities = true;
+  // All rows of the prompt in one step, so that none of them can miss what was given back.
+  Driver whole(*model, {.context = 256, .max_sequences = 1, .batch_rows = 256, .scored_rows = 256},
+               pool);
+  Collector expected;
+  whole.Add(request, expected);
+  whole.Finish();
+  for (const bool cache : {false, true}) {
+    Driver driver(*model,
+                  {.context = 256,
+                   .max_sequences = 1,
+                   .kv_bytes = 4 * PageBytes(*model),
+                   .batch_rows = 19,
+                   .prefix_cache = cache},
+                  pool);
+    Collector answer;
+    driver.Add(request, answer);
+    int64_t free = 0;
+    while (driver.scheduler().Step() && !answer.over()) {
+      free = driver.scheduler().statistics().free_pages;
+    }
+    EXPECT_EQ(free, 2);  // of the four; the window of the first token drawn reaches into the third
+    EXPECT_TRUE(answer.answer() == expected.answer());
+    ExpectAllFree(driver);
   }
 }
 

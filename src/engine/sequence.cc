@@ -138,6 +138,9 @@ bool Sequence::Advance(int64_t rows, std::span<RowResult> results) {
   computed_ += rows;
   if (rows > 1 || computed_ % kKvBlock == 0) {
     table_.Keep(std::span(tokens_).first(static_cast<size_t>(computed_)));
+    if (const int64_t window = model_.config().LongestWindow(); window > 0) {
+      table_.Drop(computed_ + 1 - window);
+    }
   }
   Delta delta;
   std::optional<FinishReason> end;

@@ -321,26 +321,32 @@ TEST(AttentionI8, ScalarIsTheFormula) {
       for (size_t p = Size(c.Begin(i / c.heads)); p < attended; ++p) {
         weights[p] = Dot(query.q, keys[p].q) * query.scale * keys[p].scale * args.softmax_scale +
                      c.Alibi(i, static_cast<int64_t>(p));
-        for (int64_t d = 0; d < c.head_dim; ++d) {
-          weights[p] += double{c.queries[Size(i * c.head_dim + d)]} *
-                        c.Offset(static_cast<int64_t>(p), d) * args.softmax_scale;
+        const float* offset = c.key_offsets().At(static_cast<int64_t>(p) / kKvSection);
+        const float* q = c.queries.data() + i * c.head_dim;
+        for (int64_t d = 0; offset != nullptr && d < c.head_dim; ++d) {
+          weights[p] += double{q[d]} * offset[d] * args.softmax_scale;
         }
       }
       weights = Softmax(weights);
-      for (size_t d = 0; d < Size(c.head_dim); ++d) {
-        double expected = 0, bound = 0;
-        for (size_t begin = 0; begin < attended; begin += kKvBlock) {
-          double largest = 0, values_sum = 0;
-          for (size_t p = begin; p < std::min(attended, begin + kKvBlock); ++p) {
-            expected += weights[p] * values[p].scale * values[p].q[d];
-            largest = std::max(largest, weights[p] * values[p].scale);
-            values_sum += std::fabs(values[p].q[d]);
+      std::vector<double> sums(Size(c.head_dim)), bounds(sums.size()), block(sums.size());
+      for (size_t begin = 0; begin < attended; begin += kKvBlock) {
+        double largest = 0;
+        std::ranges::fill(block, 0);
+        for (size_t p = begin; p < std::min(attended, begin + kKvBlock); ++p) {
+          const double weight = weights[p] * values[p].scale, *q = values[p].q.data();
+          largest = std::max(largest, weight);
+          for (size_t d = 0; d < sums.size(); ++d) {
+            sums.data()[d] += weight * q[d];
+            block.data()[d] += std::fabs(q[d]);
           }
-          bound += largest / 255 / 2 * values_sum;  // each weight is off by half a step at most
         }
+        // Each weight is off by half a step at most.
+        for (size_t d = 0; d < sums.size(); ++d) bounds[d] += largest / 255 / 2 * block[d];
+      }
+      for (size_t d = 0; d < sums.size(); ++d) {
         // Beside that the rounding of floats: of the scores (|score| < 100, so 100 ulps) and what
         // follows.
-        EXPECT_NEAR(out[Size(i * c.head_dim) + d], expected, bound * 1.0001 + 2e-5)
+        EXPECT_NEAR(out[Size(i * c.head_dim) + d], sums[d], bounds[d] * 1.0001 + 2e-5)
             << c.Name() << " query " << i << " dim " << d;
       }
     }
@@ -354,22 +360,25 @@ TEST(AttentionF32, ScalarIsTheFormula) {
     std::vector<float> out(c.queries.size());
     const AttentionArgs<KvF32> args = c.Args(cache.kv(), out, 0, c.rows);
     Scalar().attention_f32(args);
-    const auto row = [&](const std::vector<float>& x, int64_t i) {
-      return std::vector<double>(x.begin() + i * c.head_dim, x.begin() + (i + 1) * c.head_dim);
+    const auto rows = [&](const std::vector<float>& x) {
+      std::vector<std::vector<double>> result;
+      for (auto at = x.begin(); at != x.end(); at += c.head_dim) {
+        result.emplace_back(at, at + c.head_dim);
+      }
+      return result;
     };
+    const auto queries = rows(c.queries), keys = rows(c.keys), values = rows(c.values);
     for (int64_t i = 0; i < c.rows * c.heads; ++i) {
       const int64_t attended = c.End(i / c.heads);
       std::vector<double> weights(Size(attended), -kInfinity), expected(Size(c.head_dim));
       for (int64_t p = c.Begin(i / c.heads); p < attended; ++p) {
         weights[Size(p)] =
-            Dot(row(c.queries, i), row(c.keys, p)) * args.softmax_scale + c.Alibi(i, p);
+            Dot(queries[Size(i)], keys[Size(p)]) * args.softmax_scale + c.Alibi(i, p);
       }
       weights = Softmax(weights);
-      for (int64_t p = 0; p < attended; ++p) {
-        const std::vector<double> value = row(c.values, p);
-        for (size_t d = 0; d < expected.size(); ++d) {
-          expected[d] += weights[Size(p)] * value[d];
-        }
+      for (int64_t p = c.Begin(i / c.heads); p < attended; ++p) {
+        const double weight = weights[Size(p)], *value = values[Size(p)].data();
+        for (size_t d = 0; d < expected.size(); ++d) expected.data()[d] += weight * value[d];
       }
       for (size_t d = 0; d < expected.size(); ++d) {
         // Scores are below 100 and each off by some 100 ulps of 2^-24, so are the weights; values

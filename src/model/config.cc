@@ -1,5 +1,7 @@
 #include "model/config.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "kernels/kernels.h"
 
@@ -18,6 +20,11 @@ void CheckRange(std::string_view where, std::string_view field, int64_t value, i
 }
 
 }  // namespace
+
+int64_t ModelConfig::LongestWindow() const {
+  if (windows.empty() || std::ranges::find(windows, 0) != windows.end()) return 0;
+  return std::ranges::max(windows);
+}
 
 void Validate(const ModelConfig& config, std::string_view where) {
   CheckRange(where, "number of layers", config.layers, kMaxLayers);

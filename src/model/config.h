@@ -60,6 +60,8 @@ struct ModelConfig {
   int64_t window(int64_t layer) const {
     return windows.empty() ? 0 : windows[static_cast<size_t>(layer)];
   }
+  // That of all layers; 0 if one of them attends to all positions.
+  int64_t LongestWindow() const;
 };
 
 // Error naming `where` and the field if a dimension is out of bounds or does not divide as it must.
