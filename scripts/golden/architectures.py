@@ -30,6 +30,8 @@ LLAMA = dict(
     max_position_embeddings=256, tie_word_embeddings=True,
 )
 
+SMALL = {**LLAMA, "hidden_size": 32, "intermediate_size": 64}
+
 
 def model_of(config, seed):
     model = transformers.AutoModelForCausalLM.from_config(config).float().eval()
@@ -49,10 +51,19 @@ def model_of(config, seed):
     return model
 
 
-def write(name, config, published, seed):
+def norms_of(model, offset):
+    """What multiplies, less `offset`: Gemma's norms multiply by 1 + weight."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "norm" in name:
+                parameter.copy_((parameter - offset).bfloat16())
+
+
+def write(name, config, published, seed, norm_offset=0):
     """`published`: config.json's fields as published models have them, where transformers 5 writes
     others."""
     model = model_of(config, seed)
+    norms_of(model, norm_offset)
     folder = base.new_folder(name)
     fields = {
         "architectures": [type(model).__name__],
@@ -73,7 +84,10 @@ def write(name, config, published, seed):
 
 def write_golden(folder, tokenizer):
     ids = tokenizer.encode(base.PROMPT).ids[:TOKENS]
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    # "sdpa" leaves out the softcap of attention.
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="eager"
+    ).eval()
     with torch.no_grad():
         logits = model(torch.tensor([ids])).logits[0].float().numpy()
     assert logits.shape == (len(ids), base.VOCAB) and np.isfinite(logits).all()
@@ -89,7 +103,7 @@ def qkv_in_turn(value, heads):
     )
 
 
-def write_gguf(name, model, arch, add_fields):
+def write_gguf(name, model, arch, add_fields, norm_offset=0):
     folder = base.new_folder(name + "-gguf")
     config = model.config
     writer = gguf.GGUFWriter(folder / "model.gguf", gguf.MODEL_ARCH_NAMES[arch])
@@ -116,6 +130,8 @@ def write_gguf(name, model, arch, add_fields):
         value = tensor.numpy()
         if "query_key_value" in hf_name:
             value = qkv_in_turn(value, config.num_attention_heads)
+        if "norm" in hf_name:
+            value = value + norm_offset
         # bfloat16 values fit float16 here but for the smallest
         value = value.astype(np.float32 if value.ndim == 1 else np.float16)
         found = names.get_name(hf_name.removeprefix("transformer."), (".weight", ".bias"))
@@ -219,8 +235,105 @@ def opt():
     write("tiny-opt", config, fields, 18)
 
 
+def gemma2():
+    fields = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+                  head_dim=16, intermediate_size=64, max_position_embeddings=256,
+                  query_pre_attn_scalar=16, sliding_window=9, attn_logit_softcapping=2.0,
+                  final_logit_softcapping=20.0, tie_word_embeddings=True)
+    config = transformers.Gemma2Config(
+        **COMMON, **fields, rope_parameters={"rope_type": "default", "rope_theta": 10000.0}
+    )
+    published = {**fields, "rope_theta": 10000.0, "rms_norm_eps": config.rms_norm_eps,
+                 "hidden_activation": "gelu_pytorch_tanh", "attention_bias": False}
+    model = write("tiny-gemma2", config, published, 19, norm_offset=1)
+    write_gguf("tiny-gemma2", model, gguf.MODEL_ARCH.GEMMA2, gemma_fields(config), norm_offset=1)
+
+
+def gemma_fields(config):
+    def add_fields(writer):
+        writer.add_context_length(config.max_position_embeddings)
+        writer.add_feed_forward_length(config.intermediate_size)
+        writer.add_head_count_kv(config.num_key_value_heads)
+        writer.add_key_length(config.head_dim)
+        writer.add_value_length(config.head_dim)
+        writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+        writer.add_sliding_window(config.sliding_window)
+        if config.attn_logit_softcapping:
+            writer.add_attn_logit_softcapping(config.attn_logit_softcapping)
+        if config.final_logit_softcapping:
+            writer.add_final_logit_softcapping(config.final_logit_softcapping)
+    return add_fields
+
+
+def gemma3():
+    types = ["sliding_attention", "full_attention", "sliding_attention"]
+    fields = dict(hidden_size=32, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=1,
+                  head_dim=16, intermediate_size=64, max_position_embeddings=256,
+                  query_pre_attn_scalar=24, sliding_window=9, layer_types=types,
+                  tie_word_embeddings=True)
+    scaling = {"rope_type": "linear", "factor": 8.0}
+    config = transformers.Gemma3TextConfig(**COMMON, **fields, rope_parameters={
+        "full_attention": {**scaling, "rope_theta": 1e6},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+    })
+    published = {**fields, "rope_theta": 1e6, "rope_local_base_freq": 10000.0,
+                 "rope_scaling": scaling, "rms_norm_eps": config.rms_norm_eps,
+                 "hidden_activation": "gelu_pytorch_tanh", "attention_bias": False,
+                 "attn_logit_softcapping": None, "final_logit_softcapping": None}
+    write("tiny-gemma3", config, published, 20, norm_offset=1)
+
+
+def phi3():
+    short = [1.0 + 0.1 * i for i in range(3)]
+    long = [1.5 + 0.5 * i for i in range(3)]
+    dims = dict(SMALL, num_key_value_heads=2, num_hidden_layers=2, original_max_position_embeddings=16,
+                pad_token_id=0, partial_rotary_factor=0.75)
+    scaling = {"short_factor": short, "long_factor": long}
+    config = transformers.Phi3Config(**dims, rope_parameters={
+        **scaling, "rope_type": "longrope", "rope_theta": 10000.0,
+    })
+    published = {**dims, "rope_theta": 10000.0, "rope_scaling": {**scaling, "type": "longrope"},
+                 "rms_norm_eps": config.rms_norm_eps, "hidden_act": "silu",
+                 "sliding_window": 300}
+    write("tiny-phi3", config, published, 21)
+
+
+def granite():
+    fields = {**SMALL, "num_key_value_heads": 2, "embedding_multiplier": 3.0,
+              "attention_multiplier": 0.1, "residual_multiplier": 0.3, "logits_scaling": 2.0}
+    config = transformers.GraniteConfig(
+        **fields, rope_parameters={"rope_type": "default", "rope_theta": 10000.0}
+    )
+    published = {**fields, "rope_theta": 10000.0, "rms_norm_eps": config.rms_norm_eps,
+                 "hidden_act": "silu", "attention_bias": False, "mlp_bias": False}
+    write("tiny-granite", config, published, 22)
+
+
+def olmo2():
+    fields = {**SMALL, "num_key_value_heads": 2}
+    config = transformers.Olmo2Config(
+        **fields, rope_parameters={"rope_type": "default", "rope_theta": 500000.0}
+    )
+    published = {**fields, "rope_theta": 500000.0, "rms_norm_eps": config.rms_norm_eps,
+                 "hidden_act": "silu", "attention_bias": False}
+    write("tiny-olmo2", config, published, 23)
+
+
+def smollm3():
+    scaling = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}
+    fields = {**SMALL, "num_key_value_heads": 2, "no_rope_layers": [1, 0], "pad_token_id": 0}
+    config = transformers.SmolLM3Config(
+        **fields, rope_parameters={**scaling, "rope_theta": 10000.0}
+    )
+    published = {**fields, "rope_theta": 10000.0, "rms_norm_eps": config.rms_norm_eps,
+                 "rope_scaling": scaling,
+                 "hidden_act": "silu", "attention_bias": False, "use_sliding_window": False}
+    write("tiny-smollm3", config, published, 24)
+
+
 MAKERS = {"bloom": bloom, "llama3": llama3, "linear_rope": linear_rope, "mistral": mistral,
-          "qwen2": qwen2, "qwen3": qwen3, "gpt_neox": gpt_neox, "opt": opt}
+          "qwen2": qwen2, "qwen3": qwen3, "gpt_neox": gpt_neox, "opt": opt, "gemma2": gemma2,
+          "gemma3": gemma3, "phi3": phi3, "granite": granite, "olmo2": olmo2, "smollm3": smollm3}
 
 
 def main():

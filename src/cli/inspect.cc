@@ -30,7 +30,7 @@ Json DescribeConfig(const ModelConfig& config) {
           {"max_positions", config.max_positions},
           {"norm_epsilon", config.norm_epsilon},
           {"rotary", config.rotary},
-          {"rope_theta", config.rope_theta},
+          {"rope_theta", config.rope.theta},
           {"alibi", config.alibi},
           {"windowed_layers", windowed},
           {"tied_head", config.tied_head}};

@@ -66,6 +66,7 @@ struct CacheF32 {
 struct Case {
   int64_t heads, head_dim, depth, rows;
   int64_t window = 0;
+  float softcap = 0;
   std::vector<float> slopes;   // of ALiBi
   std::vector<float> offsets;  // of the keys, [sections, head_dim]; an int8 cache alone has them
   int64_t dim = (head_dim + 15) / 16 * 16;
@@ -106,7 +107,8 @@ struct Case {
             .out_stride = stride,
             .window = window,
             .alibi_slopes = slopes.empty() ? nullptr : slopes.data(),
-            .key_offsets = key_offsets()};
+            .key_offsets = key_offsets(),
+            .softcap = softcap};
   }
   KeyOffsets key_offsets() const {
     return {offsets.data(), std::ssize(offsets) / head_dim, head_dim};
@@ -120,6 +122,9 @@ struct Case {
   // The positions that row r of the last `rows` attends to.
   int64_t Begin(int64_t r) const { return window == 0 ? 0 : std::max<int64_t>(0, End(r) - window); }
   int64_t End(int64_t r) const { return depth - rows + r + 1; }
+  double Cap(double score) const {
+    return softcap == 0 ? score : softcap * std::tanh(score / softcap);
+  }
   // What ALiBi adds to the score of query i (row i / heads, head i % heads) with position p.
   double Alibi(int64_t i, int64_t p) const {
     if (slopes.empty()) return 0;
@@ -127,9 +132,9 @@ struct Case {
   }
 
   std::string Name() const {
-    return fmt::format("heads {} head_dim {} depth {} rows {} window {}{}{}", heads, head_dim,
+    return fmt::format("heads {} head_dim {} depth {} rows {} window {}{}{}{}", heads, head_dim,
                        depth, rows, window, slopes.empty() ? "" : " alibi",
-                       offsets.empty() ? "" : " offsets");
+                       offsets.empty() ? "" : " offsets", softcap == 0 ? "" : " softcap");
   }
 };
 
@@ -160,6 +165,10 @@ std::vector<Case> Cases() {
     }
   }
   const size_t without_offsets = cases.size();
+  for (size_t i = 0; i < without_offsets; i += 5) {
+    cases.push_back(cases[i]);
+    cases.back().softcap = i % 2 == 0 ? 2.0f : 50.0f;
+  }
   for (size_t i = 0; i < without_offsets; i += 2) {
     Case& c = cases.emplace_back(cases[i]);
     // The last section of a long context has none.
@@ -319,8 +328,9 @@ TEST(AttentionI8, ScalarIsTheFormula) {
       const size_t attended = Size(c.End(i / c.heads));
       std::vector<double> weights(attended, -kInfinity);
       for (size_t p = Size(c.Begin(i / c.heads)); p < attended; ++p) {
-        weights[p] = Dot(query.q, keys[p].q) * query.scale * keys[p].scale * args.softmax_scale +
-                     c.Alibi(i, static_cast<int64_t>(p));
+        weights[p] =
+            c.Cap(Dot(query.q, keys[p].q) * query.scale * keys[p].scale * args.softmax_scale) +
+            c.Alibi(i, static_cast<int64_t>(p));
         const float* offset = c.key_offsets().At(static_cast<int64_t>(p) / kKvSection);
         const float* q = c.queries.data() + i * c.head_dim;
         for (int64_t d = 0; offset != nullptr && d < c.head_dim; ++d) {
@@ -373,7 +383,7 @@ TEST(AttentionF32, ScalarIsTheFormula) {
       std::vector<double> weights(Size(attended), -kInfinity), expected(Size(c.head_dim));
       for (int64_t p = c.Begin(i / c.heads); p < attended; ++p) {
         weights[Size(p)] =
-            Dot(queries[Size(i)], keys[Size(p)]) * args.softmax_scale + c.Alibi(i, p);
+            c.Cap(Dot(queries[Size(i)], keys[Size(p)]) * args.softmax_scale) + c.Alibi(i, p);
       }
       weights = Softmax(weights);
       for (int64_t p = c.Begin(i / c.heads); p < attended; ++p) {

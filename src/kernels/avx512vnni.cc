@@ -307,6 +307,7 @@ const KernelTable kAvx512VnniKernels = {
     .gelu_tanh = Activate<GeluTanh>,
     .gelu = Activate<Gelu>,
     .relu = Activate<Relu>,
+    .softcap = Softcap,
     .quantize_row = QuantizeRow,
     .fit_int4 = FitInt4,
     .rope = Rope,

@@ -64,6 +64,7 @@ void InheritAll(KernelTable& table, const KernelTable& next) {
   Inherit(table.gelu_tanh, next.gelu_tanh);
   Inherit(table.gelu, next.gelu);
   Inherit(table.relu, next.relu);
+  Inherit(table.softcap, next.softcap);
   Inherit(table.quantize_row, next.quantize_row);
   Inherit(table.fit_int4, next.fit_int4);
   Inherit(table.rope, next.rope);

@@ -123,6 +123,14 @@ struct ActivationArgs {
   float* out;  // [n], may be x or up
 };
 
+// x[i] = cap * tanh(x[i] / cap) in place; tanh(y) = (1 - e) / (1 + e) with e = exp(-2 |y|), and the
+// sign of y. `cap` is positive.
+struct SoftcapArgs {
+  float* x;  // [n]
+  int64_t n;
+  float cap;
+};
+
 // q[i] = clamp(round_half_even(x[i] / scale), -128, 127). Dynamic (static_scale == 0): scale =
 // max|x| / 127.5, and 1 for a row of zeros. These are the definitions of compressed-tensors. Where
 // x has NaN or infinity, the scale is NaN, and so is all that comes of the row.
@@ -230,6 +238,8 @@ struct AppendKvArgs {
 //       rounded to u8 for each row and block, with step max / 255, so that both products are
 //       integer dot products.
 //  f32: scores are fma sums over the dims in order, the output fma sums over positions in order.
+// A softcap comes next: score = softcap * tanh(score / softcap), as SoftcapArgs; it goes with no
+// KeyOffsets.
 // ALiBi (arXiv 2108.12409): score = fma(slope, j - p, score) for key position j.
 template <typename Kv>
 struct AttentionArgs {
@@ -246,6 +256,7 @@ struct AttentionArgs {
   int64_t window = 0;                   // 0: all positions
   const float* alibi_slopes = nullptr;  // [heads]; null: none
   KeyOffsets key_offsets = {};          // i8 alone
+  float softcap = 0;                    // 0: none
 };
 inline constexpr int64_t kMaxHeadDim = 256;
 
@@ -293,6 +304,7 @@ struct KernelTable {
   void (*gelu_tanh)(const ActivationArgs&);
   void (*gelu)(const ActivationArgs&);
   void (*relu)(const ActivationArgs&);
+  void (*softcap)(const SoftcapArgs&);
   void (*quantize_row)(const QuantizeRowArgs&);
   void (*fit_int4)(const FitInt4Args&);
   void (*rope)(const RopeArgs&);

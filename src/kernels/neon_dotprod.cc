@@ -326,6 +326,7 @@ const KernelTable kNeonDotprodKernels = {
     .gelu_tanh = Activate<GeluTanh>,
     .gelu = Activate<Gelu>,
     .relu = Activate<Relu>,
+    .softcap = Softcap,
     .quantize_row = QuantizeRow,
     .fit_int4 = FitInt4,
     .rope = Rope,

@@ -218,6 +218,39 @@ TEST(Activation, ScalarIsTheFormula) {
   EXPECT_EQ(WorstError(kActivations[3], 50), 0);
 }
 
+TEST(Softcap, AllTablesGiveTheBitsOfScalar) {
+  std::mt19937 rng(23);
+  for (const int64_t n : kSizes) {
+    for (const float cap : {0.5f, 30.0f}) {
+      std::vector<float> expected = WithCorners(rng, n);
+      expected.push_back(7.0f);  // one more, to see writes beyond the end
+      const std::vector<float> x = expected;
+      Scalar().softcap({expected.data(), n, cap});
+      EXPECT_EQ(expected.back(), 7.0f);
+      for (const KernelTable& table : SupportedKernels()) {
+        std::vector<float> found = x;
+        table.softcap({found.data(), n, cap});
+        ExpectSameBits(expected, found, table.name);
+      }
+    }
+  }
+}
+
+TEST(Softcap, ScalarIsTheFormula) {
+  std::vector<float> x = {kInfinity, -kInfinity, 0, std::nanf("")};
+  for (double v = -100; v < 100; v += 0.0137) x.push_back(static_cast<float>(v));
+  std::vector<float> out = x;
+  Scalar().softcap({out.data(), std::ssize(out), 30});
+  EXPECT_EQ(out[0], 30);
+  EXPECT_EQ(out[1], -30);
+  EXPECT_EQ(out[2], 0);
+  EXPECT_TRUE(std::isnan(out[3]));
+  for (size_t i = 4; i < x.size(); ++i) {
+    // 1 - e is off by what e is, 2 ulps of 1; two more roundings of a result of at most the cap.
+    EXPECT_NEAR(out[i], 30 * std::tanh(x[i] / 30.0), 30 * 3 * kUlp) << x[i];
+  }
+}
+
 TEST(Activation, LimitsAreExact) {
   const std::vector<float> x = {kInfinity, 1e30f, 100, 30, 0, -89, -200, -1e30f};
   for (const ActivationCase& activation : kActivations) {

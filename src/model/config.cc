@@ -1,6 +1,7 @@
 #include "model/config.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
 #include "kernels/kernels.h"
@@ -19,7 +20,67 @@ void CheckRange(std::string_view where, std::string_view field, int64_t value, i
   }
 }
 
+void CheckScale(std::string_view where, std::string_view field, double value) {
+  if (!(value >= 1e-9 && value <= 1e9)) {
+    throw Error("{}: {}: expected a number of 1e-9 to 1e9, found {}", where, field, value);
+  }
+}
+
+void ValidateRope(const Rope& rope, const ModelConfig& config, std::string_view where) {
+  if (!(rope.theta >= 1 && rope.theta < 1e15)) {
+    throw Error("{}: rope theta: expected a number of at least 1, found {}", where, rope.theta);
+  }
+  const RopeScaling& scaling = rope.scaling;
+  if (!(scaling.factor >= 1 && scaling.factor < 1e6)) {
+    throw Error("{}: factor of rope scaling: expected a number of at least 1, found {}", where,
+                scaling.factor);
+  }
+  CheckScale(where, "attention factor of rope scaling", scaling.attention_factor);
+  switch (scaling.kind) {
+    case RopeScaling::Kind::kNone:
+    case RopeScaling::Kind::kLinear:
+      return;
+    case RopeScaling::Kind::kLlama3:
+      if (scaling.low_freq_factor > 0 && scaling.high_freq_factor > scaling.low_freq_factor &&
+          scaling.original_positions > 0) {
+        return;
+      }
+      throw Error(
+          "{}: rope scaling: expected 0 < low_freq_factor < high_freq_factor and original "
+          "positions, found {}, {} and {}",
+          where, scaling.low_freq_factor, scaling.high_freq_factor, scaling.original_positions);
+    case RopeScaling::Kind::kYarn:
+      if (scaling.beta_slow > 0 && scaling.beta_fast > scaling.beta_slow &&
+          scaling.original_positions > 0 && rope.theta > 1) {
+        return;
+      }
+      throw Error(
+          "{}: rope scaling: expected 0 < beta_slow < beta_fast, original positions and a theta "
+          "above 1, found {}, {}, {} and {}",
+          where, scaling.beta_slow, scaling.beta_fast, scaling.original_positions, rope.theta);
+    case RopeScaling::Kind::kFactors:
+      if (std::ssize(scaling.factors) != config.rotary / 2) {
+        throw Error("{}: factors of rope scaling: expected {}, found {}", where, config.rotary / 2,
+                    scaling.factors.size());
+      }
+      for (const double factor : scaling.factors) {
+        CheckScale(where, "a factor of rope scaling", factor);
+      }
+      return;
+  }
+}
+
 }  // namespace
+
+const Rope* ModelConfig::rope_of(int64_t layer) const {
+  if (rotary == 0 || (!rotated.empty() && !rotated[static_cast<size_t>(layer)])) return nullptr;
+  return window_rope && window(layer) > 0 ? &*window_rope : &rope;
+}
+
+float ModelConfig::softmax_scale() const {
+  if (attention_scale != 0) return static_cast<float>(attention_scale);
+  return 1.0f / std::sqrt(static_cast<float>(head_dim));
+}
 
 int64_t ModelConfig::LongestWindow() const {
   if (windows.empty() || std::ranges::find(windows, 0) != windows.end()) return 0;
@@ -53,22 +114,18 @@ void Validate(const ModelConfig& config, std::string_view where) {
     throw Error("{}: norm epsilon: expected a number between 0 and 1, found {}", where,
                 config.norm_epsilon);
   }
-  if (config.rotary > 0 && !(config.rope_theta >= 1 && config.rope_theta < 1e15)) {
-    throw Error("{}: rope theta: expected a number of at least 1, found {}", where,
-                config.rope_theta);
+  if (config.rotary > 0) ValidateRope(config.rope, config, where);
+  if (config.rotary > 0 && config.window_rope) ValidateRope(*config.window_rope, config, where);
+  if (!config.rotated.empty() && std::ssize(config.rotated) != config.layers) {
+    throw Error("{}: layers that rotate: expected one for each of the {} layers, found {}", where,
+                config.layers, config.rotated.size());
   }
-  const RopeScaling& scaling = config.rope_scaling;
-  if (!(scaling.factor >= 1 && scaling.factor < 1e6)) {
-    throw Error("{}: factor of rope scaling: expected a number of at least 1, found {}", where,
-                scaling.factor);
-  }
-  if (scaling.kind == RopeScaling::Kind::kLlama3 &&
-      !(scaling.low_freq_factor > 0 && scaling.high_freq_factor > scaling.low_freq_factor &&
-        scaling.original_positions > 0)) {
-    throw Error(
-        "{}: rope scaling: expected 0 < low_freq_factor < high_freq_factor and original positions, "
-        "found {}, {} and {}",
-        where, scaling.low_freq_factor, scaling.high_freq_factor, scaling.original_positions);
+  CheckScale(where, "embedding scale", config.embedding_scale);
+  CheckScale(where, "residual scale", config.residual_scale);
+  CheckScale(where, "logit scale", config.logit_scale);
+  CheckScale(where, "attention scale", config.softmax_scale());
+  for (const double cap : {config.attention_softcap, config.logit_softcap}) {
+    if (cap != 0) CheckScale(where, "softcap", cap);
   }
   if (!config.windows.empty() && std::ssize(config.windows) != config.layers) {
     throw Error("{}: windows of attention: expected one for each of the {} layers, found {}", where,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -18,13 +19,26 @@ enum class Activation { kSilu, kGeluTanh, kGelu, kRelu };
 
 // Positions beyond those that the model was trained on: its rotary frequencies are lowered.
 struct RopeScaling {
-  enum class Kind { kNone, kLinear, kLlama3 };
+  // kFactors: each frequency is divided by a factor of its own (longrope, arXiv 2402.13753).
+  enum class Kind { kNone, kLinear, kLlama3, kYarn, kFactors };
   Kind kind = Kind::kNone;
   double factor = 1;
-  double low_freq_factor = 0, high_freq_factor = 0;  // of kLlama3, as the next one
-  int64_t original_positions = 0;
+  double low_freq_factor = 0, high_freq_factor = 0;  // of kLlama3
+  double beta_fast = 32, beta_slow = 1;              // of kYarn (arXiv 2309.00071), as the next one
+  bool truncate = true;              // the dims between which it interpolates are whole ones
+  int64_t original_positions = 0;    // of all but kLinear
+  std::vector<double> factors = {};  // [rotary / 2], of kFactors
+  double attention_factor = 1;       // multiplies cos and sin
 
   bool operator==(const RopeScaling&) const = default;
+};
+
+// The rotary frequencies of a layer: theta^(-2 i / rotary), scaled.
+struct Rope {
+  double theta = 0;
+  RopeScaling scaling;
+
+  bool operator==(const Rope&) const = default;
 };
 
 struct ModelConfig {
@@ -43,15 +57,23 @@ struct ModelConfig {
   bool gated_mlp = true;           // down(f(gate) * up), else down(f(up))
   bool parallel_residual = false;  // x + attention(norm(x)) + mlp(norm(x)): of the same x
   int64_t rotary = 0;              // dims of a head that rotate, the first ones; 0: none
-  double rope_theta = 0;
-  RopeScaling rope_scaling;
+  Rope rope;
+  std::optional<Rope> window_rope;  // of layers with a window, where it differs
+  std::vector<bool> rotated;        // by layer, whether it rotates; empty: all do
   bool alibi = false;
   bool attention_bias = false,
-       mlp_bias = false;            // whether the linears of Bias::kAttention, ... have
-  int64_t position_offset = 0;      // the row of learned positions that position 0 takes
-  std::vector<int64_t> windows;     // by layer: how many positions a token attends to, itself
-                                    // included, 0: all; empty: all in all layers
-  bool tied_head = false;           // lm_head is the embedding
+       mlp_bias = false;         // whether the linears of Bias::kAttention, ... have
+  int64_t position_offset = 0;   // the row of learned positions that position 0 takes
+  std::vector<int64_t> windows;  // by layer: how many positions a token attends to, itself
+                                 // included, 0: all; empty: all in all layers
+  bool tied_head = false;        // lm_head is the embedding
+  double embedding_scale = 1;    // multiplies the embedding of a token
+  double residual_scale = 1;     // multiplies what attention and MLP add to the residual stream
+  double logit_scale = 1;        // multiplies the logits
+  double attention_scale = 0;    // multiplies q . k; 0: 1 / sqrt(head_dim)
+  // x becomes cap * tanh(x / cap); 0: it does not.
+  double attention_softcap = 0;  // of q . k, scaled
+  double logit_softcap = 0;
   DataType dtype = DataType::kF16;  // the 16-bit (or F32) type of what is not quantized, on disk
 
   int64_t query_width() const { return heads * head_dim; }
@@ -60,6 +82,9 @@ struct ModelConfig {
   int64_t window(int64_t layer) const {
     return windows.empty() ? 0 : windows[static_cast<size_t>(layer)];
   }
+  // Null if the layer does not rotate.
+  const Rope* rope_of(int64_t layer) const;
+  float softmax_scale() const;
   // That of all layers; 0 if one of them attends to all positions.
   int64_t LongestWindow() const;
 };

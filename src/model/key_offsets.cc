@@ -25,18 +25,23 @@ MeanRotation RotationOf(int64_t section, double frequency) {
 
 }  // namespace
 
-AlignedBuffer<float> MakeKeyOffsets(const ModelConfig& config, std::span<const float> key_bias) {
+AlignedBuffer<float> MakeKeyOffsets(const ModelConfig& config, int64_t layer,
+                                    std::span<const float> key_bias) {
   constexpr int64_t kMaxSections = 1024;
   const int64_t sections =
       std::min((config.max_positions + kKvSection - 1) / kKvSection, kMaxSections);
-  const std::vector<float> frequencies = RopeFrequencies(config);
-  const int64_t half = config.rotary / 2;
+  const Rope* rope = config.rope_of(layer);
+  const std::vector<float> frequencies =
+      rope == nullptr ? std::vector<float>() : RopeFrequencies(*rope, config.rotary);
+  const auto half = std::ssize(frequencies);
   AlignedBuffer<float> offsets(CheckedMultiply(sections, config.kv_width(), "offsets of the keys"));
   for (int64_t section = 0; section < sections; ++section) {
     float* out = offsets.data() + section * config.kv_width();
     std::ranges::copy(key_bias, out);
     for (int64_t i = 0; i < half; ++i) {
-      const MeanRotation mean = RotationOf(section, frequencies[static_cast<size_t>(i)]);
+      MeanRotation mean = RotationOf(section, frequencies[static_cast<size_t>(i)]);
+      mean.cos *= rope->scaling.attention_factor;
+      mean.sin *= rope->scaling.attention_factor;
       for (int64_t head = 0; head < config.kv_heads; ++head) {
         float& low = out[head * config.head_dim + i];
         float& high = out[head * config.head_dim + i + half];

@@ -14,7 +14,8 @@ namespace fptq {
 // the keys (RotateArgs): where RoPE turns slowly, almost all of the bias, elsewhere almost nothing.
 // Qwen2 has biases of tens of times its keys in channels that turn by less than 0.1 in 8,192
 // positions. Layout: [sections of max_positions, up to 1,024 of them, kv_heads, head_dim].
-AlignedBuffer<float> MakeKeyOffsets(const ModelConfig& config, std::span<const float> key_bias);
+AlignedBuffer<float> MakeKeyOffsets(const ModelConfig& config, int64_t layer,
+                                    std::span<const float> key_bias);
 
 // Those of a KV head.
 KeyOffsets KeyOffsetsOf(const ModelConfig& config, const AlignedBuffer<float>& offsets,

@@ -22,14 +22,14 @@ TEST(KeyOffsets, AreTheMeanOfTheRotatedBiasOverASection) {
   config.kv_heads = 2;
   config.head_dim = 16;
   config.rotary = 12;
-  config.rope_theta = 1e6;
+  config.rope.theta = 1e6;
   config.max_positions = 2 * kKvSection + 1;
   std::vector<float> bias;
   for (int64_t i = 0; i < config.kv_width(); ++i) bias.push_back(static_cast<float>(i % 7) - 3);
-  const AlignedBuffer<float> offsets = MakeKeyOffsets(config, bias);
+  const AlignedBuffer<float> offsets = MakeKeyOffsets(config, /*layer=*/0, bias);
   ASSERT_EQ(offsets.size(), 3 * config.kv_width());
 
-  const std::vector<float> frequencies = RopeFrequencies(config);
+  const std::vector<float> frequencies = RopeFrequencies(config.rope, config.rotary);
   for (int64_t section = 0; section < 3; ++section) {
     std::vector<float> mean(bias);
     for (int64_t i = 0; i < config.rotary / 2; ++i) {

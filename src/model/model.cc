@@ -179,21 +179,21 @@ void CopyBiases(const Linear& linear, int64_t begin, std::span<float> biases) {
 }
 
 // For an int8 cache; float ones do without.
-void SetKeyOffsets(const ModelConfig& config, LayerWeights& weights) {
+void SetKeyOffsets(const ModelConfig& config, int64_t layer, LayerWeights& weights) {
   std::vector<float> keys(static_cast<size_t>(config.kv_width()));
   CopyBiases(weights.at(ActSite::kAttnIn), config.query_width(), keys);
   const bool has_bias = std::ranges::any_of(keys, [](float bias) { return bias != 0; });
-  // A norm after the bias leaves nothing in common.
-  if (has_bias && weights.k_norm.empty()) weights.key_offsets = MakeKeyOffsets(config, keys);
+  // A norm after the bias leaves nothing in common, and a softcap sees what is taken from the
+  // scores.
+  if (has_bias && weights.norms.at(NormRole::kK).empty() && config.attention_softcap == 0) {
+    weights.key_offsets = MakeKeyOffsets(config, layer, keys);
+  }
 }
 
 LayerWeights QuantizedLayerWeights(const ModelSource& source, int64_t layer, Arena& memory,
                                    ThreadPool& pool) {
   LayerWeights weights;
-  weights.attn_norm = source.ReadNorm(source.arch().attn_norm, layer);
-  weights.mlp_norm = source.ReadNorm(source.arch().mlp_norm, layer);
-  weights.q_norm = source.ReadNorm(source.arch().q_norm, layer);
-  weights.k_norm = source.ReadNorm(source.arch().k_norm, layer);
+  weights.norms = source.ReadNorms(layer);
   for (const ActSite site : kAllActSites) {
     weights.linears[static_cast<int>(site)] = QuantizedSite(source, layer, site, memory, pool);
   }
@@ -304,10 +304,7 @@ Linear Int8Linear(std::span<const SourceLinear> linears, Arena& memory, ThreadPo
 template <typename Layer, typename MakeLinear>
 LayerWeights MakeLayerWeights(Layer& layer, MakeLinear make_linear) {
   LayerWeights weights;
-  weights.attn_norm = layer.attn_norm;
-  weights.mlp_norm = layer.mlp_norm;
-  weights.q_norm = layer.q_norm;
-  weights.k_norm = layer.k_norm;
+  weights.norms = layer.norms;
   for (int site = 0; site < kActSites; ++site)
     weights.linears[site] = make_linear(layer.linears[site]);
   return weights;
@@ -358,7 +355,9 @@ std::shared_ptr<const Model> LoadModel(const ModelLocation& location, ThreadPool
       source.checkpoint().ReleasePages();
     }
   }
-  for (LayerWeights& layer : layers) SetKeyOffsets(source.config(), layer);
+  for (size_t layer = 0; layer < layers.size(); ++layer) {
+    SetKeyOffsets(source.config(), static_cast<int64_t>(layer), layers[layer]);
+  }
   Norm final_norm = source.ReadNorm(source.arch().final_norm);
   Linear head = Head(source, source.quantized() || form == FloatForm::kInt8, memory, pool);
   source.checkpoint().ReleasePages();

@@ -115,10 +115,7 @@ class TensorMaker {
     if (!config_.tied_head) AddMatrix(arch.head, 0, config_.vocab, config_.hidden);
     constexpr int64_t kMaxLayers = 3;
     for (int64_t layer = 0; layer < std::min(config_.layers, kMaxLayers); ++layer) {
-      AddNorm(arch.attn_norm, layer, config_.hidden);
-      AddNorm(arch.mlp_norm, layer, config_.hidden);
-      AddNorm(arch.q_norm, layer, config_.head_dim);
-      AddNorm(arch.k_norm, layer, config_.head_dim);
+      for (const NormSpec& norm : arch.norms) AddNorm(norm.module, layer, norm.size(config_));
       for (const LinearSpec& linear : arch.linears) AddLinear(linear, layer);
     }
     return std::move(tensors_);

@@ -39,9 +39,10 @@ std::filesystem::path ModelPath(const std::string& name) {
   return name.ends_with("-gguf") ? kModels / name / "model.gguf" : kModels / name;
 }
 
-// tiny-bloom-gguf is tiny-bloom in another format.
+// tiny-bloom-gguf is tiny-bloom in another format; tiny-llama-gguf has a golden of its own.
 std::string GoldenName(const std::string& name) {
-  return name == "tiny-bloom-gguf" ? "tiny-bloom" : name;
+  if (!name.ends_with("-gguf") || name == "tiny-llama-gguf") return name;
+  return name.substr(0, name.size() - std::string_view("-gguf").size());
 }
 
 std::vector<int32_t> GoldenTokens(const std::string& model) {
@@ -120,7 +121,10 @@ INSTANTIATE_TEST_SUITE_P(Model, FloatModel,
                          testing::Values("tiny-llama-f32", "tiny-llama-f16", "tiny-llama-bf16",
                                          "tiny-llama-gguf", "tiny-llama3", "tiny-llama-linear-rope",
                                          "tiny-bloom", "tiny-bloom-gguf", "tiny-mistral",
-                                         "tiny-qwen2", "tiny-qwen3", "tiny-gpt-neox", "tiny-opt"));
+                                         "tiny-qwen2", "tiny-qwen3", "tiny-gpt-neox", "tiny-opt",
+                                         "tiny-gemma2", "tiny-gemma2-gguf", "tiny-gemma3",
+                                         "tiny-phi3", "tiny-granite", "tiny-olmo2",
+                                         "tiny-smollm3"));
 
 // A change of any bit of any logit changes it.
 uint64_t Hash(std::span<const float> values) {
@@ -137,7 +141,7 @@ TEST(Logits, HaveTheseBits) {
   const std::pair<const char*, uint64_t> models[] = {
       {"tiny-llama-f32", 13480880226709475735u}, {"tiny-llama-w4a8", 16577637569281905637u},
       {"tiny-llama3", 8901408824262944672u},     {"tiny-gpt-neox", 15340276837575229880u},
-      {"tiny-bloom", 12609018338117851065u},
+      {"tiny-bloom", 12609018338117851065u},     {"tiny-gemma2", 12003721947440579315u},
   };
   for (const auto& [name, hash] : models) {
     EXPECT_EQ(Hash(Logits(*Load(name), GoldenTokens(name), {})), hash) << name;
@@ -375,7 +379,8 @@ TEST_P(Invariance, ForwardAllocatesNothing) {
 INSTANTIATE_TEST_SUITE_P(Model, Invariance,
                          testing::Values("tiny-llama-f32", "tiny-llama-w4a8", "tiny-llama-mixed",
                                          "tiny-llama-parts", "tiny-llama-gguf", "tiny-bloom",
-                                         "tiny-mistral", "tiny-qwen3"));
+                                         "tiny-mistral", "tiny-qwen3", "tiny-gemma2", "tiny-gemma3",
+                                         "tiny-phi3", "tiny-smollm3"));
 
 // Kernels rely on the flag: some of them would take -128 for its negative. It is about the integers
 // that run, which are those of the file less their zero points.

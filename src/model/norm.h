@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "kernels/dispatch.h"
+#include "model/arch/arch.h"
 #include "model/config.h"
 
 namespace fptq {
@@ -13,6 +14,14 @@ struct Norm {
   std::vector<float> bias;    // [n] of a LayerNorm, else empty
 
   bool empty() const { return weight.empty(); }
+};
+
+// By NormRole; those that an architecture has not are empty.
+struct LayerNorms {
+  Norm by_role[kNormRoles];
+
+  Norm& at(NormRole role) { return by_role[static_cast<int>(role)]; }
+  const Norm& at(NormRole role) const { return by_role[static_cast<int>(role)]; }
 };
 
 // out = norm(x), both [n]; they may be the same.

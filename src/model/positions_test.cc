@@ -21,15 +21,19 @@ TEST(AlibiSlopes, AreThoseOfThePaperAndOfBloom) {
 ModelConfig Rotary() {
   ModelConfig config;
   config.rotary = 128;
-  config.rope_theta = 500000;
+  config.rope.theta = 500000;
   return config;
+}
+
+std::vector<float> Frequencies(const ModelConfig& config) {
+  return RopeFrequencies(config.rope, config.rotary);
 }
 
 TEST(RopeFrequencies, LinearScalingDividesThem) {
   ModelConfig config = Rotary();
-  const std::vector<float> plain = RopeFrequencies(config);
-  config.rope_scaling = {.kind = RopeScaling::Kind::kLinear, .factor = 4};
-  const std::vector<float> scaled = RopeFrequencies(config);
+  const std::vector<float> plain = Frequencies(config);
+  config.rope.scaling = {.kind = RopeScaling::Kind::kLinear, .factor = 4};
+  const std::vector<float> scaled = Frequencies(config);
   EXPECT_EQ(plain[0], 1);
   for (size_t i = 0; i < plain.size(); ++i) EXPECT_EQ(scaled[i], plain[i] / 4);
 }
@@ -37,37 +41,35 @@ TEST(RopeFrequencies, LinearScalingDividesThem) {
 // As llama.cpp stores LLaMA-3.1's: the plain frequency over the scaled one.
 std::vector<float> Factors(double factor) {
   ModelConfig config = Rotary();
-  const std::vector<float> plain = RopeFrequencies(config);
-  config.rope_scaling = {.kind = RopeScaling::Kind::kLlama3,
+  const std::vector<float> plain = Frequencies(config);
+  config.rope.scaling = {.kind = RopeScaling::Kind::kLlama3,
                          .factor = factor,
                          .low_freq_factor = 1,
                          .high_freq_factor = 4,
                          .original_positions = 8192};
-  std::vector<float> factors = RopeFrequencies(config);
+  std::vector<float> factors = Frequencies(config);
   for (size_t i = 0; i < factors.size(); ++i) factors[i] = plain[i] / factors[i];
   return factors;
 }
 
-TEST(ScalingFromFactors, FindsLlama3sParameters) {
+TEST(Llama3FromFactors, FindsLlama3sParameters) {
   for (const double factor : {8.0, 32.0}) {  // LLaMA-3.1 and 3.2
     const std::vector<float> factors = Factors(factor);
     EXPECT_EQ(factors.front(), 1);
-    const RopeScaling found = ScalingFromFactors(factors, Rotary(), "file");
+    const RopeScaling found = Llama3FromFactors(factors, Rotary(), "file");
     EXPECT_EQ(found.kind, RopeScaling::Kind::kLlama3);
     EXPECT_NEAR(found.factor, factor, 1e-5 * factor);
     EXPECT_EQ(found.original_positions, 8192);
   }
-  EXPECT_EQ(ScalingFromFactors(std::vector<float>(64, 1.0f), Rotary(), "file"), RopeScaling());
+  EXPECT_EQ(Llama3FromFactors(std::vector<float>(64, 1.0f), Rotary(), "file"), RopeScaling());
 }
 
-TEST(ScalingFromFactors, RejectsOthers) {
+TEST(Llama3FromFactors, RejectsOthers) {
   std::vector<float> factors = Factors(8);
   factors[30] *= 1.1f;
-  EXPECT_ERROR("file: expected LLaMA-3's factors", ScalingFromFactors(factors, Rotary(), "file"));
-  factors.pop_back();
-  EXPECT_ERROR("expected 64 factors", ScalingFromFactors(factors, Rotary(), "file"));
+  EXPECT_ERROR("file: expected LLaMA-3's factors", Llama3FromFactors(factors, Rotary(), "file"));
   EXPECT_ERROR("expected LLaMA-3's",
-               ScalingFromFactors(std::vector<float>(64, NAN), Rotary(), "file"));
+               Llama3FromFactors(std::vector<float>(64, NAN), Rotary(), "file"));
 }
 
 }  // namespace

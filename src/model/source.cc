@@ -14,6 +14,7 @@
 #include "base/json.h"
 #include "base/paths.h"
 #include "base/rethrow.h"
+#include "model/arch/gguf_config.h"
 #include "model/arch/unsupported_fields.h"
 #include "model/positions.h"
 
@@ -24,7 +25,10 @@ bool IsGguf(const Checkpoint& checkpoint) {
   return checkpoint.format() == Checkpoint::Format::kGguf;
 }
 
-constexpr std::string_view kRopeFactors = "rope_freqs.weight";  // in GGUF files
+// Of GGUF files: those of LLaMA 3, and those of longrope.
+constexpr std::string_view kRopeFactors = "rope_freqs.weight";
+constexpr std::string_view kLongFactors = "rope_factors_long.weight";
+constexpr std::string_view kShortFactors = "rope_factors_short.weight";
 
 std::string LayerName(std::string_view name, int64_t layer) {
   return fmt::format(fmt::runtime(name), layer);
@@ -41,14 +45,21 @@ std::string_view TorchName(DataType type) {
   return type == DataType::kBF16 ? "bfloat16" : "float16";
 }
 
+// The part of config.json that describes the model of text, of one that sees images, too; else all.
+const Json& TextConfig(const Json& config) {
+  const auto text = config.find("text_config");
+  return text != config.end() && text->is_object() && text->contains("model_type") ? *text : config;
+}
+
 ModelConfig HuggingFaceConfig(const Checkpoint& checkpoint) {
   const std::string where = (checkpoint.path() / "config.json").string();
-  const JsonFields fields(checkpoint.metadata(), where);
+  const Json& text = TextConfig(checkpoint.metadata());
+  const JsonFields fields(text, where);
   const ArchSpec& arch = FindArch(fields.String("model_type"), where);
   ModelConfig config = arch.config_from_hf(fields);
   config.arch = &arch;
   Validate(config, where);
-  RejectUnsupportedHfFields(checkpoint.metadata(), config, where);
+  RejectUnsupportedHfFields(text, config, where);
   return config;
 }
 
@@ -62,17 +73,40 @@ bool AnyBias(const Checkpoint& checkpoint, const ModelConfig& config, Bias bias)
   return false;
 }
 
-// LLaMA-3's rope scaling.
-void ReadRopeFactors(const Checkpoint& checkpoint, ModelConfig& config) {
-  if (config.rotary == 0 || !checkpoint.Contains(kRopeFactors)) return;
-  const std::string where = fmt::format("{}: {}", checkpoint.path().string(), kRopeFactors);
-  if (config.rope_scaling.kind != RopeScaling::Kind::kNone) {
+bool HasLongRope(const Checkpoint& checkpoint) {
+  return checkpoint.Contains(kLongFactors) && checkpoint.Contains(kShortFactors);
+}
+
+// The scaling of rope that a GGUF file keeps in tensors.
+void ReadRopeFactors(const Checkpoint& checkpoint, const JsonFields& fields, ModelConfig& config) {
+  const auto key = [&](std::string_view name) { return GgufKey(config.arch->gguf_name, name); };
+  const int64_t original =
+      fields.IntOr(key("rope.scaling.original_context_length"), config.max_positions, 1, kMaxInt);
+  const bool is_longrope = HasLongRope(checkpoint);
+  if (!is_longrope && fields.StringOr(key("rope.scaling.type"), "") == "longrope") {
+    throw Error(
+        "{}: expected tensors '{}' and '{}', as the scaling of rope is longrope, found none",
+        checkpoint.path().string(), kLongFactors, kShortFactors);
+  }
+  const std::string_view name = !is_longrope                      ? kRopeFactors
+                                : config.max_positions > original ? kLongFactors
+                                                                  : kShortFactors;
+  if (config.rotary == 0 || !checkpoint.Contains(name)) return;
+  const std::string where = fmt::format("{}: {}", checkpoint.path().string(), name);
+  if (config.rope.scaling.kind != RopeScaling::Kind::kNone) {
     throw Error("{}: expected no other scaling of rope beside it, found one", where);
   }
-  const TensorView& tensor = checkpoint.Get(kRopeFactors, std::array{config.rotary / 2});
+  const TensorView& tensor = checkpoint.Get(name, std::array{config.rotary / 2});
   std::vector<float> factors(static_cast<size_t>(config.rotary / 2));
   DequantizeRange(tensor, 0, factors);
-  config.rope_scaling = ScalingFromFactors(factors, config, where);
+  if (!is_longrope) {
+    config.rope.scaling = Llama3FromFactors(factors, config, where);
+    return;
+  }
+  config.rope.scaling.kind = RopeScaling::Kind::kFactors;
+  config.rope.scaling.factors.assign(factors.begin(), factors.end());
+  config.rope.scaling.original_positions = original;
+  config.rope.scaling.attention_factor = fields.DoubleOr(key("rope.scaling.attn_factor"), 1);
 }
 
 ModelConfig GgufConfig(const Checkpoint& checkpoint) {
@@ -89,7 +123,8 @@ ModelConfig GgufConfig(const Checkpoint& checkpoint) {
   RejectUnsupportedGgufKeys(checkpoint.metadata(), config, where);
   config.attention_bias = AnyBias(checkpoint, config, Bias::kAttention);
   config.mlp_bias = AnyBias(checkpoint, config, Bias::kMlp);
-  ReadRopeFactors(checkpoint, config);
+  ReadRopeFactors(checkpoint, fields, config);
+  Validate(config, where);  // what the tensors say
   return config;
 }
 
@@ -106,7 +141,7 @@ Norm& SourceLayer::norm(ActSite site) { return const_cast<Norm&>(std::as_const(*
 
 const Norm& SourceLayer::norm(ActSite site) const {
   FPTQ_CHECK(site == ActSite::kAttnIn || site == ActSite::kMlpIn);
-  return site == ActSite::kAttnIn ? attn_norm : mlp_norm;
+  return norms.at(site == ActSite::kAttnIn ? NormRole::kAttn : NormRole::kMlp);
 }
 
 ModelSource ModelSource::Open(const ModelLocation& location) try {
@@ -129,14 +164,8 @@ ModelSource ModelSource::Open(const ModelLocation& location) try {
 
   const ArchSpec& arch = source.arch();
   const std::string_view name = arch.embedding.hf;
-  const std::string_view prefix = name.substr(0, name.find('.') + 1);
-  const auto has_embedding = [&] {
-    return checkpoint.Contains(source.Name(arch.embedding) + ".weight");
-  };
-  if (!IsGguf(checkpoint) && !has_embedding()) {
-    source.absent_prefix_ = prefix;
-    if (!has_embedding()) source.absent_prefix_ = {};
-  }
+  source.hf_prefix_ = source.prefix_ = name.substr(0, name.find('.') + 1);
+  if (!IsGguf(checkpoint)) source.FindPrefix();
   source.embedding_.tokens = &checkpoint.Get(source.Name(arch.embedding) + ".weight");
   source.config_.dtype = StorageType(source.embedding_.tokens->type);
   if (!IsGguf(checkpoint)) source.DecideHead();
@@ -148,6 +177,18 @@ ModelSource ModelSource::Open(const ModelLocation& location) try {
   return source;
 } catch (...) {
   RethrowNaming(location.path.string());
+}
+
+// Others stand before the names of a model saved without its head, and of the text model of one
+// that sees images, too.
+void ModelSource::FindPrefix() {
+  for (const std::string_view prefix :
+       {hf_prefix_, std::string_view(), std::string_view("model.language_model."),
+        std::string_view("language_model.model.")}) {
+    prefix_ = prefix;
+    if (checkpoint_->Contains(Name(arch().embedding) + ".weight")) return;
+  }
+  prefix_ = hf_prefix_;
 }
 
 // The tensors say whether the head is the embedding; where tie_word_embeddings says otherwise, as
@@ -198,10 +239,7 @@ void ModelSource::CheckTensors() {
   check_norm(arch().embedding_norm, 0, hidden);
   check_norm(arch().final_norm, 0, hidden);
   for (int64_t layer = 0; layer < config_.layers; ++layer) {
-    check_norm(arch().attn_norm, layer, hidden);
-    check_norm(arch().mlp_norm, layer, hidden);
-    check_norm(arch().q_norm, layer, config_.head_dim);
-    check_norm(arch().k_norm, layer, config_.head_dim);
+    for (const NormSpec& norm : arch().norms) check_norm(norm.module, layer, norm.size(config_));
     for (const LinearSpec& linear : arch().linears) {
       const std::string module = Name(linear.module, layer);
       const int64_t channels = linear.channels(config_);
@@ -219,7 +257,11 @@ void ModelSource::CheckTensors() {
     WarnOfBiases(unused_biases);
     return;
   }
-  if (config_.rotary > 0 && checkpoint_->Contains(kRopeFactors)) known.emplace(kRopeFactors);
+  if (config_.rotary > 0) {
+    known.emplace(kRopeFactors);
+    if (HasLongRope(*checkpoint_))
+      known.insert({std::string(kLongFactors), std::string(kShortFactors)});
+  }
   for (const auto& [name, view] : checkpoint_->tensors()) {
     if (known.contains(name)) continue;
     throw Error("{}: tensor '{}': the architecture {} has no such tensor",
@@ -245,7 +287,8 @@ void ModelSource::WarnOfBiases(const std::vector<std::string>& unused) {
 
 Json ModelSource::HfConfig() const {
   if (!IsGguf(*checkpoint_)) {
-    Json json = checkpoint_->metadata();
+    Json json = TextConfig(checkpoint_->metadata());
+    json["architectures"] = {arch().hf_class};
     json["tie_word_embeddings"] = config_.tied_head;
     // They name files of the source: code, which our architectures do without, and the weights.
     json.erase("auto_map");
@@ -271,8 +314,9 @@ TokenizerFiles ModelSource::LoadTokenizer() const {
 std::string ModelSource::Name(const TensorNames& names, int64_t layer) const {
   if (IsGguf(*checkpoint_)) return LayerName(names.gguf, layer);
   std::string_view name = names.hf;
-  if (name.starts_with(absent_prefix_)) name.remove_prefix(absent_prefix_.size());
-  return LayerName(name, layer);
+  if (!name.starts_with(hf_prefix_)) return LayerName(name, layer);
+  name.remove_prefix(hf_prefix_.size());
+  return std::string(prefix_) + LayerName(name, layer);
 }
 
 std::string ModelSource::HfName(const TensorNames& names, int64_t layer) {
@@ -292,17 +336,23 @@ Norm ModelSource::ReadNorm(const TensorNames& module, int64_t layer) const {
   if (module.empty()) return norm;
   const std::string name = Name(module, layer);
   norm.weight = ReadVector(name + ".weight");
+  if (!IsGguf(*checkpoint_)) {
+    for (float& weight : norm.weight) weight += arch().norm_offset;
+  }
   if (config_.norm == NormKind::kLayer) norm.bias = ReadVector(name + ".bias");
   return norm;
+}
+
+LayerNorms ModelSource::ReadNorms(int64_t layer) const {
+  LayerNorms norms;
+  for (const NormSpec& norm : arch().norms) norms.at(norm.role) = ReadNorm(norm.module, layer);
+  return norms;
 }
 
 SourceLayer ModelSource::ReadLayer(int64_t layer) const {
   FPTQ_CHECK(!quantized());
   SourceLayer result;
-  result.attn_norm = ReadNorm(arch().attn_norm, layer);
-  result.mlp_norm = ReadNorm(arch().mlp_norm, layer);
-  result.q_norm = ReadNorm(arch().q_norm, layer);
-  result.k_norm = ReadNorm(arch().k_norm, layer);
+  result.norms = ReadNorms(layer);
   for (const ActSite site : kAllActSites) {
     result.linears[static_cast<int>(site)] = ReadSite(layer, site);
   }
@@ -356,6 +406,7 @@ void ModelSource::AddNorm(const TensorNames& module, int64_t layer,
                           std::vector<UsedTensor>& tensors) const {
   if (module.empty()) return;
   tensors.push_back(Used(module, ".weight", layer));
+  if (IsGguf(*checkpoint_)) tensors.back().less = arch().norm_offset;
   if (config_.norm == NormKind::kLayer) tensors.push_back(Used(module, ".bias", layer));
 }
 
@@ -372,10 +423,7 @@ std::vector<UsedTensor> ModelSource::OuterTensors() const {
 
 std::vector<UsedTensor> ModelSource::LayerVectors(int64_t layer) const {
   std::vector<UsedTensor> tensors;
-  for (const TensorNames* norm :
-       {&arch().attn_norm, &arch().mlp_norm, &arch().q_norm, &arch().k_norm}) {
-    AddNorm(*norm, layer, tensors);
-  }
+  for (const NormSpec& norm : arch().norms) AddNorm(norm.module, layer, tensors);
   for (const LinearSpec& linear : arch().linears) {
     if (!checkpoint_->Contains(Name(linear.module, layer) + ".bias")) continue;
     tensors.push_back(Used(linear.module, ".bias", layer));

@@ -39,8 +39,7 @@ struct SourceLinear {
 
 // One layer in float: what quantization reads, changes and drops again.
 struct SourceLayer {
-  Norm attn_norm, mlp_norm;                      // [hidden]
-  Norm q_norm, k_norm;                           // [head_dim] or empty
+  LayerNorms norms;
   std::vector<SourceLinear> linears[kActSites];  // by ActSite
 
   // The norm before kAttnIn or kMlpIn.
@@ -53,6 +52,7 @@ struct UsedTensor {
   std::string name;     // in the checkpoint
   std::string hf_name;  // that Hugging Face gives it
   const TensorView* tensor;
+  float less = 0;  // what Hugging Face's values are less than these: ArchSpec::norm_offset
 };
 
 // Where a model is, and what its files leave open. A path alone will do.
@@ -98,8 +98,9 @@ class ModelSource {
   SourceLinear ReadLinear(const LinearSpec& spec, int64_t layer) const;
   std::vector<SourceLinear> ReadSite(int64_t layer, ActSite site) const;
   std::vector<float> ReadVector(const std::string& name) const;
-  // Empty if the architecture has none.
+  // Empty if the architecture has none. What it multiplies by, ArchSpec::norm_offset included.
   Norm ReadNorm(const TensorNames& module, int64_t layer = 0) const;
+  LayerNorms ReadNorms(int64_t layer) const;
   const Embedding& embedding() const { return embedding_; }
   const TensorView& head() const;  // [vocab, hidden]; the embedding if tied
   // Of a quantized folder: how lm_head is quantized; then it has no head() tensor.
@@ -114,6 +115,7 @@ class ModelSource {
  private:
   UsedTensor Used(const TensorNames& module, std::string_view suffix, int64_t layer) const;
   void AddNorm(const TensorNames& module, int64_t layer, std::vector<UsedTensor>& tensors) const;
+  void FindPrefix();
   void CheckTensors();
   void WarnOfBiases(const std::vector<std::string>& unused);
   void DecideHead();
@@ -122,9 +124,8 @@ class ModelSource {
   ModelLocation location_ = "";
   std::shared_ptr<const Checkpoint> checkpoint_;
   ModelConfig config_;
-  // What Hugging Face's names begin with and those of this checkpoint do not: "transformer." of one
-  // saved without its head.
-  std::string_view absent_prefix_;
+  // What Hugging Face's names begin with, "model.", and what stands there in this checkpoint.
+  std::string_view hf_prefix_, prefix_;
   Embedding embedding_;
   std::optional<CompressedTensorsConfig> quantization_;
   std::optional<LinearQuantization> head_quantization_;

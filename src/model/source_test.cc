@@ -58,7 +58,7 @@ TEST(ModelSource, ConfigOfGgufSurvivesTheWayThroughConfigJson) {
   EXPECT_EQ(parsed.vocab, source.config().vocab);
   EXPECT_EQ(parsed.max_positions, source.config().max_positions);
   EXPECT_EQ(parsed.norm_epsilon, source.config().norm_epsilon);
-  EXPECT_EQ(parsed.rope_theta, source.config().rope_theta);
+  EXPECT_EQ(parsed.rope, source.config().rope);
   EXPECT_EQ(parsed.tied_head, source.config().tied_head);
 }
 
@@ -71,13 +71,14 @@ TEST(ModelSource, RejectsBadConfigs) {
   EXPECT_EQ(OpenError([](Json& c) { c["num_hidden_layers"] = 0; }),
             "DIR/config.json: number of layers: expected 1 to 10000, found 0");
   EXPECT_EQ(OpenError([](Json& c) { c["model_type"] = "mamba"; }),
-            "DIR/config.json: architecture 'mamba' is not supported; supported: bloom, "
-            "gpt_neox, llama, mistral, opt, qwen2, qwen3");
+            "DIR/config.json: architecture 'mamba' is not supported; supported: bloom, gemma2, "
+            "gemma3_text, gpt_neox, granite, llama, mistral, olmo2, opt, phi3, qwen2, qwen3, "
+            "smollm3");
   EXPECT_EQ(OpenError([](Json& c) {
-              c["rope_scaling"] = {{"rope_type", "yarn"}, {"factor", 4.0}};
+              c["rope_scaling"] = {{"rope_type", "ntk"}, {"factor", 4.0}};
             }),
-            "DIR/config.json: rope_scaling: rope scaling: expected type default, linear or llama3, "
-            "found 'yarn'");
+            "DIR/config.json: rope_scaling: rope scaling: expected type default, dynamic, linear, "
+            "llama3, yarn or longrope, found 'ntk'");
   EXPECT_EQ(
       OpenError([](Json& c) { c["hidden_act"] = "quick_gelu"; }),
       "DIR/config.json: hidden_act: expected one of silu, swish, gelu, gelu_python, gelu_new, "
@@ -262,6 +263,39 @@ TEST(ModelSource, BiasesAreThoseThatTheConfigSpeaksOf) {
   EditModel(models / "tiny-qwen2", folder.path(),
             [&](EditableModel& model) { model.tensors.erase(layer + "self_attn.v_proj.bias"); });
   EXPECT_ERROR("v_proj.bias' is missing", ModelSource::Open(folder.path()));
+}
+
+// As Gemma 3's of 4B and more are published, beside what sees images.
+TEST(ModelSource, ReadsTheTextModelOfOneThatSeesImages) {
+  const fs::path plain = fs::path(kTestdata) / "models/tiny-gemma3";
+  const ModelSource expected = ModelSource::Open(plain);
+  for (const std::string prefix : {"model.language_model.", "language_model.model."}) {
+    const TempFolder folder;
+    EditModel(plain, folder.path(), [&](EditableModel& model) {
+      Json text = model.config;
+      text.erase("architectures");
+      model.config = {{"architectures", {"Gemma3ForConditionalGeneration"}},
+                      {"model_type", "gemma3"},
+                      {"text_config", text},
+                      {"vision_config", {{"hidden_size", 8}}}};
+      decltype(model.tensors) renamed;
+      for (auto& [name, tensor] : model.tensors) {
+        renamed[prefix + name.substr(std::string("model.").size())] = std::move(tensor);
+      }
+      model.tensors = std::move(renamed);
+      const std::vector<float> image(8);
+      model.Set("vision_tower.weight", DataType::kF32, {8}, std::as_bytes(std::span(image)));
+    });
+    const ModelSource source = ModelSource::Open(folder.path());
+    EXPECT_EQ(source.config().layers, expected.config().layers);
+    EXPECT_EQ(source.ReadLayer(1).norms.at(NormRole::kMlpOut).weight,
+              expected.ReadLayer(1).norms.at(NormRole::kMlpOut).weight);
+    const auto sorted = [](const ModelSource& of) {
+      return nlohmann::json::parse(of.HfConfig().dump());
+    };
+    EXPECT_EQ(sorted(source), sorted(expected));
+    EXPECT_EQ(source.OuterTensors()[0].hf_name, "model.embed_tokens.weight");
+  }
 }
 
 TEST(ModelSource, AQuantizationOfNullIsNone) {

@@ -38,8 +38,7 @@ struct ForwardBatch {
 };
 
 struct LayerWeights {
-  Norm attn_norm, mlp_norm;   // [hidden]
-  Norm q_norm, k_norm;        // [head_dim], of each head; or empty
+  LayerNorms norms;
   Linear linears[kActSites];  // by ActSite: qkv, o, gate_up (up alone in an MLP without gate), down
   AlignedBuffer<float> key_offsets;  // key_offsets.h; or empty
 
@@ -71,6 +70,16 @@ struct AttentionTask {
   int64_t section = 0;                          // which of them
 };
 
+// cos and sin of the batch's positions.
+struct RopeTable {
+  RopeTable() = default;
+  RopeTable(const Rope& rope, int64_t rotary, int64_t max_rows);
+
+  std::vector<float> frequencies;       // [rotary / 2]
+  float factor = 1;                     // RopeScaling::attention_factor
+  AlignedBuffer<float> cosines, sines;  // [rows, rotary / 2]
+};
+
 // All scratch of the forward pass, allocated once for up to max_rows rows and max_logits_rows rows
 // of logits. `max_sections`: how many sections of the KV cache the threads may share in a step
 // (speed alone depends on it).
@@ -87,13 +96,14 @@ struct Activations {
   AlignedBuffer<float> section_states;      // [sections, heads, SectionStateSize]
   std::vector<AttentionSections> sections;  // of each chunk, in the current layer
   std::vector<AttentionTask> attention_tasks;
-  AlignedBuffer<float> gate_up;             // [rows, mlp_width]
-  AlignedBuffer<float> layer_input;         // [rows, hidden], for a parallel residual
-  AlignedBuffer<float> logits;              // [logits_rows, vocab]
-  AlignedBuffer<float> rope_cos, rope_sin;  // [rows, rotary / 2]
-  std::vector<float> rope_frequencies;      // [rotary / 2]
-  std::vector<float> alibi_slopes;          // [heads] or empty
-  Profile* profile = nullptr;               // not owned; null: the time of the parts is not taken
+  AlignedBuffer<float> gate_up;      // [rows, mlp_width]
+  AlignedBuffer<float> layer_input;  // [rows, hidden], for a parallel residual
+  AlignedBuffer<float> branch;       // [rows, hidden]: what attention or MLP gives, where
+                                     // more is done with it than to add it
+  AlignedBuffer<float> logits;       // [logits_rows, vocab]
+  RopeTable rope, window_rope;       // of Rope and ModelConfig::window_rope
+  std::vector<float> alibi_slopes;   // [heads] or empty
+  Profile* profile = nullptr;        // not owned; null: the time of the parts is not taken
   Saturation* saturation = nullptr;  // not owned; null: saturating activations are not counted
 };
 

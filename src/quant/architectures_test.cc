@@ -68,7 +68,9 @@ TEST_P(Architecture, QuantizesAndRuns) {
 INSTANTIATE_TEST_SUITE_P(Model, Architecture,
                          testing::Values("tiny-bloom", "tiny-bloom-gguf", "tiny-llama3",
                                          "tiny-llama-linear-rope", "tiny-mistral", "tiny-qwen2",
-                                         "tiny-qwen3", "tiny-gpt-neox", "tiny-opt"));
+                                         "tiny-qwen3", "tiny-gpt-neox", "tiny-opt", "tiny-gemma2",
+                                         "tiny-gemma3", "tiny-phi3", "tiny-granite", "tiny-olmo2",
+                                         "tiny-smollm3"));
 
 // tiny-bloom with two channels of each norm multiplied by `factor`, weight and bias, and the
 // weights that they meet divided by it: the same function, with BLOOM's outliers in the

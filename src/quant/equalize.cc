@@ -17,6 +17,11 @@ float UsableScale(double s) {
   return std::isnormal(scale) && scale > 0 ? scale : 1;
 }
 
+// What a norm multiplies by, as a file has it that stores it less `offset`.
+float RoundNormWeight(float weight, DataType dtype, float offset) {
+  return RoundToStored(weight - offset, dtype) + offset;
+}
+
 // The output channel of a site's producer that input channel j comes from.
 int64_t ProducerChannel(const ModelConfig& config, ActSite site, int64_t j) {
   if (site != ActSite::kAttnOut) return j;
@@ -45,7 +50,7 @@ void FitToProducer(const EqualizationGroup& group, const ModelConfig& config,
     TieScales(config, group.site, scales);
   } else {
     Norm norm = weights.norm(group.site);
-    FoldIntoNorm(norm, config.dtype, scales);
+    FoldIntoNorm(norm, config.dtype, config.arch->norm_offset, scales);
   }
 }
 
@@ -85,18 +90,18 @@ std::vector<float> SmoothQuantScales(std::span<const float> absmax,
   return scales;
 }
 
-void FoldIntoNorm(Norm& norm, DataType dtype, std::span<float> scales) {
+void FoldIntoNorm(Norm& norm, DataType dtype, float offset, std::span<float> scales) {
   FPTQ_CHECK(norm.weight.size() == scales.size());
   const float smallest = SmallestNormalStored(dtype);
   for (size_t j = 0; j < scales.size(); ++j) {
     const float weight = norm.weight[j], bias = norm.bias.empty() ? 0 : norm.bias[j];
-    float folded = RoundToStored(weight / scales[j], dtype);
+    float folded = RoundNormWeight(weight / scales[j], dtype, offset);
     float folded_bias = RoundToStored(bias / (weight / folded), dtype);
     if (std::isfinite(folded) && std::abs(folded) >= smallest && std::isfinite(folded_bias)) {
       scales[j] = weight / folded;
     } else {
       scales[j] = 1;
-      folded = RoundToStored(weight, dtype);
+      folded = RoundNormWeight(weight, dtype, offset);
       folded_bias = RoundToStored(bias, dtype);
     }
     norm.weight[j] = folded;
@@ -172,15 +177,16 @@ void EqualizeSite(const EqualizationGroup& group, const ModelConfig& config, int
                   ThreadPool& pool) {
   if (group.kind == Producer::kNorm) {
     Norm& norm = weights.norm(group.site);
-    for (std::vector<float>* values : {&norm.weight, &norm.bias}) {
-      for (size_t j = 0; j < values->size(); ++j) {
-        (*values)[j] = RoundToStored((*values)[j] / scales[j], config.dtype);
-      }
+    for (size_t j = 0; j < norm.weight.size(); ++j) {
+      norm.weight[j] =
+          RoundNormWeight(norm.weight[j] / scales[j], config.dtype, config.arch->norm_offset);
+    }
+    for (size_t j = 0; j < norm.bias.size(); ++j) {
+      norm.bias[j] = RoundToStored(norm.bias[j] / scales[j], config.dtype);
     }
   } else {
     SourceLinear& producer = FindLinear(ModelSource::HfName(group.producer, layer), weights);
-    // In a fused linear v follows q and k.
-    const int64_t first = producer.qkv_head_dim == 0 ? 0 : config.query_width() + config.kv_width();
+    const int64_t first = group.first_channel == nullptr ? 0 : group.first_channel(config);
     std::vector<float> divisors(static_cast<size_t>(producer.channels), 1.0f);
     for (int64_t j = 0; j < std::ssize(scales); ++j) {
       const int64_t channel = first + ProducerChannel(config, group.site, j);

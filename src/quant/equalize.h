@@ -22,11 +22,12 @@ std::vector<float> LaeScales(std::span<const float> absmax);
 std::vector<float> SmoothQuantScales(std::span<const float> absmax,
                                      std::span<const SourceLinear> linears);
 
-// Weight and bias of the norm divided by s, rounded to `dtype` as they are stored; s_j becomes what
+// Weight and bias of the norm divided by s, rounded to `dtype` as they are stored, the weights less
+// `offset` (ArchSpec::norm_offset); s_j becomes what
 // the weight was really divided by, so that the linears can make up for the rounding. A channel
 // whose weight would leave the normal numbers of `dtype`, or whose bias would become infinite,
 // keeps s_j = 1.
-void FoldIntoNorm(Norm& norm, DataType dtype, std::span<float> scales);
+void FoldIntoNorm(Norm& norm, DataType dtype, float offset, std::span<float> scales);
 
 // W' = W diag(s): multiplies input channel j of all `linears` by s_j.
 void ScaleInputs(std::span<SourceLinear> linears, std::span<const float> scales, ThreadPool& pool);

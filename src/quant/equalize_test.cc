@@ -85,7 +85,7 @@ TEST(Equalize, KeepsTheProduct) {
       magnitudes.push_back(magnitude);
     }
     std::vector<float> scales = LaeScales(absmax);
-    FoldIntoNorm(norm, dtype, scales);
+    FoldIntoNorm(norm, dtype, /*offset=*/0, scales);
     ThreadPool pool(2);
     ScaleInputs({&linear, 1}, scales, pool);
     EXPECT_EQ(norm.weight[3], 0);
@@ -106,7 +106,8 @@ TEST(Equalize, KeepsTheProduct) {
 TEST(FoldIntoNorm, KeepsChannelsThatWouldLeaveTheType) {
   Norm norm{.weight = {1, 1, 1}, .bias = {}};
   std::vector<float> scales = {1e6f, 1e-6f, 2};
-  FoldIntoNorm(norm, DataType::kF16, scales);  // 1e-6 is denormal, 1e6 is infinite in F16
+  FoldIntoNorm(norm, DataType::kF16, /*offset=*/0,
+               scales);  // 1e-6 is denormal, 1e6 is infinite in F16
   EXPECT_EQ(scales, (std::vector<float>{1, 1, 2}));
   EXPECT_EQ(norm.weight, (std::vector<float>{1, 1, 0.5f}));
 }

@@ -125,15 +125,15 @@ LayerResult WriteLayer(const ModelConfig& config, const QuantRecipe& recipe, Equ
   const auto write_vector = [&](const std::string& name, std::span<const float> values) {
     WriteFloats(name, {std::ssize(values)}, values, dtype, spool);
   };
-  const auto write_norm = [&](const TensorNames& module, const Norm& norm) {
+  const auto write_norm = [&](const TensorNames& module, Norm& norm) {
     const std::string name = ModelSource::HfName(module, layer.policy[0].layer);
+    for (float& weight : norm.weight) weight -= config.arch->norm_offset;
     write_vector(name + ".weight", norm.weight);
     write_vector(name + ".bias", norm.bias);
   };
-  write_norm(config.arch->attn_norm, layer.weights.attn_norm);
-  write_norm(config.arch->mlp_norm, layer.weights.mlp_norm);
-  write_norm(config.arch->q_norm, layer.weights.q_norm);
-  write_norm(config.arch->k_norm, layer.weights.k_norm);
+  for (const NormSpec& norm : config.arch->norms) {
+    write_norm(norm.module, layer.weights.norms.at(norm.role));
+  }
   for (SitePolicy& site : layer.policy) {
     const auto index = static_cast<size_t>(site.site);
     const std::vector<SourceLinear> linears = std::move(layer.weights.linears[index]);

@@ -28,6 +28,7 @@ void WriteFloats(const UsedTensor& from, DataType dtype, ShardedWriter& writer) 
   for (int64_t row = 0; row < rows; row += kRows) {
     values.resize(static_cast<size_t>(std::min(kRows, rows - row) * k));
     DequantizeRange(tensor, row * k, values);
+    for (float& value : values) value -= from.less;
     writer.Write(from.hf_name, StoreFloats(values, dtype, from.hf_name));
   }
 }

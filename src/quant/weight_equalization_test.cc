@@ -15,7 +15,7 @@ namespace {
 // A layer whose attention sees a channel 30 times as large as others.
 SourceLayer OutlierLayer(const ModelSource& source) {
   SourceLayer layer = source.ReadLayer(0);
-  layer.attn_norm.weight[5] *= 30;
+  layer.norms.at(NormRole::kAttn).weight[5] *= 30;
   return layer;
 }
 

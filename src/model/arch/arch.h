@@ -28,6 +28,16 @@ struct TensorNames {
   bool empty() const { return hf.empty(); }
 };
 
+// The norms of a layer: what attention and MLP read, q and k, and what attention and MLP give.
+enum class NormRole { kAttn, kMlp, kQ, kK, kAttnOut, kMlpOut };
+inline constexpr int kNormRoles = 6;
+
+struct NormSpec {
+  NormRole role;
+  TensorNames module;
+  int64_t (*size)(const ModelConfig&);  // of kQ and kK: head_dim, or the width of all heads
+};
+
 // How the rows of a linear are stored. Ours: the heads of q, then those of k, then those of v.
 enum class RowOrder {
   kAsIs,
@@ -52,14 +62,15 @@ struct LinearSpec {
 bool HasBias(const LinearSpec& linear, const ModelConfig& config);
 
 // LAE and its like: divide the producer's output channels by s, multiply the input channels of the
-// site's linears by it. The attention heads that share a KV head share the channels of v_proj; of a
-// fused linear those of v are divided. An activation between the two must be homogeneous: f(x / s)
-// = f(x) / s, as ReLU.
+// site's linears by it. The attention heads that share a KV head share the channels of v_proj. An
+// activation between the two must be homogeneous: f(x / s) = f(x) / s, as ReLU.
 enum class Producer { kNorm, kLinear };
 struct EqualizationGroup {
   ActSite site;
   Producer kind;
   TensorNames producer;
+  // Of a linear that makes more than the site's input, the first channel that does; null: 0.
+  int64_t (*first_channel)(const ModelConfig&) = nullptr;
 };
 
 struct ArchSpec {
@@ -67,9 +78,14 @@ struct ArchSpec {
   std::string_view gguf_name;  // general.architecture; empty: there are no such GGUF files
   std::string_view hf_class;   // config.json architectures[0]
   TensorNames embedding, positions, embedding_norm, final_norm, head;
-  TensorNames attn_norm, mlp_norm, q_norm, k_norm;  // of a layer; the last two of each head
+  std::span<const NormSpec> norms;  // of a layer
+  float norm_offset = 0;            // what Hugging Face's weights of all norms lack: 1 where a norm
+                                    // multiplies by 1 + weight
   std::span<const LinearSpec> linears;
   std::span<const EqualizationGroup> equalization_groups;
+  // Fields of config.json and keys of GGUF files, without "ARCH.", that would be refused
+  // (unsupported_fields.h) and are read here.
+  std::span<const std::string_view> read_fields = {};
   // Both fill what the layers need; source.cc sets arch, dtype, the special tokens and, for GGUF,
   // vocab, tied_head and what tensors tell: rope_scaling and the biases. What changes the result in
   // other architectures, too, unsupported_fields.h refuses; the rest that they do not know and that

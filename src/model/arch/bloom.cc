@@ -9,6 +9,11 @@ constexpr TensorNames kAttnNorm = {"transformer.h.{}.input_layernorm", "blk.{}.a
 constexpr TensorNames kMlpNorm = {"transformer.h.{}.post_attention_layernorm", "blk.{}.ffn_norm"};
 constexpr TensorNames kQkv = {"transformer.h.{}.self_attention.query_key_value", "blk.{}.attn_qkv"};
 
+constexpr NormSpec kNorms[] = {
+    {NormRole::kAttn, kAttnNorm, HiddenChannels},
+    {NormRole::kMlp, kMlpNorm, HiddenChannels},
+};
+
 constexpr LinearSpec kLinears[] = {
     {ActSite::kAttnIn, kQkv, RowOrder::kQkvByHead, QkvChannels, Bias::kAlways},
     {ActSite::kAttnOut,
@@ -31,7 +36,7 @@ constexpr LinearSpec kLinears[] = {
 constexpr EqualizationGroup kEqualizationGroups[] = {
     {ActSite::kAttnIn, Producer::kNorm, kAttnNorm},
     {ActSite::kMlpIn, Producer::kNorm, kMlpNorm},
-    {ActSite::kAttnOut, Producer::kLinear, kQkv},
+    {ActSite::kAttnOut, Producer::kLinear, kQkv, FirstOfV},
 };
 
 void SetFixed(ModelConfig& config) {
@@ -100,10 +105,7 @@ const ArchSpec kBloomArch = {
     .embedding_norm = {"transformer.word_embeddings_layernorm", "token_embd_norm"},
     .final_norm = {"transformer.ln_f", "output_norm"},
     .head = {"lm_head", "output"},
-    .attn_norm = kAttnNorm,
-    .mlp_norm = kMlpNorm,
-    .q_norm = {},
-    .k_norm = {},
+    .norms = kNorms,
     .linears = kLinears,
     .equalization_groups = kEqualizationGroups,
     .config_from_hf = ConfigFromHf,

@@ -18,6 +18,12 @@ int64_t KvChannels(const ModelConfig& config);
 int64_t QkvChannels(const ModelConfig& config);  // of one linear for all three
 int64_t HiddenChannels(const ModelConfig& config);
 int64_t MlpChannels(const ModelConfig& config);
+int64_t GateUpChannels(const ModelConfig& config);  // of one linear for both
+// EqualizationGroup::first_channel, of such linears
+int64_t FirstOfV(const ModelConfig& config);
+int64_t FirstOfUp(const ModelConfig& config);
+// NormSpec::size
+int64_t HeadDim(const ModelConfig& config);
 
 // The activation that Hugging Face calls `field`.
 Activation ReadActivation(const JsonFields& fields, std::string_view field,
@@ -31,11 +37,12 @@ int64_t DefaultHeadDim(const JsonFields& fields, std::string_view field, const M
 struct RopeNames {
   std::string_view theta = "rope_theta";
   std::string_view share = "partial_rotary_factor";
+  double default_theta = 10000;
   double default_share = 1;
 };
 // The rotary fields of `config`, whose head_dim and max_positions must be set, as transformers
-// reads them: rope_scaling, if it says anything, else rope_parameters; what that does not say, the
-// fields outside of it say.
+// reads them: rope_scaling, if it says anything, else rope_parameters, which may tell layers with a
+// window from the others; what that does not say, the fields outside of it say.
 void ReadRope(const JsonFields& fields, const RopeNames& names, ModelConfig& config);
 Json RopeScalingToHf(const RopeScaling& scaling);
 
@@ -55,8 +62,12 @@ struct LlamaDefaults {
   int64_t kv_heads = 0;  // 0: as many as heads
   int64_t head_dim = 0;  // 0: hidden size / heads
   int64_t max_positions = 2048;
+  double rope_theta = 10000;
+  int64_t heads = 0, vocab = 0;  // 0: they must be there
 };
-// LLaMA's fields of config.json, which many share.
+// LLaMA's fields of config.json, which many share, but for the rotary ones.
+ModelConfig LlamaDimensionsFromHf(const JsonFields& fields, const LlamaDefaults& defaults);
+// All of them; whole heads rotate.
 ModelConfig LlamaConfigFromHf(const JsonFields& fields, const LlamaDefaults& defaults);
 // LlamaConfigFromHf, with the sliding window of Qwen2 and Qwen3.
 ModelConfig QwenConfigFromHf(const JsonFields& fields, const LlamaDefaults& defaults);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "model/positions.h"
 
 namespace fptq {
 namespace {
@@ -26,20 +27,31 @@ int64_t IntOfLayers(const JsonFields& fields, const std::string& key, int64_t la
 }
 
 // What llama.cpp makes of it: without a type a factor is a linear one, and none if the type says
-// so.
-RopeScaling ReadGgufRopeScaling(const JsonFields& fields, std::string_view arch) {
+// so. Factors of longrope are tensors, which source.cc reads.
+RopeScaling ReadGgufRopeScaling(const JsonFields& fields, std::string_view arch,
+                                const ModelConfig& config) {
   const std::string key = GgufKey(arch, "rope.scaling.type");
   const std::string type = fields.StringOr(key, "linear");
-  if (type == "none") return {};
-  if (type != "linear") {
-    throw Error("{}: {}: expected none or linear, found '{}'", fields.where(), key, type);
-  }
+  if (type == "none" || type == "longrope") return {};
   const double old = fields.DoubleOr(GgufKey(arch, "rope.scale_linear"), 0);
   const double factor = fields.DoubleOr(GgufKey(arch, "rope.scaling.factor"), old);
   if (factor == 0 || factor == 1) return {};
   RopeScaling scaling;
-  scaling.kind = RopeScaling::Kind::kLinear;
   scaling.factor = factor;
+  if (type == "linear") {
+    scaling.kind = RopeScaling::Kind::kLinear;
+    return scaling;
+  }
+  if (type != "yarn") {
+    throw Error("{}: {}: expected none, linear, yarn or longrope, found '{}'", fields.where(), key,
+                type);
+  }
+  scaling.kind = RopeScaling::Kind::kYarn;
+  scaling.original_positions = fields.IntOr(GgufKey(arch, "rope.scaling.original_context_length"),
+                                            config.max_positions, 1, kMaxInt);
+  scaling.beta_fast = fields.DoubleOr(GgufKey(arch, "rope.scaling.yarn_beta_fast"), 32);
+  scaling.beta_slow = fields.DoubleOr(GgufKey(arch, "rope.scaling.yarn_beta_slow"), 1);
+  scaling.attention_factor = YarnAttentionFactor(factor);
   return scaling;
 }
 
@@ -81,19 +93,24 @@ void RequireEqualHeads(const JsonFields& fields, std::string_view arch, const Mo
 
 void ReadGgufRope(const JsonFields& fields, std::string_view arch, ModelConfig& config) {
   config.rotary = fields.IntOr(GgufKey(arch, "rope.dimension_count"), config.head_dim, 0, kMaxInt);
-  config.rope_theta = fields.DoubleOr(GgufKey(arch, "rope.freq_base"), 10000.0);
-  config.rope_scaling = ReadGgufRopeScaling(fields, arch);
+  config.rope.theta = fields.DoubleOr(GgufKey(arch, "rope.freq_base"), 10000.0);
+  config.rope.scaling = ReadGgufRopeScaling(fields, arch, config);
 }
 
-ModelConfig LlamaConfigFromGguf(const JsonFields& fields, std::string_view arch) {
+ModelConfig LlamaDimensionsFromGguf(const JsonFields& fields, std::string_view arch) {
   ModelConfig config = ReadGgufDimensions(fields, arch);
   config.norm_epsilon = fields.Double(GgufKey(arch, "attention.layer_norm_rms_epsilon"));
   ReadGgufRope(fields, arch, config);
+  RequireBool(fields, GgufKey(arch, "use_parallel_residual"), false);
+  return config;
+}
+
+ModelConfig LlamaConfigFromGguf(const JsonFields& fields, std::string_view arch) {
+  ModelConfig config = LlamaDimensionsFromGguf(fields, arch);
   if (config.rotary != config.head_dim) {
     throw Error("{}: {}.rope.dimension_count: expected the head dimension {}, found {}",
                 fields.where(), arch, config.head_dim, config.rotary);
   }
-  RequireBool(fields, GgufKey(arch, "use_parallel_residual"), false);
   return config;
 }
 

@@ -22,7 +22,9 @@ void RequireEqualHeads(const JsonFields& fields, std::string_view arch, const Mo
 // The rotary fields of `config`, whose head_dim must be set.
 void ReadGgufRope(const JsonFields& fields, std::string_view arch, ModelConfig& config);
 
-// Of LLaMA and its relatives, which rotate whole heads.
+// Of LLaMA and its relatives.
+ModelConfig LlamaDimensionsFromGguf(const JsonFields& fields, std::string_view arch);
+// The same where whole heads rotate.
 ModelConfig LlamaConfigFromGguf(const JsonFields& fields, std::string_view arch);
 
 }  // namespace fptq

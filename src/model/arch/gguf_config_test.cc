@@ -7,6 +7,7 @@
 #include "base/test_paths.h"
 #include "base/test_util.h"
 #include "io/gguf_test_util.h"
+#include "model/positions.h"
 #include "model/source.h"
 
 namespace fptq {
@@ -30,7 +31,7 @@ ModelConfig WithMetadata(const Json& pairs, const char* name = "tiny-llama-gguf"
 // llama.cpp scales by a factor whatever names it and unless the type says none.
 TEST(GgufConfig, ReadsLinearRopeScalingUnderAllItsNames) {
   const RopeScaling four = {.kind = RopeScaling::Kind::kLinear, .factor = 4};
-  const auto scaling = [](const Json& pairs) { return WithMetadata(pairs).rope_scaling; };
+  const auto scaling = [](const Json& pairs) { return WithMetadata(pairs).rope.scaling; };
   EXPECT_EQ(scaling(Json::object()), RopeScaling());
   EXPECT_EQ(scaling({{"llama.rope.scaling.type", "linear"}, {"llama.rope.scaling.factor", 4.0}}),
             four);
@@ -41,9 +42,22 @@ TEST(GgufConfig, ReadsLinearRopeScalingUnderAllItsNames) {
             RopeScaling());
   EXPECT_EQ(scaling({{"llama.rope.scaling.factor", 1.0}}), RopeScaling());
   EXPECT_EQ(scaling({{"llama.rope.scaling.factor", 0.0}}), RopeScaling());
-  for (const char* type : {"yarn", "longrope", "su"}) {
-    EXPECT_ERROR("llama.rope.scaling.type", scaling({{"llama.rope.scaling.type", type}}));
+  for (const char* type : {"su", "dynamic"}) {
+    EXPECT_ERROR("llama.rope.scaling.type",
+                 scaling({{"llama.rope.scaling.type", type}, {"llama.rope.scaling.factor", 4.0}}));
   }
+  EXPECT_ERROR("rope_factors_long.weight", scaling({{"llama.rope.scaling.type", "longrope"}}));
+}
+
+TEST(GgufConfig, ReadsYarn) {
+  const Json pairs = {{"llama.rope.scaling.type", "yarn"},
+                      {"llama.rope.scaling.factor", 4.0},
+                      {"llama.rope.scaling.original_context_length", 64}};
+  const RopeScaling found = WithMetadata(pairs).rope.scaling;
+  EXPECT_EQ(found.kind, RopeScaling::Kind::kYarn);
+  EXPECT_EQ(found.factor, 4);
+  EXPECT_EQ(found.original_positions, 64);
+  EXPECT_EQ(found.attention_factor, YarnAttentionFactor(4));
 }
 
 TEST(GgufConfig, GptNeoxReadsWhatTheOthersRead) {
@@ -56,9 +70,9 @@ TEST(GgufConfig, GptNeoxReadsWhatTheOthersRead) {
     return FindGgufArch("gptneox", "").config_from_gguf(JsonFields(metadata, "model.gguf"));
   };
   EXPECT_EQ(read().rotary, 4);
-  EXPECT_EQ(read().rope_scaling.kind, RopeScaling::Kind::kNone);
+  EXPECT_EQ(read().rope.scaling.kind, RopeScaling::Kind::kNone);
   metadata["gptneox.rope.scale_linear"] = 4.0;
-  EXPECT_EQ(read().rope_scaling.factor, 4);
+  EXPECT_EQ(read().rope.scaling.factor, 4);
   metadata["gptneox.attention.head_count_kv"] = 2;
   EXPECT_ERROR("gptneox.attention.head_count_kv: expected the 4 attention heads, found 2", read());
   metadata["gptneox.attention.head_count_kv"] = 4;

@@ -10,6 +10,11 @@ constexpr TensorNames kAttnNorm = {"gpt_neox.layers.{}.input_layernorm", "blk.{}
 constexpr TensorNames kMlpNorm = {"gpt_neox.layers.{}.post_attention_layernorm", "blk.{}.ffn_norm"};
 constexpr TensorNames kQkv = {"gpt_neox.layers.{}.attention.query_key_value", "blk.{}.attn_qkv"};
 
+constexpr NormSpec kNorms[] = {
+    {NormRole::kAttn, kAttnNorm, HiddenChannels},
+    {NormRole::kMlp, kMlpNorm, HiddenChannels},
+};
+
 constexpr LinearSpec kLinears[] = {
     {ActSite::kAttnIn, kQkv, RowOrder::kQkvByHead, QkvChannels, Bias::kAttention},
     {ActSite::kAttnOut,
@@ -32,7 +37,7 @@ constexpr LinearSpec kLinears[] = {
 constexpr EqualizationGroup kEqualizationGroups[] = {
     {ActSite::kAttnIn, Producer::kNorm, kAttnNorm},
     {ActSite::kMlpIn, Producer::kNorm, kMlpNorm},
-    {ActSite::kAttnOut, Producer::kLinear, kQkv},
+    {ActSite::kAttnOut, Producer::kLinear, kQkv, FirstOfV},
 };
 
 ModelConfig ConfigFromHf(const JsonFields& fields) {
@@ -85,7 +90,7 @@ Json ConfigToHf(const ModelConfig& config) {
       {"hidden_act", "gelu"},
       {"use_parallel_residual", config.parallel_residual},
       {"rotary_pct", static_cast<double>(config.rotary) / static_cast<double>(config.head_dim)},
-      {"rotary_emb_base", config.rope_theta},
+      {"rotary_emb_base", config.rope.theta},
       {"attention_bias", config.attention_bias},
   };
 }
@@ -102,10 +107,7 @@ const ArchSpec kGptNeoxArch = {
     .embedding_norm = {},
     .final_norm = {"gpt_neox.final_layer_norm", "output_norm"},
     .head = {"embed_out", "output"},
-    .attn_norm = kAttnNorm,
-    .mlp_norm = kMlpNorm,
-    .q_norm = {},
-    .k_norm = {},
+    .norms = kNorms,
     .linears = kLinears,
     .equalization_groups = kEqualizationGroups,
     .config_from_hf = ConfigFromHf,

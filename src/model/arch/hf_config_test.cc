@@ -3,6 +3,7 @@
 #include "base/test_util.h"
 #include "model/arch/arch.h"
 #include "model/arch/unsupported_fields.h"
+#include "model/positions.h"
 
 namespace fptq {
 namespace {
@@ -12,7 +13,10 @@ ModelConfig Read(const std::string& arch, const Json& more = Json::object()) {
   Json json = {{"hidden_size", 64},      {"num_hidden_layers", 3}, {"num_attention_heads", 4},
                {"intermediate_size", 8}, {"vocab_size", 100},      {"ffn_dim", 8}};
   json.update(more);
-  return FindArch(arch, "").config_from_hf(JsonFields(json, "config.json"));
+  const ArchSpec& spec = FindArch(arch, "");
+  ModelConfig config = spec.config_from_hf(JsonFields(json, "config.json"));
+  config.arch = &spec;
+  return config;
 }
 
 using Windows = std::vector<int64_t>;
@@ -62,20 +66,20 @@ TEST(HfConfig, ReadsWindowsAsTransformersDoes) {
 TEST(HfConfig, ReadsRopeFromWhereTransformersReadsIt) {
   const Json five = {{"rope_type", "default"}, {"rope_theta", 500000.0}};
   const Json linear = {{"rope_type", "linear"}, {"factor", 4.0}};
-  EXPECT_EQ(Read("llama", {{"rope_theta", 20000.0}}).rope_theta, 20000);
-  EXPECT_EQ(Read("llama", {{"rope_theta", 20000.0}, {"rope_parameters", five}}).rope_theta, 500000);
-  EXPECT_EQ(Read("llama", {{"rope_theta", 20000.0}, {"rope_scaling", five}}).rope_theta, 500000);
+  EXPECT_EQ(Read("llama", {{"rope_theta", 20000.0}}).rope.theta, 20000);
+  EXPECT_EQ(Read("llama", {{"rope_theta", 20000.0}, {"rope_parameters", five}}).rope.theta, 500000);
+  EXPECT_EQ(Read("llama", {{"rope_theta", 20000.0}, {"rope_scaling", five}}).rope.theta, 500000);
   // rope_scaling hides rope_parameters.
   const ModelConfig both = Read("llama", {{"rope_scaling", linear}, {"rope_parameters", five}});
-  EXPECT_EQ(both.rope_scaling.factor, 4);
-  EXPECT_EQ(both.rope_theta, 10000);
-  EXPECT_EQ(Read("llama", {{"rope_scaling", Json::object()}, {"rope_parameters", five}}).rope_theta,
+  EXPECT_EQ(both.rope.scaling.factor, 4);
+  EXPECT_EQ(both.rope.theta, 10000);
+  EXPECT_EQ(Read("llama", {{"rope_scaling", Json::object()}, {"rope_parameters", five}}).rope.theta,
             500000);
-  EXPECT_EQ(Read("llama", {{"rope_scaling", nullptr}, {"rope_parameters", five}}).rope_theta,
+  EXPECT_EQ(Read("llama", {{"rope_scaling", nullptr}, {"rope_parameters", five}}).rope.theta,
             500000);
-  EXPECT_EQ(Read("gpt_neox", {{"rope_theta", 20000.0}}).rope_theta, 10000);
-  EXPECT_EQ(Read("gpt_neox", {{"rotary_emb_base", 20000.0}}).rope_theta, 20000);
-  EXPECT_EQ(Read("gpt_neox", {{"rotary_emb_base", 20000.0}, {"rope_parameters", five}}).rope_theta,
+  EXPECT_EQ(Read("gpt_neox", {{"rope_theta", 20000.0}}).rope.theta, 10000);
+  EXPECT_EQ(Read("gpt_neox", {{"rotary_emb_base", 20000.0}}).rope.theta, 20000);
+  EXPECT_EQ(Read("gpt_neox", {{"rotary_emb_base", 20000.0}, {"rope_parameters", five}}).rope.theta,
             500000);
   EXPECT_EQ(Read("gpt_neox", {{"rotary_pct", 0.5}}).rotary, 8);
   EXPECT_EQ(Read("gpt_neox", {{"partial_rotary_factor", 0.5}}).rotary, 4);
@@ -85,12 +89,78 @@ TEST(HfConfig, ReadsRopeFromWhereTransformersReadsIt) {
                  {"factor", 8.0},
                  {"low_freq_factor", 1.0},
                  {"high_freq_factor", 4.0}};
-  EXPECT_EQ(Read("llama", {{"rope_scaling", llama3}}).rope_scaling.original_positions, 2048);
+  EXPECT_EQ(Read("llama", {{"rope_scaling", llama3}}).rope.scaling.original_positions, 2048);
   llama3["original_max_position_embeddings"] = 8192;
-  EXPECT_EQ(Read("llama", {{"rope_scaling", llama3}}).rope_scaling.original_positions, 8192);
+  EXPECT_EQ(Read("llama", {{"rope_scaling", llama3}}).rope.scaling.original_positions, 8192);
   EXPECT_EQ(Read("llama", {{"rope_scaling", llama3}, {"original_max_position_embeddings", 4096}})
-                .rope_scaling.original_positions,
+                .rope.scaling.original_positions,
             4096);
+}
+
+TEST(HfConfig, ReadsYarnAndLongRope) {
+  const Json yarn = {{"rope_type", "yarn"},
+                     {"factor", 4.0},
+                     {"mscale", 2.0},
+                     {"mscale_all_dim", 1.0},
+                     {"original_max_position_embeddings", 64}};
+  const RopeScaling found = Read("llama", {{"rope_scaling", yarn}}).rope.scaling;
+  EXPECT_EQ(found.kind, RopeScaling::Kind::kYarn);
+  EXPECT_EQ(found.original_positions, 64);
+  EXPECT_DOUBLE_EQ(found.attention_factor, YarnAttentionFactor(4, 2) / YarnAttentionFactor(4));
+  EXPECT_ERROR(
+      "beta_slow",
+      Validate(Read("llama", {{"rope_scaling",
+                               {{"rope_type", "yarn"}, {"factor", 4.0}, {"beta_slow", 40}}}}),
+               "config.json"));
+
+  // The factors of the long context where the model is made for it.
+  const Json factors = {{"type", "longrope"},
+                        {"short_factor", {1, 1, 1, 1, 1, 1, 1, 1}},
+                        {"long_factor", {2, 2, 2, 2, 2, 2, 2, 2}}};
+  const auto longrope = [&](int64_t original) {
+    return Read("phi3", {{"rope_scaling", factors},
+                         {"max_position_embeddings", 4096},
+                         {"original_max_position_embeddings", original}});
+  };
+  EXPECT_EQ(longrope(4096).rope.scaling.factors, std::vector<double>(8, 1));
+  EXPECT_EQ(longrope(4096).rope.scaling.attention_factor, 1);
+  EXPECT_EQ(longrope(1024).rope.scaling.factors, std::vector<double>(8, 2));
+  EXPECT_EQ(longrope(1024).rope.scaling.attention_factor, LongRopeAttentionFactor(4, 1024));
+  Json few = factors;
+  few["short_factor"] = {1, 1};
+  EXPECT_ERROR("factors of rope scaling: expected 8, found 2",
+               Validate(Read("phi3", {{"rope_scaling", few}}), "config.json"));
+}
+
+// As their configurations in transformers fill what is absent.
+TEST(HfConfig, GemmasLayersDiffer) {
+  const ModelConfig gemma2 = Read("gemma2"), gemma3 = Read("gemma3_text");
+  EXPECT_EQ(gemma2.windows, (Windows{4096, 0, 4096}));
+  EXPECT_EQ(gemma2.attention_softcap, 50);
+  EXPECT_EQ(gemma2.logit_softcap, 30);
+  EXPECT_EQ(gemma2.embedding_scale, 8);
+  EXPECT_EQ(gemma2.softmax_scale(), 0.0625f);
+  EXPECT_EQ(gemma3.windows, (Windows{4096, 4096, 4096}));
+  EXPECT_EQ(gemma3.logit_softcap, 0);
+  EXPECT_EQ(gemma3.rope_of(0)->theta, 10000);
+  EXPECT_EQ(gemma3.rope.theta, 1e6);
+  const Json nested = {{"full_attention", {{"rope_theta", 5e5}, {"rope_type", "default"}}},
+                       {"sliding_attention", {{"rope_theta", 2e4}, {"rope_type", "default"}}}};
+  const ModelConfig both =
+      Read("gemma3_text", {{"rope_parameters", nested}, {"sliding_window_pattern", 3}});
+  EXPECT_EQ(both.windows, (Windows{4096, 4096, 0}));
+  EXPECT_EQ(both.rope_of(1)->theta, 2e4);
+  EXPECT_EQ(both.rope_of(2)->theta, 5e5);
+}
+
+TEST(HfConfig, SmolLm3DoesNotRotateEveryFourthLayer) {
+  EXPECT_EQ(Read("smollm3").rotated, (std::vector<bool>{true, true, true}));
+  const ModelConfig every = Read("smollm3", {{"no_rope_layer_interval", 2}});
+  EXPECT_NE(every.rope_of(0), nullptr);
+  EXPECT_EQ(every.rope_of(1), nullptr);
+  EXPECT_ERROR("no_rope_layers", Read("smollm3", {{"no_rope_layers", {1, 2, 0}}}));
+  EXPECT_ERROR("layers that rotate",
+               Validate(Read("smollm3", {{"no_rope_layers", {1}}}), "config.json"));
 }
 
 TEST(HfConfig, RefusesByNameWhatChangesTheResult) {

@@ -19,6 +19,11 @@ inline constexpr TensorNames kKNorm = {"model.layers.{}.self_attn.k_norm", "blk.
 inline constexpr TensorNames kVProj = {"model.layers.{}.self_attn.v_proj", "blk.{}.attn_v"};
 inline constexpr TensorNames kUpProj = {"model.layers.{}.mlp.up_proj", "blk.{}.ffn_up"};
 
+inline constexpr NormSpec kNorms[] = {
+    {NormRole::kAttn, kAttnNorm, HiddenChannels},
+    {NormRole::kMlp, kMlpNorm, HiddenChannels},
+};
+
 // `rotated`: how the rows of q and k are stored; then which linears have biases.
 constexpr std::array<LinearSpec, 7> Linears(RowOrder rotated, Bias qkv, Bias output, Bias mlp) {
   return {{
@@ -70,10 +75,7 @@ constexpr ArchSpec Relative(std::string_view name, std::string_view hf_class) {
       .embedding_norm = {},
       .final_norm = kFinalNorm,
       .head = kHead,
-      .attn_norm = kAttnNorm,
-      .mlp_norm = kMlpNorm,
-      .q_norm = {},
-      .k_norm = {},
+      .norms = kNorms,
       .linears = {},
       .equalization_groups = kEqualizationGroups,
       .config_from_hf = nullptr,

@@ -10,6 +10,11 @@ constexpr TensorNames kMlpNorm = {"model.decoder.layers.{}.final_layer_norm", ""
 constexpr TensorNames kVProj = {"model.decoder.layers.{}.self_attn.v_proj", ""};
 constexpr TensorNames kFc1 = {"model.decoder.layers.{}.fc1", ""};
 
+constexpr NormSpec kNorms[] = {
+    {NormRole::kAttn, kAttnNorm, HiddenChannels},
+    {NormRole::kMlp, kMlpNorm, HiddenChannels},
+};
+
 constexpr LinearSpec kLinears[] = {
     {ActSite::kAttnIn,
      {"model.decoder.layers.{}.self_attn.q_proj", ""},
@@ -87,10 +92,7 @@ const ArchSpec kOptArch = {
     .embedding_norm = {},
     .final_norm = {"model.decoder.final_layer_norm", ""},
     .head = {"lm_head", ""},
-    .attn_norm = kAttnNorm,
-    .mlp_norm = kMlpNorm,
-    .q_norm = {},
-    .k_norm = {},
+    .norms = kNorms,
     .linears = kLinears,
     .equalization_groups = kEqualizationGroups,
     .config_from_hf = ConfigFromHf,

@@ -9,23 +9,35 @@
 namespace fptq {
 
 extern const ArchSpec kBloomArch;
+extern const ArchSpec kGemma2Arch;
+extern const ArchSpec kGemma3Arch;
 extern const ArchSpec kGptNeoxArch;
+extern const ArchSpec kGraniteArch;
 extern const ArchSpec kLlamaArch;
 extern const ArchSpec kMistralArch;
+extern const ArchSpec kOlmo2Arch;
 extern const ArchSpec kOptArch;
+extern const ArchSpec kPhi3Arch;
 extern const ArchSpec kQwen2Arch;
 extern const ArchSpec kQwen3Arch;
+extern const ArchSpec kSmolLm3Arch;
 
 namespace {
 
 const ArchSpec* const kArchs[] = {
     &kBloomArch,    // one a line
+    &kGemma2Arch,   //
+    &kGemma3Arch,   //
     &kGptNeoxArch,  //
+    &kGraniteArch,  //
     &kLlamaArch,    //
     &kMistralArch,  //
+    &kOlmo2Arch,    //
     &kOptArch,      //
+    &kPhi3Arch,     //
     &kQwen2Arch,    //
-    &kQwen3Arch,
+    &kQwen3Arch,    //
+    &kSmolLm3Arch,  //
 };
 
 const ArchSpec& Find(std::string_view ArchSpec::*field, std::string_view name,

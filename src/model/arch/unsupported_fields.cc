@@ -88,12 +88,17 @@ constexpr NeutralValue kGgufKeys[] = {
     {"residual_scale", 0, 1},
     {"rope.scaling.alpha", 0, 1},
     {"rope.scaling.attn_factor", 1},
+    {"rope.scaling.yarn_log_multiplier", 0},
     {"rope.scaling.yarn_attn_factor", 1},
     {"rope.scaling.yarn_ext_factor", 0, -1},
     {"swiglu_clamp_exp", 0},
     {"swiglu_clamp_shexp", 0},
     {"swin_norm", 0},
 };
+
+bool IsRead(const ArchSpec& arch, std::string_view name) {
+  return std::ranges::find(arch.read_fields, name) != arch.read_fields.end();
+}
 
 // Tokens that llama.cpp never draws.
 void RequireNoneSuppressed(const Json& metadata, std::string_view where) {
@@ -108,19 +113,22 @@ void RequireNoneSuppressed(const Json& metadata, std::string_view where) {
 
 void RejectUnsupportedHfFields(const Json& object, const ModelConfig& config,
                                std::string_view where) {
-  for (const NeutralValue& neutral : kHfFields) {
-    RequireNeutral(object, where, neutral.name, neutral);
-  }
+  const auto require = [&](std::string_view name, const NeutralValue& neutral) {
+    if (!IsRead(*config.arch, name)) RequireNeutral(object, where, name, neutral);
+  };
+  for (const NeutralValue& neutral : kHfFields) require(neutral.name, neutral);
   const auto head_dim = static_cast<double>(config.head_dim);
-  RequireNeutral(object, where, "attention_multiplier", {"", 1 / std::sqrt(head_dim)});
-  RequireNeutral(object, where, "query_pre_attn_scalar", {"", head_dim});
+  require("attention_multiplier", {"", 1 / std::sqrt(head_dim)});
+  require("query_pre_attn_scalar", {"", head_dim});
 }
 
 void RejectUnsupportedGgufKeys(const Json& object, const ModelConfig& config,
                                std::string_view where) {
   const std::string_view arch = config.arch->gguf_name;
   const auto require = [&](std::string_view name, const NeutralValue& neutral) {
-    RequireNeutral(object, where, GgufKey(arch, name), neutral);
+    if (!IsRead(*config.arch, name)) {
+      RequireNeutral(object, where, GgufKey(arch, name), neutral);
+    }
   };
   for (const NeutralValue& neutral : kGgufKeys) require(neutral.name, neutral);
   const auto head_dim = static_cast<double>(config.head_dim);

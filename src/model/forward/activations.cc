@@ -1,0 +1,55 @@
+#include <algorithm>
+
+#include "model/positions.h"
+#include "model/transformer.h"
+
+namespace fptq {
+namespace {
+
+int64_t MaxInputs(const ModelConfig& config) {
+  int64_t inputs = 0;
+  for (const ActSite site : kAllActSites) inputs = std::max(inputs, SiteInputs(config, site));
+  return inputs;
+}
+
+// What AddBranch needs room for.
+bool HasBranch(const ModelConfig& config) {
+  return config.residual_scale != 1 ||
+         std::ranges::any_of(config.arch->norms, [](const NormSpec& norm) {
+           return norm.role == NormRole::kAttnOut || norm.role == NormRole::kMlpOut;
+         });
+}
+
+}  // namespace
+
+RopeTable::RopeTable(const Rope& rope, int64_t rotary, int64_t max_rows)
+    : frequencies(RopeFrequencies(rope, rotary)),
+      factor(static_cast<float>(rope.scaling.attention_factor)),
+      cosines(max_rows * (rotary / 2)),
+      sines(max_rows * (rotary / 2)) {}
+
+Activations::Activations(const ModelConfig& config, int64_t rows, int64_t logits_rows,
+                         int64_t shared_sections)
+    : max_rows(rows),
+      max_logits_rows(logits_rows),
+      max_sections(shared_sections),
+      hidden(rows * config.hidden),
+      normed(rows * config.hidden),
+      input(std::max(rows, logits_rows), MaxInputs(config)),
+      qkv(rows * (config.query_width() + 2 * config.kv_width())),
+      attention(rows * config.query_width()),
+      section_states(CheckedMultiply(
+          shared_sections, config.heads * SectionStateSize(config.head_dim), "attention")),
+      gate_up(rows * config.mlp_width()),
+      layer_input(config.parallel_residual ? rows * config.hidden : 0),
+      branch(HasBranch(config) ? rows * config.hidden : 0),
+      logits(CheckedMultiply(logits_rows, config.vocab, "logits")),
+      rope(config.rotary > 0 ? RopeTable(config.rope, config.rotary, rows) : RopeTable()),
+      window_rope(config.window_rope ? RopeTable(*config.window_rope, config.rotary, rows)
+                                     : RopeTable()),
+      alibi_slopes(config.alibi ? AlibiSlopes(config.heads) : std::vector<float>()) {
+  sections.reserve(static_cast<size_t>(rows));
+  attention_tasks.reserve(static_cast<size_t>(rows + shared_sections));
+}
+
+}  // namespace fptq
