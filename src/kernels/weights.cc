@@ -70,14 +70,14 @@ void CheckSize(const Span& span, int64_t expected) {
 
 int64_t QuantizedMatrix::channel_tiles() const { return TileCount(channels); }
 int64_t QuantizedMatrix::Bytes() const {
-  return tiles.size() + scales.size() * static_cast<int64_t>(sizeof(float));
+  return tiles.size() + scales.size() * static_cast<int64_t>(sizeof(float)) + zero_points.size();
 }
 int64_t FloatMatrix::channel_tiles() const { return TileCount(channels); }
 int64_t FloatMatrix::Bytes() const { return tiles.size() * static_cast<int64_t>(sizeof(float)); }
 
 QuantizedMatrix MakeQuantizedMatrix(int bits, int64_t channels, int64_t k, int64_t group_size,
-                                    Arena* arena) {
-  FPTQ_CHECK(bits == 4 || bits == 8);
+                                    Arena* arena, bool symmetric) {
+  FPTQ_CHECK(bits == 4 || (bits == 8 && symmetric));
   FPTQ_CHECK(channels > 0 && k > 0 && group_size > 0);
   FPTQ_CHECK(group_size % kMinGroupSize == 0 && group_size <= kMaxGroupSize);
   FPTQ_CHECK(k % group_size == 0);
@@ -88,7 +88,9 @@ QuantizedMatrix MakeQuantizedMatrix(int bits, int64_t channels, int64_t k, int64
   m.group_size = group_size;
   const int64_t padded = TileCount(channels) * kTileChannels;
   m.tiles = MakeBuffer<uint8_t>(CheckedMultiply(padded, k / (8 / bits), "quantized matrix"), arena);
-  m.scales = MakeBuffer<float>(CheckedMultiply(padded, k / group_size, "quantized matrix"), arena);
+  const int64_t groups = CheckedMultiply(padded, k / group_size, "quantized matrix");
+  m.scales = MakeBuffer<float>(groups, arena);
+  if (!symmetric) m.zero_points = MakeBuffer<int8_t>(groups, arena);
   const uint8_t zero = bits == 4 ? 0x88 : 0x80;
   std::fill_n(m.tiles.data(), m.tiles.size(), zero);
   return m;
@@ -104,7 +106,7 @@ FloatMatrix MakeFloatMatrix(int64_t channels, int64_t k) {
 }
 
 void PackRow(QuantizedMatrix& matrix, int64_t channel, std::span<const int8_t> q,
-             std::span<const float> scales) {
+             std::span<const float> scales, std::span<const int16_t> zeros) {
   FPTQ_CHECK(channel >= 0 && channel < matrix.channels);
   CheckSize(q, matrix.k);
   CheckSize(scales, matrix.k / matrix.group_size);
@@ -117,6 +119,13 @@ void PackRow(QuantizedMatrix& matrix, int64_t channel, std::span<const int8_t> q
   }
   for (int64_t g = 0; g < matrix.k / matrix.group_size; ++g) {
     matrix.scales[ScaleIndex(matrix, channel, g)] = scales[static_cast<size_t>(g)];
+  }
+  if (matrix.zero_points.size() == 0) return;
+  CheckSize(zeros, matrix.k / matrix.group_size);
+  for (int64_t g = 0; g < matrix.k / matrix.group_size; ++g) {
+    const int16_t zero = zeros[static_cast<size_t>(g)];
+    FPTQ_CHECK(zero >= -8 && zero <= 8);
+    matrix.zero_points[ScaleIndex(matrix, channel, g)] = static_cast<int8_t>(zero);
   }
 }
 

@@ -12,6 +12,7 @@
 #include "base/half.h"
 #include "base/test_paths.h"
 #include "io/gguf_test_util.h"
+#include "io/gptq_awq.h"
 #include "model/model.h"
 
 namespace fptq {
@@ -101,8 +102,10 @@ class TensorMaker {
     kind_ = fields.IntOr("fill", 0, 0, kMaxKind);
     if (gguf) return;
     const JsonFields json(fields.Object("config"), "config");
-    if (json.Has("quantization_config")) {
-      quantization_ = CompressedTensorsConfig::Parse(json.Object("quantization_config"), "config");
+    // Tensors of GPTQ and AWQ come by "tensors" alone: those that are there are quantized.
+    if (json.Has("quantization_config") &&
+        !IsGptqOrAwq(json.Object("quantization_config"), "config")) {
+      quantization_ = QuantizationConfig::Parse(json.Object("quantization_config"), "config");
     }
   }
 
@@ -185,7 +188,7 @@ class TensorMaker {
   bool gguf_;
   DataType type_;
   int64_t kind_;
-  std::optional<CompressedTensorsConfig> quantization_;
+  std::optional<QuantizationConfig> quantization_;
   FileTensors tensors_;
 };
 
