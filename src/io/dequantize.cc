@@ -22,11 +22,8 @@ T Load(const uint8_t* p) {
 }
 
 float LoadF16(const uint8_t* p) { return F16ToF32(Load<uint16_t>(p)); }
-
-void F32Element(const uint8_t* in, float* out) { *out = Load<float>(in); }
-void F16Element(const uint8_t* in, float* out) { *out = LoadF16(in); }
-void BF16Element(const uint8_t* in, float* out) { *out = BF16ToF32(Load<uint16_t>(in)); }
-void F64Element(const uint8_t* in, float* out) { *out = static_cast<float>(Load<double>(in)); }
+float F32Element(float x) { return x; }
+float F64Element(double x) { return static_cast<float>(x); }
 
 // d, 16 bytes of nibbles.
 void Q4_0Block(const uint8_t* in, float* out) {
@@ -229,19 +226,25 @@ void ForEachBlock(const uint8_t* in, BlockSize block, std::span<float> out) {
   for (int64_t i = 0; i < count; ++i) kBlock(in + i * block.bytes, &out[0] + i * block.elements);
 }
 
+// Plain types, in loops of which compilers make vectors.
+template <typename T, float (*kConvert)(T)>
+void ForEachElement(const uint8_t* in, BlockSize, std::span<float> out) {
+  for (size_t i = 0; i < out.size(); ++i) out[i] = kConvert(Load<T>(in + i * sizeof(T)));
+}
+
 using ReadBlocks = void (*)(const uint8_t*, BlockSize, std::span<float>);
 
 // Null for integers, and for floats that are not read.
 ReadBlocks ReaderOf(DataType type) {
   switch (type) {
     case DataType::kF32:
-      return ForEachBlock<F32Element>;
+      return ForEachElement<float, F32Element>;
     case DataType::kF16:
-      return ForEachBlock<F16Element>;
+      return ForEachElement<uint16_t, F16ToF32>;
     case DataType::kBF16:
-      return ForEachBlock<BF16Element>;
+      return ForEachElement<uint16_t, BF16ToF32>;
     case DataType::kF64:
-      return ForEachBlock<F64Element>;
+      return ForEachElement<double, F64Element>;
     case DataType::kQ4_0:
       return ForEachBlock<Q4_0Block>;
     case DataType::kQ4_1:

@@ -1,6 +1,7 @@
 #include "kernels/weights.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cmath>
 #include <cstring>
@@ -110,7 +111,7 @@ void PackRow(QuantizedMatrix& matrix, int64_t channel, std::span<const int8_t> q
   FPTQ_CHECK(channel >= 0 && channel < matrix.channels);
   CheckSize(q, matrix.k);
   CheckSize(scales, matrix.k / matrix.group_size);
-  if (std::ranges::find(q, int8_t{-128}) != q.end()) std::atomic_ref(matrix.full_range) = true;
+  if (std::memchr(q.data(), -128, q.size()) != nullptr) std::atomic_ref(matrix.full_range) = true;
   uint8_t* word = matrix.tiles.data() + FirstWord(matrix, channel);
   for (int64_t k = 0; k < matrix.k; k += WordLength(matrix), word += kWordStride) {
     const int8_t* from = q.data() + k;
@@ -167,16 +168,25 @@ void UnpackRow(const FloatMatrix& matrix, int64_t channel, std::span<float> row)
 void PackRowInt8(QuantizedMatrix& matrix, int64_t channel, std::span<const float> row) {
   FPTQ_CHECK(matrix.bits == 8 && matrix.group_size == matrix.k);
   CheckSize(row, matrix.k);
-  float absmax = 0;
-  for (float x : row) absmax = std::max(absmax, std::fabs(x));
+  // In lanes, of which compilers make vectors; k is a multiple of them.
+  std::array<float, kTileChannels> largest = {};
+  for (size_t i = 0; i < row.size(); i += largest.size()) {
+    for (size_t lane = 0; lane < largest.size(); ++lane) {
+      const float x = std::fabs(row[i + lane]);
+      largest[lane] = largest[lane] < x ? x : largest[lane];
+    }
+  }
+  const float absmax = *std::ranges::max_element(largest);
   float scale = absmax / 127;
   if (scale == 0) scale = 1;  // zeros, or denormals that vanish in the division
-  std::vector<int8_t> q(row.size());
+  thread_local std::vector<int8_t> q;
+  q.resize(row.size());
   for (size_t i = 0; i < row.size(); ++i) {
     // Rounds half to even; within +-127 but for the rounding of the division.
     constexpr float kMagic = 0x1.8p23f;
     const float rounded = (row[i] / scale + kMagic) - kMagic;
-    q[i] = static_cast<int8_t>(std::clamp(rounded, -127.0f, 127.0f));
+    const float low = rounded < -127.0f ? -127.0f : rounded;
+    q[i] = static_cast<int8_t>(static_cast<int32_t>(low > 127.0f ? 127.0f : low));
   }
   PackRow(matrix, channel, q, {&scale, 1});
 }

@@ -1,6 +1,7 @@
 #include "model/model.h"
 
 #include <algorithm>
+#include <future>
 
 #include "base/error.h"
 #include "base/rethrow.h"
@@ -346,7 +347,9 @@ LayerWeights ReadFloatLayer(const ModelSource& source, int64_t layer, ThreadPool
 std::shared_ptr<const Model> LoadModel(const ModelLocation& location, ThreadPool& pool,
                                        FloatForm form, Arena memory) try {
   ModelSource source = ModelSource::Open(location);
-  ModelText text = LoadText(source);
+  // The tokenizer, which takes one thread, beside the weights.
+  std::future<ModelText> loading_text =
+      std::async(std::launch::async, [&source] { return LoadText(source); });
   CheckOuterTensors(source, pool);
   std::vector<LayerWeights> layers;
   if (source.quantized()) {
@@ -372,6 +375,7 @@ std::shared_ptr<const Model> LoadModel(const ModelLocation& location, ThreadPool
   Norm final_norm = source.ReadNorm(source.arch().final_norm);
   Linear head = Head(source, source.quantized() || form == FloatForm::kInt8, form, memory, pool);
   source.checkpoint().ReleasePages();
+  ModelText text = loading_text.get();
   return std::make_shared<const Model>(Model{.source = std::move(source),
                                              .memory = std::move(memory),
                                              .layers = std::move(layers),
