@@ -7,6 +7,7 @@ OUT/TARGET/*: small inputs in the form that the target reads (src/*/*_fuzz.cc), 
 OUT/FOLDER.dict: the words in quotes of src/FOLDER, in libFuzzer's form.
 """
 
+import base64
 import itertools
 import json
 import re
@@ -40,6 +41,9 @@ def read(path):
 def small_tokenizer(tokenizer, tokens=80):
     """The same kind of tokenizer with the first tokens and merges of its vocabulary."""
     model = dict(tokenizer["model"])
+    if model["type"] == "Unigram":
+        return tokenizer | {"model": model | {"vocab": model["vocab"][:tokens]}, "added_tokens": [
+            token for token in tokenizer["added_tokens"] if token["id"] < tokens]}
     vocab = dict(itertools.islice(sorted(model["vocab"].items(), key=lambda item: item[1]), tokens))
     merges = []
     for merge in model["merges"]:
@@ -99,11 +103,31 @@ def add_models(seeds):
         if config["model_type"] == "llama" and "quantization_config" not in config:
             for scheme in quantizations():
                 seeds.add("model_folder", whole | {"config": config | {"quantization_config": scheme}})
-        if "quantization_config" in config:
+            for scheme, tensors in columns(config["hidden_size"], config["intermediate_size"]):
+                seeds.add("model_folder", whole | {
+                    "config": config | {"quantization_config": scheme}, "tensors": tensors, "int8": True})
+        if "config_groups" in config.get("quantization_config", {}):
             seeds.add("compressed_tensors", short_lists(config["quantization_config"]))
         seeds.add("model_folder", whole | {
             "generation_config": {"eos_token_id": [2, 3], "bos_token_id": 1},
             "tokenizer_config": read(folder / "tokenizer_config.json"), "fill": 5})
+
+
+def columns(n, k):
+    """Settings of GPTQ and AWQ, and the tensors of a linear."""
+    module = "model.layers.0.mlp.down_proj."
+    for method, bits, group, more in (
+        ("gptq", 4, 32, {"desc_act": True}), ("gptq", 8, k, {"checkpoint_format": "gptq_v2"}),
+        ("awq", 4, 32, {"version": "gemm", "zero_point": True}),
+    ):
+        fields = 32 // bits
+        weight = [k // fields, n] if method == "gptq" else [k, n // fields]
+        shapes = {"qweight": weight, "qzeros": [k // group, n // fields]}
+        tensors = {module + name: {"type": "I32", "shape": shape, "fill": 3} for name, shape in shapes.items()}
+        tensors[module + "scales"] = {"type": "F16", "shape": [k // group, n], "fill": 0}
+        if group == k:
+            tensors[module + "g_idx"] = {"type": "I32", "shape": [k], "fill": 1}
+        yield {"quant_method": method, "bits": bits, "group_size": group, **more}, tensors
 
 
 def quantizations():
@@ -132,7 +156,7 @@ def quantizations():
 
 def gguf_tokenizer(model, pre=None):
     tokens = ["<unk>", "<s>", "</s>"]
-    if model == "llama":
+    if model in ("llama", "t5"):
         tokens += [f"<0x{byte:02X}>" for byte in range(256)] + list("abc\u2581") + ["ab", "\u2581a"]
     else:
         tokens += list("abcdefgh\u0120\u010a!0123") + ["ab", "\u0120a"]
@@ -142,7 +166,7 @@ def gguf_tokenizer(model, pre=None):
         "tokenizer.ggml.token_type": types, "tokenizer.ggml.bos_token_id": 1,
         "tokenizer.ggml.eos_token_id": 2, "tokenizer.ggml.unknown_token_id": 0,
         "tokenizer.ggml.add_bos_token": True}
-    if model == "llama":
+    if model in ("llama", "t5"):
         metadata["tokenizer.ggml.scores"] = [-float(i) for i in range(len(tokens))]
     else:
         metadata |= {"tokenizer.ggml.merges": ["a b", "\u0120 a"], "tokenizer.ggml.pre": pre}
@@ -164,6 +188,7 @@ def add_gguf(seeds):
     for pre in pres:
         seeds.add("gguf_tokenizer", gguf_tokenizer("gpt2", pre))
     seeds.add("gguf_tokenizer", gguf_tokenizer("llama"))
+    seeds.add("gguf_tokenizer", gguf_tokenizer("t5"))
     for arch in ("llama", "bloom", "qwen2", "qwen3", "gptneox"):
         for kind in ("F32", "F16", "Q8_0", "Q4_0"):
             seeds.add("model_gguf", {
@@ -244,12 +269,16 @@ def add_tokenizers(seeds):
     trainer = protobuf(2, protobuf(3, 2) + protobuf(35, 1) + protobuf(40, 0) + protobuf(41, 1) + protobuf(42, 2))
     normalizer = protobuf(3, protobuf(1, "identity") + protobuf(3, 1) + protobuf(4, 0) + protobuf(5, 1))
     seeds.add("sentencepiece", pieces + trainer + normalizer)
-    seeds.add("sentencepiece", (ROOT / "testdata/tokenizer/sentencepiece/tokenizer.model").read_bytes())
-    for number in range(8):
+    for name in ("sentencepiece", "unigram_model"):
+        seeds.add("sentencepiece", (ROOT / "testdata/tokenizer" / name / "tokenizer.model").read_bytes())
+    for step in read(ROOT / "testdata/tokenizer/unigram/tokenizer.json")["normalizer"]["normalizers"]:
+        if step["type"] == "Precompiled":
+            seeds.add("character_map", base64.b64decode(step["precompiled_charsmap"]))
+    for number in range(len(TOKENIZERS) + 2):
         seeds.add("encode", bytes([number]) + text.encode())
     stress = (ROOT / "testdata/tokenizer/stress.txt").read_bytes()
     for begin in range(0, len(stress), 900):
-        seeds.add("encode", bytes([begin % 8]) + stress[begin:begin + 900])
+        seeds.add("encode", bytes([begin % 11]) + stress[begin:begin + 900])
         seeds.add("unicode", stress[begin:begin + 900])
     for pattern in patterns():
         seeds.add("regex", pattern + "\n" + text)

@@ -24,7 +24,9 @@ struct LlmOptions {
   int64_t max_sequences = 64;  // that run at a time; others wait
   int64_t kv_memory = 0;       // bytes for keys and values; 0: a part of what is free
   bool prefix_cache = true;    // what prompts have in common is computed once; changes speed alone
-  bool int8_weights = false;   // a float model's weights in 8 bits: a quarter of the memory
+  // A float model's weights in 8 bits, a quarter of the memory, or those of 4 and 8 bits as they
+  // are where a model has float activations, which become int8.
+  bool int8_weights = false;
   // A name of tokenizer.ggml.pre, for a GGUF file that has none.
   std::string pre_tokenizer;
 };

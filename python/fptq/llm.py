@@ -51,7 +51,8 @@ class LLM:
       max_sequences: how many run at a time; others wait.
       kv_memory: bytes for keys and values; 0: a part of what is free.
       prefix_cache: what prompts have in common is computed once; changes speed alone.
-      int8_weights: holds a float model's weights in 8 bits, a quarter of the memory.
+      int8_weights: holds a float model's weights in 8 bits, a quarter of the memory, and integer
+        weights as they are where a model has float activations, which become int8.
       pre_tokenizer: how a GGUF file's tokenizer cuts text into words, if the file does not say.
 
     Raises:

@@ -12,7 +12,8 @@ SHAPE = (2, 512)
 # Type -> offsets of the float16 scales in a block, which must be finite.
 SCALES = {
     T.F32: None, T.F16: [0], T.BF16: None, T.Q4_0: [0], T.Q4_1: [0, 2], T.Q5_0: [0], T.Q5_1: [0, 2],
-    T.Q8_0: [0], T.Q4_K: [0, 2], T.Q5_K: [0, 2], T.Q6_K: [208],
+    T.Q8_0: [0], T.Q4_K: [0, 2], T.Q5_K: [0, 2], T.Q6_K: [208], T.Q2_K: [80, 82], T.Q3_K: [108], T.IQ4_NL: [0],
+    T.IQ4_XS: [0], T.TQ1_0: [52], T.TQ2_0: [64], T.MXFP4: None,
 }
 
 
@@ -26,6 +27,9 @@ def random_blocks(rng, qtype):
     elif qtype == T.BF16:
         bits = blocks.view(np.uint16)
         bits[(bits >> 7 & 255) == 255] ^= 1 << 7
+    elif qtype == T.MXFP4:  # every exponent that keeps 6 times the scale finite, or nearly
+        blocks[:, 0] = np.linspace(0, 252, len(blocks))
+        blocks[1, 0] = 1
     for offset in SCALES[qtype] or []:
         scale = np.ascontiguousarray(blocks[:, offset:offset + 2]).view(np.uint16)
         scale[(scale >> 10 & 31) == 31] ^= 1 << 10

@@ -3,7 +3,7 @@
 
 Usage: tokenizer_parity.py OUTPUT_DIR --text FILE ... [--tokenizer NAME=tokenizer.json ...]
 Writes OUTPUT_DIR/texts and OUTPUT_DIR/NAME/{tokenizer.json,TEXT.ids}. Besides the given tokenizers it trains one
-in each style of tokenizer_goldens.py on the texts; besides the given texts it makes a Unicode stress text.
+in each style of tokenizer_goldens.py and unigram_goldens.py on the texts; besides the given texts it makes a Unicode stress text.
 Then: FPTQ_TOKENIZER_PARITY=OUTPUT_DIR text_test --gtest_filter='TokenizerParityTest.*'
 """
 import argparse
@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 
 from tokenizer_goldens import STYLES, train
 from tokenizer_stress import stress_text
+from unigram_goldens import IDENTITY, known_to_nfkc, pieces_and_table, train as train_unigram, unigram, unigram_bytes
 
 
 def main():
@@ -30,7 +31,8 @@ def main():
     texts.mkdir(parents=True, exist_ok=True)
     for path in args.text:
         shutil.copyfile(path, texts / path.name)
-    (texts / "unicode_stress.txt").write_bytes(stress_text(2, args.stress_size).encode())
+    stress = filter(known_to_nfkc, stress_text(2, args.stress_size))
+    (texts / "unicode_stress.txt").write_bytes("".join(stress).encode())
     contents = {path.name: path.read_bytes().decode() for path in sorted(texts.iterdir())}
 
     files = dict(argument.split("=", 1) for argument in args.tokenizer)
@@ -38,6 +40,11 @@ def main():
         (args.output / style).mkdir(exist_ok=True)
         files[style] = str(args.output / style / "tokenizer.json")
         train(style, list(contents.values()), args.vocab_size).save(files[style])
+    for make, rules in ((unigram, {"normalization_rule_name": "nmt_nfkc"}), (unigram_bytes, IDENTITY)):
+        model = train_unigram(list(contents.values()), args.vocab_size, make is unigram_bytes, **rules)
+        (args.output / make.__name__).mkdir(exist_ok=True)
+        files[make.__name__] = str(args.output / make.__name__ / "tokenizer.json")
+        make(*pieces_and_table(model)).save(files[make.__name__])
     for name, file in files.items():
         tokenizer = Tokenizer.from_file(file)
         folder = args.output / name

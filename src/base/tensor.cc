@@ -60,6 +60,20 @@ std::string_view DataTypeName(DataType type) {
       return "Q5_K";
     case DataType::kQ6_K:
       return "Q6_K";
+    case DataType::kQ2_K:
+      return "Q2_K";
+    case DataType::kQ3_K:
+      return "Q3_K";
+    case DataType::kIQ4_NL:
+      return "IQ4_NL";
+    case DataType::kIQ4_XS:
+      return "IQ4_XS";
+    case DataType::kTQ1_0:
+      return "TQ1_0";
+    case DataType::kTQ2_0:
+      return "TQ2_0";
+    case DataType::kMXFP4:
+      return "MXFP4";
   }
   FPTQ_CHECK(false);
   return {};
@@ -103,6 +117,20 @@ BlockSize BlockSizeOf(DataType type) {
       return {256, 4 + 12 + 32 + 128};
     case DataType::kQ6_K:
       return {256, 128 + 64 + 16 + 2};
+    case DataType::kQ2_K:
+      return {256, 16 + 64 + 4};
+    case DataType::kQ3_K:
+      return {256, 32 + 64 + 12 + 2};
+    case DataType::kIQ4_NL:
+      return {32, 2 + 16};
+    case DataType::kIQ4_XS:
+      return {256, 4 + 4 + 128};
+    case DataType::kTQ1_0:
+      return {256, 48 + 4 + 2};
+    case DataType::kTQ2_0:
+      return {256, 64 + 2};
+    case DataType::kMXFP4:
+      return {32, 1 + 16};
   }
   FPTQ_CHECK(false);
   return {};

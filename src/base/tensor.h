@@ -38,6 +38,13 @@ enum class DataType {
   kQ4_K,
   kQ5_K,
   kQ6_K,
+  kQ2_K,
+  kQ3_K,
+  kIQ4_NL,
+  kIQ4_XS,
+  kTQ1_0,
+  kTQ2_0,
+  kMXFP4,
 };
 
 std::string_view DataTypeName(DataType type);  // "F32", "Q4_K", ...

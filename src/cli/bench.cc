@@ -21,6 +21,7 @@ namespace {
 
 struct Options {
   std::string path, pre_tokenizer;
+  FloatForm form = FloatForm::kFloat32;
   std::vector<int64_t> prompts = {512}, generated = {128}, depths = {0}, sequences = {1};
   std::vector<int> threads = {UsableCores()};
   int64_t repetitions = 5;
@@ -39,6 +40,7 @@ void AddOptions(CLI::App& app, Options& options) {
                  "quantized folder, or float model: Hugging Face folder or GGUF file")
       ->required();
   AddPreTokenizer(app, options.pre_tokenizer);
+  AddActivations(app, options.form);
   list("-p,--prompt", options.prompts, "tokens of the prompt (default 512; 0: no such test)", 0,
        kAnyCount);
   list("-n,--generate", options.generated, "tokens to generate (default 128; 0: no such test)", 0,
@@ -129,7 +131,7 @@ Json MeasureCases(const std::vector<BenchmarkCase>& cases, const Options& option
     const MachinePeaks peaks = MeasurePeaks(pool);
     if (model == nullptr) {
       const auto start = std::chrono::steady_clock::now();
-      model = LoadModelAndWarn(Locate(options.path, options.pre_tokenizer), pool);
+      model = LoadModelAndWarn(Locate(options.path, options.pre_tokenizer), pool, options.form);
       load_seconds =
           std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     }

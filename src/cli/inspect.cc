@@ -90,8 +90,7 @@ LinearSize SizeOfLinears(const ModelSource& source) {
 
 std::string FormatName(const ModelSource& source) {
   if (source.quantized()) {
-    const Json& config = source.checkpoint().metadata()["quantization_config"];
-    return "compressed-tensors " + config["format"].get<std::string>();
+    return source.quantization()->name();
   }
   return source.checkpoint().format() == Checkpoint::Format::kGguf ? "GGUF"
                                                                    : "Hugging Face safetensors";
@@ -108,8 +107,7 @@ Json DescribeScheme(const std::optional<LinearQuantization>& how) {
   if (how->activations != ActivationQuantization::kNone) {
     const bool token = how->activations == ActivationQuantization::kDynamicToken;
     activations = token ? "int8 per token" : "int8 static";
-    // Four bits less a zero point are held in eight.
-    runs_as = how->weight_bits == 4 && how->symmetric ? "W4A8" : "W8A8";
+    runs_as = how->weight_bits == 4 ? "W4A8" : "W8A8";
   }
   return {{"weights",
            fmt::format("int{} {}", how->weight_bits, how->symmetric ? "symmetric" : "asymmetric")},

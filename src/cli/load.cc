@@ -1,5 +1,7 @@
 #include "cli/load.h"
 
+#include <map>
+
 #include "cli/terminal.h"
 
 namespace fptq {
@@ -8,6 +10,17 @@ void AddPreTokenizer(CLI::App& app, std::string& name) {
   app.add_option("--pre-tokenizer", name,
                  "how a GGUF file's tokenizer cuts text into words, as llama.cpp names it: "
                  "llama-bpe, qwen2, gpt-2, ... (default: what the file says)");
+}
+
+void AddActivations(CLI::App& app, FloatForm& form) {
+  const std::map<std::string, FloatForm> forms = {{"float", FloatForm::kFloat32},
+                                                  {"int8", FloatForm::kInt8}};
+  app.add_option(
+         "--activations", form,
+         "of linears whose activations MODEL does not quantize: float, or int8, a scale for "
+         "each token, where integer weights stay as they are and float ones are rounded to "
+         "8 bits (default: float)")
+      ->transform(CLI::CheckedTransformer(forms).description("{float,int8}"));
 }
 
 ModelLocation Locate(const std::string& path, const std::string& pre_tokenizer,
@@ -20,8 +33,9 @@ ModelLocation Locate(const std::string& path, const std::string& pre_tokenizer,
   return {path, is_for_other ? "" : pre_tokenizer};
 }
 
-std::shared_ptr<const Model> LoadModelAndWarn(const ModelLocation& location, ThreadPool& pool) {
-  auto model = LoadModel(location, pool);
+std::shared_ptr<const Model> LoadModelAndWarn(const ModelLocation& location, ThreadPool& pool,
+                                              FloatForm form) {
+  auto model = LoadModel(location, pool, form);
   NoteWarnings(model->warnings);
   return model;
 }

@@ -30,6 +30,7 @@ constexpr int64_t kSitesShown = 10;
 
 struct Arguments {
   std::string path, text, against, pre_tokenizer, logits;
+  FloatForm form = FloatForm::kFloat32;  // of `path`
   std::optional<KvType> kv, against_kv;
   int64_t context = 0, limit = 0, unscored = 1;
   bool saturation = false, guard = false, json = false;
@@ -56,6 +57,7 @@ bool Parse(int argc, char** argv, Arguments& args) {
                                  "also run this model, usually the float one, and report how far "
                                  "MODEL's predictions are from its");
   AddPreTokenizer(app, args.pre_tokenizer);
+  AddActivations(app, args.form);
   AddKvType(app, "--kv", args.kv, "KV cache of MODEL");
   AddKvType(app, "--against-kv", args.against_kv, "KV cache of the other model")->needs(against);
   app.add_flag(
@@ -242,7 +244,8 @@ int RunPerplexity(int argc, char** argv) {
   }
   const std::atomic<bool>* cancel = interrupt ? &interrupt->pressed() : nullptr;
   ThreadPool pool(args.threads);
-  const auto model = LoadModelAndWarn(Locate(args.path, args.pre_tokenizer, args.against), pool);
+  const auto model =
+      LoadModelAndWarn(Locate(args.path, args.pre_tokenizer, args.against), pool, args.form);
   const TextFile text(args.text);
   const int64_t context = ChooseContext(args.context, kDefaultContext, model->config());
   std::optional<Saturation> counts;

@@ -24,6 +24,7 @@ constexpr int64_t kDefaultContext = 4096;
 
 struct RunOptions {
   std::string path, pre_tokenizer;
+  FloatForm form = FloatForm::kFloat32;
   std::optional<std::string> prompt, system, chat_template;
   std::optional<uint64_t> seed;
   bool chat = false;
@@ -73,6 +74,7 @@ void AddOptions(CLI::App& app, RunOptions& o) {
                  "most tokens of prompt and answer (default 4096, or less if the model has less)")
       ->check(Between(int64_t{1}, kAnyCount));
   AddPreTokenizer(app, o.pre_tokenizer);
+  AddActivations(app, o.form);
   AddThreads(app, o.threads);
 }
 
@@ -110,7 +112,8 @@ int RunRun(int argc, char** argv) {
   options.generate.sampling.seed = options.seed ? *options.seed : std::random_device()();
 
   ThreadPool pool(options.threads);
-  const auto model = LoadModelAndWarn(Locate(options.path, options.pre_tokenizer), pool);
+  const auto model =
+      LoadModelAndWarn(Locate(options.path, options.pre_tokenizer), pool, options.form);
   Engine engine(model, pool, ChooseContext(options.context, kDefaultContext, model->config()));
   if (!options.chat) return Complete(engine, options);
   Chat chat(engine, ChooseChatFormat(options.chat_template, *model, options.path), options.generate,

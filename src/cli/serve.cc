@@ -32,6 +32,7 @@ constexpr int64_t kReservedFiles = 64;  // of what a process may open: those tha
 
 struct ServeOptions {
   std::string path, pre_tokenizer, api_key_file;
+  FloatForm form = FloatForm::kFloat32;
   std::optional<std::string> chat_template;
   int64_t context = 0;
   int threads = 1;
@@ -70,6 +71,7 @@ void AddModelOptions(CLI::App& app, ServeOptions& o) {
   app.add_flag("--no-prefix-cache", o.no_prefix_cache,
                "compute prompts whole, also where they begin like earlier ones");
   AddPreTokenizer(app, o.pre_tokenizer);
+  AddActivations(app, o.form);
   AddThreads(app, o.threads);
 }
 
@@ -200,7 +202,8 @@ int RunServe(int argc, char** argv) {
   Print(fmt::format("listening on http://{}{}{}:{}\n", v6 ? "[" : "", server.host(), v6 ? "]" : "",
                     server.port()));
   ThreadPool pool(options.threads);
-  const auto model = LoadModelAndWarn(Locate(options.path, options.pre_tokenizer), pool);
+  const auto model =
+      LoadModelAndWarn(Locate(options.path, options.pre_tokenizer), pool, options.form);
   options.scheduler.context = ChooseContext(options.context, kDefaultContext, model->config());
   options.scheduler.prefix_cache = !options.no_prefix_cache;
   const auto chat_format = FindChatFormat(options, *model);

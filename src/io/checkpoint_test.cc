@@ -239,7 +239,7 @@ TEST(CheckpointTest, Gguf) {
   const auto checkpoint = Checkpoint::Open(std::filesystem::path(kTestdata) / "gguf/types.gguf");
   EXPECT_EQ(checkpoint->format(), Checkpoint::Format::kGguf);
   EXPECT_EQ(checkpoint->metadata()["general.architecture"], "llama");
-  EXPECT_EQ(checkpoint->tensors().size(), 11u);
+  EXPECT_EQ(checkpoint->tensors().size(), 18u);
 }
 
 }  // namespace

@@ -12,7 +12,7 @@ namespace fptq {
 const char* const kSupportedQuantizations =
     "compressed-tensors pack-quantized, int-quantized and naive-quantized, with integer weights of "
     "4 or 8 bits and float or symmetric 8-bit activations (static per tensor, or dynamic per "
-    "token)";
+    "token); gptq and awq";
 
 namespace {
 
@@ -63,13 +63,15 @@ int ParseBits(const JsonFields& fields) {
   return static_cast<int>(fields.IntOr("num_bits", 8, 1, 64));
 }
 
-// "group" stores the columns in another order; "weight" and "static" leave them as they are.
+// "group" says that the groups are of inputs that lie apart, as weight_g_idx has it; with "weight"
+// and "static" they lie side by side.
 void CheckOrder(const JsonFields& fields) {
   if (!fields.Has("actorder")) return;
   const std::string order = fields.String("actorder");
-  if (order != "weight" && order != "static") {
-    throw Error("{}: actorder: expected \"weight\" or \"static\", found \"{}\"", fields.where(),
-                order);
+  if (order != "weight" && order != "static" && order != "group" && order != "dynamic") {
+    throw Error(
+        "{}: actorder: expected \"weight\", \"static\", \"group\" or \"dynamic\", found \"{}\"",
+        fields.where(), order);
   }
 }
 
@@ -201,9 +203,9 @@ Json ActivationsJson(ActivationQuantization activations) {
 
 }  // namespace
 
-void CompressedTensorsConfig::AddTarget(const std::string& target,
-                                        const LinearQuantization& quantization,
-                                        const std::string& where) {
+void QuantizationConfig::AddTarget(const std::string& target,
+                                   const LinearQuantization& quantization,
+                                   const std::string& where) {
   if (target.starts_with(kPatternPrefix)) {
     patterns_.insert_or_assign(
         target, std::pair(ParsePattern(target, patterns_.size(), where), quantization));
@@ -217,7 +219,7 @@ void CompressedTensorsConfig::AddTarget(const std::string& target,
   }
 }
 
-void CompressedTensorsConfig::AddIgnored(const std::string& target, const std::string& where) {
+void QuantizationConfig::AddIgnored(const std::string& target, const std::string& where) {
   if (target.starts_with(kPatternPrefix)) {
     ignored_patterns_.push_back(ParsePattern(target, ignored_patterns_.size(), where));
   } else {
@@ -225,8 +227,8 @@ void CompressedTensorsConfig::AddIgnored(const std::string& target, const std::s
   }
 }
 
-CompressedTensorsConfig CompressedTensorsConfig::Parse(const Json& quantization_config,
-                                                       std::string_view where) {
+QuantizationConfig QuantizationConfig::Parse(const Json& quantization_config,
+                                             std::string_view where) {
   const JsonFields fields(quantization_config, std::string(where) + ": quantization_config");
   if (const std::string method = fields.StringOr("quant_method", "(none)");
       method != "compressed-tensors") {
@@ -239,7 +241,7 @@ CompressedTensorsConfig CompressedTensorsConfig::Parse(const Json& quantization_
   RequireDense(fields);
 
   const bool frozen = ParseFrozen(fields);
-  CompressedTensorsConfig config;
+  QuantizationConfig config("compressed-tensors " + fields.String("format"));
   for (const auto& [name, group] : fields.Object("config_groups").items()) {
     const JsonFields group_fields(group, fields.where() + ".config_groups." + name);
     const LinearQuantization quantization = ParseGroup(group_fields, storage, frozen);
@@ -254,7 +256,7 @@ CompressedTensorsConfig CompressedTensorsConfig::Parse(const Json& quantization_
   return config;
 }
 
-std::optional<LinearQuantization> CompressedTensorsConfig::Find(std::string_view module) const {
+std::optional<LinearQuantization> QuantizationConfig::Find(std::string_view module) const {
   const auto matches = [&](const Regex& pattern) { return pattern.MatchesBegin(module); };
   if (ignored_names_.contains(module) || ignored_names_.contains(kLinearClass) ||
       std::ranges::any_of(ignored_patterns_, matches)) {

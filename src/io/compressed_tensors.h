@@ -28,6 +28,9 @@ enum class WeightStorage {
   kPacked,  // weight_packed, int32 words: pack-quantized
   kInt8,    // weight, int8: int-quantized and naive-quantized
   kFloat,   // weight, float: rounded when it is read
+  kGptq,    // qweight, int32 words, and zero points less one (gptq_awq.h)
+  kGptqV2,  // the same with the zero points themselves
+  kAwq,     // qweight in AWQ's order
 };
 
 // How a linear is quantized: integer weights in groups along the input dimension, w = (q - zero
@@ -45,15 +48,26 @@ struct LinearQuantization {
   bool operator==(const LinearQuantization&) const = default;
 };
 
-// What of compressed-tensors runs here, for error messages.
+// What of others' integers runs here, for error messages.
 extern const char* const kSupportedQuantizations;
 
-// Which linears are quantized, and how: `quantization_config` of config.json.
-class CompressedTensorsConfig {
+// Which linears are quantized, and how: `quantization_config` of config.json, here in
+// compressed-tensors' terms.
+class QuantizationConfig {
  public:
+  explicit QuantizationConfig(std::string name) : name_(std::move(name)) {}
+
   // `where` names the file. Error naming the field for whatever we cannot run: other formats, bits,
   // types, strategies.
-  static CompressedTensorsConfig Parse(const Json& quantization_config, std::string_view where);
+  static QuantizationConfig Parse(const Json& quantization_config, std::string_view where);
+
+  // The linear of this name is quantized so.
+  void Add(std::string module, const LinearQuantization& quantization) {
+    names_.insert_or_assign(std::move(module), quantization);
+  }
+
+  // "compressed-tensors pack-quantized", "gptq_v2", ...
+  const std::string& name() const { return name_; }
 
   // nullopt: the linear is float. As in compressed-tensors an exact name goes before a "re:..."
   // target, and that before the class name "Linear"; whatever `ignore` matches is float.
@@ -64,6 +78,7 @@ class CompressedTensorsConfig {
                  const std::string& where);
   void AddIgnored(const std::string& target, const std::string& where);
 
+  std::string name_;
   std::map<std::string, LinearQuantization, std::less<>> names_;
   std::map<std::string, std::pair<Regex, LinearQuantization>> patterns_;  // by text
   std::optional<LinearQuantization> linear_;                              // class name "Linear"

@@ -6,7 +6,7 @@ namespace fptq {
 
 // A quantization_config.
 FPTQ_FUZZ_TARGET(compressed_tensors, kJson) {
-  const auto config = CompressedTensorsConfig::Parse(ParseJson(input, "file"), "file");
+  const auto config = QuantizationConfig::Parse(ParseJson(input, "file"), "file");
   for (const char* module :
        {"lm_head", "model.layers.0.mlp.down_proj", "model.layers.11.self_attn.q_proj",
         "transformer.h.1.self_attention.query_key_value"}) {

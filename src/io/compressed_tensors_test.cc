@@ -36,9 +36,7 @@ Json ConfigOf(Json group, std::vector<std::string> ignore = {"lm_head"}) {
           {"ignore", ignore}};
 }
 
-CompressedTensorsConfig Parse(const Json& json) {
-  return CompressedTensorsConfig::Parse(json, kWhere);
-}
+QuantizationConfig Parse(const Json& json) { return QuantizationConfig::Parse(json, kWhere); }
 
 TEST(PackIntegers, LowestFirstWithOffset) {
   const std::vector<int8_t> q4 = {-8, -7, 0, 1, 2, 3, 6, 7};
@@ -65,7 +63,7 @@ TEST(PackIntegers, RoundTripsEveryValueAtEveryPlace) {
   }
 }
 
-TEST(CompressedTensorsConfig, ReadsWhatItWrites) {
+TEST(QuantizationConfig, ReadsWhatItWrites) {
   const std::vector<std::pair<std::string, LinearQuantization>> linears = {
       {"a.q_proj", {128, ActivationQuantization::kStaticTensor}},
       {"a.o_proj", {64, ActivationQuantization::kDynamicToken}},
@@ -77,14 +75,14 @@ TEST(CompressedTensorsConfig, ReadsWhatItWrites) {
   const Json json = CompressedTensorsJson(linears, ignore);
   EXPECT_EQ(json["config_groups"].size(), 4u);  // q and k share one
   for (const Json& group : json["config_groups"]) EXPECT_EQ(group["format"], "pack-quantized");
-  const CompressedTensorsConfig config = Parse(json);
+  const QuantizationConfig config = Parse(json);
   for (const auto& [name, quantization] : linears) EXPECT_EQ(config.Find(name), quantization);
   EXPECT_EQ(config.Find("lm_head"), std::nullopt);
   EXPECT_EQ(config.Find("a.v_proj"), std::nullopt);
 }
 
 // As in compressed-tensors: exact name, then pattern, then class; `ignore` before all of them.
-TEST(CompressedTensorsConfig, MostSpecificTargetWins) {
+TEST(QuantizationConfig, MostSpecificTargetWins) {
   Json json = ConfigOf(Group({"Linear"}), {"lm_head", "re:.*\\.skipped$"});
   const auto add = [&](const char* name, const char* target, int64_t group_size) {
     Json group = Group({target});
@@ -93,7 +91,7 @@ TEST(CompressedTensorsConfig, MostSpecificTargetWins) {
   };
   add("group_1", "re:.*down_proj", 64);
   add("group_2", "layers.1.down_proj", 32);
-  const CompressedTensorsConfig config = Parse(json);
+  const QuantizationConfig config = Parse(json);
   EXPECT_EQ(config.Find("layers.0.q_proj")->group_size, 128);
   EXPECT_EQ(config.Find("layers.0.down_proj")->group_size, 64);
   EXPECT_EQ(config.Find("layers.0.down_proj_2")->group_size, 64);  // re.match leaves the end open
@@ -102,19 +100,19 @@ TEST(CompressedTensorsConfig, MostSpecificTargetWins) {
   EXPECT_EQ(config.Find("lm_head"), std::nullopt);
 }
 
-TEST(CompressedTensorsConfig, PatternsMatchFromTheBeginning) {
-  const CompressedTensorsConfig config = Parse(ConfigOf(Group({"re:down"})));
+TEST(QuantizationConfig, PatternsMatchFromTheBeginning) {
+  const QuantizationConfig config = Parse(ConfigOf(Group({"re:down"})));
   EXPECT_EQ(config.Find("layers.0.down_proj"), std::nullopt);
   EXPECT_NE(config.Find("down_proj"), std::nullopt);
 }
 
-TEST(CompressedTensorsConfig, AbsentActivationsStayFloat) {
+TEST(QuantizationConfig, AbsentActivationsStayFloat) {
   Json group = Group({"Linear"});
   group["input_activations"] = nullptr;
   EXPECT_EQ(Parse(ConfigOf(group)).Find("x")->activations, ActivationQuantization::kNone);
 }
 
-TEST(CompressedTensorsConfig, OtherPeoplesForms) {
+TEST(QuantizationConfig, OtherPeoplesForms) {
   Json json = ConfigOf(Group({"Linear"}));
   json["config_groups"]["group_0"].erase("format");
   Json& weights = json["config_groups"]["group_0"]["weights"];
@@ -138,7 +136,7 @@ TEST(CompressedTensorsConfig, OtherPeoplesForms) {
 }
 
 // What says nothing, or nothing that changes the result.
-TEST(CompressedTensorsConfig, TakesWhatOthersWriteBeside) {
+TEST(QuantizationConfig, TakesWhatOthersWriteBeside) {
   Json json = ConfigOf(Group({"Linear"}));
   json["sparsity_config"] = {{"format", "dense"},
                              {"global_sparsity", 0.153},
@@ -155,17 +153,17 @@ TEST(CompressedTensorsConfig, TakesWhatOthersWriteBeside) {
 }
 
 // A target of two groups is the last one's; patterns go by their text, not by their place.
-TEST(CompressedTensorsConfig, TheLastGroupAndTheFirstPatternCount) {
+TEST(QuantizationConfig, TheLastGroupAndTheFirstPatternCount) {
   Json json = ConfigOf(Group({"re:b.*", "re:a|b", "x"}));
   json["config_groups"]["group_1"] = Group({"re:a|b", "x"});
   json["config_groups"]["group_1"]["weights"]["group_size"] = 32;
-  const CompressedTensorsConfig config = Parse(json);
+  const QuantizationConfig config = Parse(json);
   EXPECT_EQ(config.Find("x")->group_size, 32);
   EXPECT_EQ(config.Find("bc")->group_size, 32);
   EXPECT_FALSE(config.Find("c"));
 }
 
-TEST(CompressedTensorsConfig, APatternThatBacktracksIsAnError) {
+TEST(QuantizationConfig, APatternThatBacktracksIsAnError) {
   const std::string name = "model.layers.0.self_attn.q_proj";
   for (const char* pattern : {"re:(.*)*[^a-z.0_]", "re:(\\w|[a-z_]|\\.)+\\d$"}) {
     EXPECT_ERROR("quantization_config.ignore: regular expression",
@@ -174,7 +172,7 @@ TEST(CompressedTensorsConfig, APatternThatBacktracksIsAnError) {
   }
 }
 
-TEST(CompressedTensorsConfig, NamesWhatItCannotRun) {
+TEST(QuantizationConfig, NamesWhatItCannotRun) {
   const auto expect_error = [](const char* pointer, const Json& value, const char* part) {
     Json json = ConfigOf(Group({"Linear"}));
     json[Json::json_pointer(pointer)] = value;
@@ -218,7 +216,7 @@ TEST(CompressedTensorsConfig, NamesWhatItCannotRun) {
   expect_group_error("/weights/group_size", -2, "'group_size'");
   expect_group_error("/weights/group_size", 48, "group_size: expected a multiple of 32");
   expect_group_error("/input_activations/symmetric", false, "symmetric: expected true");
-  expect_group_error("/weights/actorder", "group", "actorder");
+  expect_group_error("/weights/actorder", "odd", "actorder");
   Json asymmetric = ConfigOf(Group({"Linear"}));
   asymmetric["config_groups"]["group_0"]["weights"].update({{"num_bits", 8}, {"symmetric", false}});
   EXPECT_ERROR("expected true for 8-bit weights and activations", Parse(asymmetric));

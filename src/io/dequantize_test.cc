@@ -14,8 +14,9 @@
 namespace fptq {
 namespace {
 
-constexpr const char* kTypesInFileOrder[] = {"F32",  "F16",  "BF16", "Q4_0", "Q4_1", "Q5_0",
-                                             "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"};
+constexpr const char* kTypesInFileOrder[] = {"F32",  "F16",    "BF16",   "Q4_0",  "Q4_1",  "Q5_0",
+                                             "Q5_1", "Q8_0",   "Q4_K",   "Q5_K",  "Q6_K",  "Q2_K",
+                                             "Q3_K", "IQ4_NL", "IQ4_XS", "TQ1_0", "TQ2_0", "MXFP4"};
 
 // Exact: the order of the float operations is the same, and none is approximate.
 TEST(DequantizeTest, EveryTypeEqualsTheGgufPackage) {

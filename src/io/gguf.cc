@@ -46,10 +46,12 @@ struct TypeId {
   DataType type;
 };
 constexpr TypeId kTensorTypes[] = {
-    {0, DataType::kF32},   {1, DataType::kF16},   {2, DataType::kQ4_0}, {3, DataType::kQ4_1},
-    {6, DataType::kQ5_0},  {7, DataType::kQ5_1},  {8, DataType::kQ8_0}, {12, DataType::kQ4_K},
-    {13, DataType::kQ5_K}, {14, DataType::kQ6_K}, {24, DataType::kI8},  {25, DataType::kI16},
-    {26, DataType::kI32},  {27, DataType::kI64},  {28, DataType::kF64}, {30, DataType::kBF16},
+    {0, DataType::kF32},     {1, DataType::kF16},     {2, DataType::kQ4_0},   {3, DataType::kQ4_1},
+    {6, DataType::kQ5_0},    {7, DataType::kQ5_1},    {8, DataType::kQ8_0},   {10, DataType::kQ2_K},
+    {11, DataType::kQ3_K},   {12, DataType::kQ4_K},   {13, DataType::kQ5_K},  {14, DataType::kQ6_K},
+    {20, DataType::kIQ4_NL}, {23, DataType::kIQ4_XS}, {24, DataType::kI8},    {25, DataType::kI16},
+    {26, DataType::kI32},    {27, DataType::kI64},    {28, DataType::kF64},   {30, DataType::kBF16},
+    {34, DataType::kTQ1_0},  {35, DataType::kTQ2_0},  {39, DataType::kMXFP4},
 };
 
 // The bytes of a value, or of an empty string or array.

@@ -129,7 +129,7 @@ TEST(GgufTest, Tensors) {
   ExpectContains(ErrorForTensor(Tensor("a", {1, 1, 1, 1, 1}, 0, 0)), "found 5");
   ExpectContains(ErrorForTensor(Tensor("a", {0}, 0, 0)), "dimension 0 is not positive");
   ExpectContains(ErrorForTensor(Tensor("a", {UINT64_MAX}, 0, 0)), "dimension -1 is not positive");
-  ExpectContains(ErrorForTensor(Tensor("a", {1}, 10, 0)), "tensor type 10 is not supported");
+  ExpectContains(ErrorForTensor(Tensor("a", {1}, 16, 0)), "tensor type 16 is not supported");
   ExpectContains(ErrorForTensor(Tensor("a", {48}, 2, 0)), "a multiple of 32 elements for Q4_0");
   ExpectContains(ErrorForTensor(Tensor("a", {uint64_t{1} << 62, 4}, 0, 0)), "is not valid");
   ExpectContains(ErrorForTensor(Tensor("a", {65}, 0, 0)),

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 #include <initializer_list>
+#include <numeric>
 #include <vector>
 
 #include "base/error.h"
@@ -57,6 +58,35 @@ void CheckWeightShape(const Checkpoint& checkpoint, const std::string& name, int
   }
 }
 
+// [K]: the inputs sorted by the group that the tensor gives each; empty if they are sorted already,
+// or if there is no such tensor. Error unless each group has as many.
+std::vector<int32_t> ReadInputOrder(const Checkpoint& checkpoint, const std::string& name,
+                                    int64_t k, int64_t group_size) {
+  if (!checkpoint.Contains(name)) return {};
+  const TensorView& tensor = checkpoint.Get(name, std::array{k});
+  CheckType(checkpoint, name, tensor.type, {DataType::kI32});
+  std::vector<int32_t> group_of(static_cast<size_t>(k)), order(group_of.size());
+  std::memcpy(group_of.data(), tensor.bytes.data(), tensor.bytes.size());
+  std::vector<int64_t> sizes(static_cast<size_t>(k / group_size));
+  for (const int32_t group : group_of) {
+    if (group < 0 || group >= std::ssize(sizes)) {
+      throw Error("{}: tensor '{}': expected groups from 0 to {}, found {}",
+                  checkpoint.path().string(), name, std::ssize(sizes) - 1, group);
+    }
+    ++sizes[static_cast<size_t>(group)];
+  }
+  const auto odd = std::ranges::find_if(sizes, [&](int64_t size) { return size != group_size; });
+  if (odd != sizes.end()) {
+    throw Error("{}: tensor '{}': expected {} inputs in each group, found {} in group {}",
+                checkpoint.path().string(), name, group_size, *odd, odd - sizes.begin());
+  }
+  if (std::ranges::is_sorted(group_of)) return {};
+  std::iota(order.begin(), order.end(), 0);
+  std::ranges::stable_sort(order, {},
+                           [&](int32_t input) { return group_of[static_cast<size_t>(input)]; });
+  return order;
+}
+
 constexpr std::initializer_list<DataType> kFloatTypes = {DataType::kF32, DataType::kF16,
                                                          DataType::kBF16};
 
@@ -76,6 +106,44 @@ void GetWeights(const Checkpoint& checkpoint, const std::string& name, PackedLin
                                   std::array{linear.channels, Words(linear.k, how.weight_bits)});
   CheckType(checkpoint, name + ".weight_packed", linear.weights.type, {DataType::kI32});
   CheckWeightShape(checkpoint, name + ".weight_shape", linear.channels, linear.k);
+}
+
+// Of GPTQ and AWQ, whose symmetric integers have zero points, too: all of them in the middle.
+bool AllZeroPointsAreZero(const PackedLinear& linear) {
+  const int bits = linear.quantization.weight_bits;
+  const uint32_t less_one = linear.quantization.storage == WeightStorage::kGptq ? 1 : 0;
+  const uint32_t middle = (1u << (bits - 1)) - less_one;
+  uint32_t expected = 0;
+  for (int field = 0; field < 32; field += bits) expected |= middle << field;
+  const std::span<const std::byte> bytes = linear.zero_points.bytes;
+  for (size_t i = 0; i < bytes.size(); i += sizeof(expected)) {
+    uint32_t word;
+    std::memcpy(&word, &bytes[i], sizeof(word));
+    if (word != expected) return false;
+  }
+  return true;
+}
+
+// Weights, scales and zero points of GPTQ and AWQ.
+void GetColumns(const Checkpoint& checkpoint, const std::string& name, PackedLinear& linear) {
+  const int bits = linear.quantization.weight_bits;
+  const bool awq = linear.quantization.storage == WeightStorage::kAwq;
+  if ((awq ? linear.channels : linear.k) * bits % 32 != 0 || linear.channels * bits % 32 != 0) {
+    throw Error("{}: {}: expected channels and inputs that fill words of 32 bits, found {} and {}",
+                checkpoint.path().string(), name, linear.channels, linear.k);
+  }
+  const int64_t channel_words = Words(linear.channels, bits);
+  const auto get = [&](const char* suffix, int64_t rows, int64_t columns,
+                       std::initializer_list<DataType> types) {
+    const TensorView& tensor = checkpoint.Get(name + suffix, std::array{rows, columns});
+    CheckType(checkpoint, name + suffix, tensor.type, types);
+    return tensor;
+  };
+  linear.weights = awq ? get(".qweight", linear.k, channel_words, {DataType::kI32})
+                       : get(".qweight", Words(linear.k, bits), linear.channels, {DataType::kI32});
+  linear.zero_points = get(".qzeros", linear.groups(), channel_words, {DataType::kI32});
+  linear.scales = get(".scales", linear.groups(), linear.channels, kFloatTypes);
+  linear.quantization.symmetric = AllZeroPointsAreZero(linear);
 }
 
 void GetScales(const Checkpoint& checkpoint, const std::string& name, PackedLinear& linear) {
@@ -122,17 +190,22 @@ PackedLinear GetPackedLinear(const Checkpoint& checkpoint, std::string_view modu
     throw Error("{}: {}: expected a multiple of 32 inputs for 8-bit activations, found {}",
                 checkpoint.path().string(), name, k);
   }
-  // Only activation ordering has one, and its columns stand in another order.
-  if (checkpoint.Contains(name + ".weight_g_idx")) {
-    throw Error("{}: tensor '{}.weight_g_idx': groups in activation order are not supported",
-                checkpoint.path().string(), name);
-  }
   try {
-    GetWeights(checkpoint, name, linear);
-    GetScales(checkpoint, name, linear);
+    if (linear.columns()) {
+      GetColumns(checkpoint, name, linear);
+      linear.input_order = ReadInputOrder(checkpoint, name + ".g_idx", k, linear.group_size);
+    } else {
+      GetWeights(checkpoint, name, linear);
+      GetScales(checkpoint, name, linear);
+      linear.input_order = ReadInputOrder(checkpoint, name + ".weight_g_idx", k, linear.group_size);
+    }
   } catch (const Error& error) {
     throw Error("{}; quantization_config says that {} is quantized to {} bits, in groups of {}",
                 error.what(), name, quantization.weight_bits, linear.group_size);
+  }
+  if (!linear.input_order.empty() && linear.quantization.storage == WeightStorage::kFloat) {
+    throw Error("{}: {}: expected integers where groups are in activation order, found floats",
+                checkpoint.path().string(), name);
   }
   if (quantization.activations == ActivationQuantization::kStaticTensor) {
     linear.input_scale = ReadInputScale(checkpoint, name + ".input_scale");
@@ -140,12 +213,47 @@ PackedLinear GetPackedLinear(const Checkpoint& checkpoint, std::string_view modu
   return linear;
 }
 
-int PackedLinear::integer_bits() const {
-  if (quantization.symmetric) return quantization.weight_bits;
-  return quantization.weight_bits == 4 ? 8 : 9;
+bool PackedLinear::columns() const {
+  return quantization.storage == WeightStorage::kGptq ||
+         quantization.storage == WeightStorage::kGptqV2 ||
+         quantization.storage == WeightStorage::kAwq;
 }
 
-int8_t PackedLinear::ReadZeroPoint(int64_t channel, int64_t group) const {
+// The field of a channel in a row of words that are packed along the channels.
+uint32_t PackedLinear::Field(const TensorView& words, int64_t row, int64_t channel) const {
+  const int bits = quantization.weight_bits;
+  const int64_t fields = 32 / bits;
+  uint32_t word = 0;
+  std::memcpy(&word, words.bytes.data() + (row * words.shape[1] + channel / fields) * 4, 4);
+  int64_t field = channel % fields;
+  if (quantization.storage == WeightStorage::kAwq) field = field / 2 + field % 2 * 4;
+  return word >> (field * bits) & ((1u << bits) - 1);
+}
+
+void PackedLinear::ReadColumn(int64_t channel, std::span<int8_t> q) const {
+  const int bits = quantization.weight_bits;
+  const int half = 1 << (bits - 1);
+  if (quantization.storage == WeightStorage::kAwq) {
+    for (int64_t i = 0; i < k; ++i) {
+      q[static_cast<size_t>(i)] =
+          static_cast<int8_t>(static_cast<int>(Field(weights, i, channel)) - half);
+    }
+    return;
+  }
+  std::vector<int32_t> words(static_cast<size_t>(Words(k, bits)));
+  for (size_t i = 0; i < words.size(); ++i) {
+    std::memcpy(&words[i],
+                weights.bytes.data() + (static_cast<int64_t>(i) * channels + channel) * 4, 4);
+  }
+  UnpackIntegers(bits, words, q);
+}
+
+int16_t PackedLinear::ReadZeroPoint(int64_t channel, int64_t group) const {
+  if (columns()) {
+    const int stored = static_cast<int>(Field(zero_points, group, channel));
+    const int less_one = quantization.storage == WeightStorage::kGptq ? 1 : 0;
+    return static_cast<int16_t>(stored + less_one - (1 << (quantization.weight_bits - 1)));
+  }
   if (quantization.storage != WeightStorage::kPacked) {
     const int64_t index = quantization.per_tensor ? 0 : channel * groups() + group;
     const auto zero = static_cast<int8_t>(zero_points.bytes[static_cast<size_t>(index)]);
@@ -157,7 +265,7 @@ int8_t PackedLinear::ReadZeroPoint(int64_t channel, int64_t group) const {
   uint32_t word = 0;
   std::memcpy(&word, zero_points.bytes.data() + (channel / fields * groups() + group) * 4, 4);
   const uint32_t field = word >> (channel % fields * bits) & ((1u << bits) - 1);
-  return static_cast<int8_t>(static_cast<int>(field) - (1 << (bits - 1)));
+  return static_cast<int16_t>(static_cast<int>(field) - (1 << (bits - 1)));
 }
 
 void PackedLinear::CheckRange(std::span<const int8_t> q, std::string_view tensor) const {
@@ -183,7 +291,7 @@ void PackedLinear::UnpackWords(int64_t channel, std::span<int8_t> q) const {
   std::ranges::copy_n(all.begin(), std::ssize(q), q.begin());
 }
 
-void PackedLinear::RoundFloats(int64_t channel, std::span<const int8_t> zeros,
+void PackedLinear::RoundFloats(int64_t channel, std::span<const int16_t> zeros,
                                std::span<const float> scales_of_row, std::span<int8_t> q) const {
   std::vector<float> row(q.size());
   DequantizeRange(weights, channel * k, row);
@@ -198,15 +306,22 @@ void PackedLinear::RoundFloats(int64_t channel, std::span<const int8_t> zeros,
   }
 }
 
-void PackedLinear::ReadRow(int64_t channel, std::span<int8_t> q, std::span<int8_t> zeros,
+void PackedLinear::ReadRow(int64_t channel, std::span<int8_t> q, std::span<int16_t> zeros,
                            std::span<float> scales_out) const {
   FPTQ_CHECK(channel >= 0 && channel < channels && std::ssize(q) == k);
   FPTQ_CHECK(std::ssize(scales_out) == groups() && std::ssize(zeros) == groups());
-  DequantizeRange(scales, quantization.per_tensor ? 0 : channel * groups(), scales_out);
-  CheckFinite(scales_out, module + ".weight_scale");
+  if (columns()) {
+    for (int64_t group = 0; group < groups(); ++group) {
+      DequantizeRange(scales, group * channels + channel,
+                      scales_out.subspan(static_cast<size_t>(group), 1));
+    }
+  } else {
+    DequantizeRange(scales, quantization.per_tensor ? 0 : channel * groups(), scales_out);
+  }
+  CheckFinite(scales_out, module + (columns() ? ".scales" : ".weight_scale"));
   for (int64_t group = 0; group < groups(); ++group) {
     zeros[static_cast<size_t>(group)] =
-        quantization.symmetric ? int8_t{0} : ReadZeroPoint(channel, group);
+        quantization.symmetric ? int16_t{0} : ReadZeroPoint(channel, group);
   }
   switch (quantization.storage) {
     case WeightStorage::kPacked:
@@ -219,7 +334,15 @@ void PackedLinear::ReadRow(int64_t channel, std::span<int8_t> q, std::span<int8_
     case WeightStorage::kFloat:
       RoundFloats(channel, zeros, scales_out, q);
       break;
+    case WeightStorage::kGptq:
+    case WeightStorage::kGptqV2:
+    case WeightStorage::kAwq:
+      ReadColumn(channel, q);
+      break;
   }
+  if (input_order.empty()) return;
+  const std::vector<int8_t> as_stored(q.begin(), q.end());
+  for (size_t i = 0; i < q.size(); ++i) q[i] = as_stored[static_cast<size_t>(input_order[i])];
 }
 
 }  // namespace fptq

@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "io/checkpoint.h"
 #include "io/compressed_tensors.h"
@@ -19,26 +20,31 @@ struct PackedLinear {
   int64_t group_size = 0;  // k if a row has one scale
   LinearQuantization quantization;
   TensorView weights;      // kPacked: [N, K * bits / 32, rounded up] I32; kInt8: [N, K] I8; kFloat:
-                           // [N, K]
+                           // [N, K]; of GPTQ and AWQ as gptq_awq.h has it, like the next two
   TensorView scales;       // [N, K / group_size] F32, F16 or BF16; per_tensor: one element
   TensorView zero_points;  // if not symmetric, kPacked: [N * bits / 32, rounded up, K / group_size]
                            // I32, packed along N; else of the shape of scales, I8
   float input_scale = 0;   // of kStaticTensor; else 0
+  // [K]: the inputs in the order of their groups, where those of a group do not lie side by side
+  // (activation order); empty: as they are.
+  std::vector<int32_t> input_order;
 
   int64_t groups() const { return k / group_size; }
-  // Bits that q - zero point needs: 4, 8, or 9 for asymmetric weights of 8 bits.
-  int integer_bits() const;
+  bool columns() const;  // the layouts of GPTQ and AWQ
 
-  // A row: q [k]; zeros, scales [groups]; q and zeros are integers of weight_bits. Error if a scale
-  // is NaN or infinite, or an integer that is stored in more bits does not fit.
-  void ReadRow(int64_t channel, std::span<int8_t> q, std::span<int8_t> zeros,
+  // A row: q [k], in input_order; zeros, scales [groups]; q is of weight_bits and so are zeros, but
+  // that those of kGptq may be 2^(weight_bits - 1). Error if a scale is NaN or infinite, or an
+  // integer that is stored in more bits does not fit.
+  void ReadRow(int64_t channel, std::span<int8_t> q, std::span<int16_t> zeros,
                std::span<float> scales_out) const;
 
  private:
-  int8_t ReadZeroPoint(int64_t channel, int64_t group) const;
+  uint32_t Field(const TensorView& words, int64_t row, int64_t channel) const;
+  void ReadColumn(int64_t channel, std::span<int8_t> q) const;
+  int16_t ReadZeroPoint(int64_t channel, int64_t group) const;
   void CheckRange(std::span<const int8_t> q, std::string_view tensor) const;
   void UnpackWords(int64_t channel, std::span<int8_t> q) const;
-  void RoundFloats(int64_t channel, std::span<const int8_t> zeros,
+  void RoundFloats(int64_t channel, std::span<const int16_t> zeros,
                    std::span<const float> scales_of_row, std::span<int8_t> q) const;
 };
 

@@ -40,7 +40,8 @@ TEST(PackedLinear, ReadsRows) {
   const FakeCheckpoint checkpoint;
   const PackedLinear linear = GetPackedLinear(checkpoint, "m", kStatic32, 2, 32);
   EXPECT_EQ(linear.input_scale, 0.125f);
-  std::vector<int8_t> q(32), zeros(1);
+  std::vector<int8_t> q(32);
+  std::vector<int16_t> zeros(1);
   std::vector<float> scales(1);
   linear.ReadRow(1, q, zeros, scales);
   EXPECT_EQ(scales[0], -0.25f);
@@ -55,8 +56,8 @@ TEST(PackedLinear, ZeroPointsArePackedAlongTheChannels) {
   checkpoint.Set("m.weight_zero_point", DataType::kI32, {1, 1}, checkpoint.zeros);
   const PackedLinear linear = GetPackedLinear(
       checkpoint, "m", {32, ActivationQuantization::kDynamicToken, 4, /*symmetric=*/false}, 2, 32);
-  EXPECT_EQ(linear.integer_bits(), 8);
-  std::vector<int8_t> q(32), zeros(1);
+  std::vector<int8_t> q(32);
+  std::vector<int16_t> zeros(1);
   std::vector<float> scales(1);
   linear.ReadRow(0, q, zeros, scales);
   EXPECT_EQ(zeros[0], 0xd - 8);
@@ -73,7 +74,8 @@ TEST(PackedLinear, Int8Weights) {
                             true, WeightStorage::kInt8};
   const PackedLinear linear = GetPackedLinear(checkpoint, "m", how, 2, 32);
   EXPECT_EQ(linear.group_size, 32);
-  std::vector<int8_t> q(32), zeros(1);
+  std::vector<int8_t> q(32);
+  std::vector<int16_t> zeros(1);
   std::vector<float> scales(1);
   linear.ReadRow(1, q, zeros, scales);
   EXPECT_EQ(q[0], -96);
@@ -96,7 +98,8 @@ TEST(PackedLinear, ZeroPointsStoredInInt8) {
   checkpoint.Set("m.weight_zero_point", DataType::kI8, {2, 1}, zero_points);
   LinearQuantization how = {LinearQuantization::kWholeRow, ActivationQuantization::kDynamicToken, 4,
                             false, WeightStorage::kInt8};
-  std::vector<int8_t> q(32), zeros(1);
+  std::vector<int8_t> q(32);
+  std::vector<int16_t> zeros(1);
   std::vector<float> scales(1);
   const PackedLinear linear = GetPackedLinear(checkpoint, "m", how, 2, 32);
   linear.ReadRow(0, q, zeros, scales);
@@ -108,6 +111,38 @@ TEST(PackedLinear, ZeroPointsStoredInInt8) {
   EXPECT_EQ(zeros[0], 8);
 }
 
+TEST(PackedLinear, GroupsInActivationOrder) {
+  FakeCheckpoint checkpoint;
+  std::vector<int32_t> words(16), group_of(64);
+  std::iota(words.begin(), words.end(), 0x76543210);
+  for (size_t i = 0; i < group_of.size(); ++i) group_of[i] = i % 2 == 0;
+  std::vector<float> scales = {1, 2, 3, 4};
+  std::vector<int64_t> shape = {2, 64};
+  checkpoint.Set("m.weight_packed", DataType::kI32, {2, 8}, words);
+  checkpoint.Set("m.weight_scale", DataType::kF32, {2, 2}, scales);
+  checkpoint.Set("m.weight_shape", DataType::kI64, {2}, shape);
+  checkpoint.Set("m.weight_g_idx", DataType::kI32, {64}, group_of);
+  const PackedLinear linear = GetPackedLinear(checkpoint, "m", kStatic32, 2, 64);
+  ASSERT_EQ(linear.input_order.size(), 64u);
+  EXPECT_EQ(linear.input_order[0], 1);
+  EXPECT_EQ(linear.input_order[31], 63);
+  EXPECT_EQ(linear.input_order[32], 0);
+  std::vector<int8_t> q(64);
+  std::vector<int16_t> zeros(2);
+  std::vector<float> scales_of_row(2);
+  linear.ReadRow(0, q, zeros, scales_of_row);
+  EXPECT_EQ(q[1], 3 - 8);   // input 3
+  EXPECT_EQ(q[32], 0 - 8);  // input 0
+  EXPECT_EQ(scales_of_row[1], 2);
+  const auto error = [&] { GetPackedLinear(checkpoint, "m", kStatic32, 2, 64); };
+  group_of[5] = 1;
+  EXPECT_ERROR("expected 32 inputs in each group, found 31 in group 0", error());
+  group_of[5] = 2;
+  EXPECT_ERROR("expected groups from 0 to 1, found 2", error());
+  for (size_t i = 0; i < group_of.size(); ++i) group_of[i] = i >= 32;
+  EXPECT_TRUE(GetPackedLinear(checkpoint, "m", kStatic32, 2, 64).input_order.empty());
+}
+
 // The last word of a row is not full.
 TEST(PackedLinear, InputsThatFillNoWholeWord) {
   FakeCheckpoint checkpoint;
@@ -117,7 +152,8 @@ TEST(PackedLinear, InputsThatFillNoWholeWord) {
   checkpoint.Set("m.weight_shape", DataType::kI64, {2}, shape);
   const PackedLinear linear =
       GetPackedLinear(checkpoint, "m", {LinearQuantization::kWholeRow}, 2, 10);
-  std::vector<int8_t> q(10), zeros(1);
+  std::vector<int8_t> q(10);
+  std::vector<int16_t> zeros(1);
   std::vector<float> scales(1);
   linear.ReadRow(1, q, zeros, scales);
   EXPECT_EQ(q, (std::vector<int8_t>{-8, -7, -6, -5, -4, -3, -2, -1, 7, -5}));
@@ -137,7 +173,8 @@ TEST(PackedLinear, FloatWeightsOfAFrozenFolder) {
   checkpoint.scales[1] = 0;
   LinearQuantization how = {LinearQuantization::kWholeRow, ActivationQuantization::kDynamicToken, 4,
                             false};
-  std::vector<int8_t> q(32), zeros(1);
+  std::vector<int8_t> q(32);
+  std::vector<int16_t> zeros(1);
   std::vector<float> scales(1);
   how.frozen = true;
   const PackedLinear linear = GetPackedLinear(checkpoint, "m", how, 2, 32);
@@ -156,7 +193,8 @@ TEST(PackedLinear, FloatWeightsOfAFrozenFolder) {
 // Of either sign, zero or denormal: the weights are q x scale, whatever that is.
 TEST(PackedLinear, ScalesMayBeAnyFiniteNumber) {
   FakeCheckpoint checkpoint;
-  std::vector<int8_t> q(32), zeros(1);
+  std::vector<int8_t> q(32);
+  std::vector<int16_t> zeros(1);
   std::vector<float> scales(1);
   for (const float scale : {0.0f, -0.0f, 1e-45f, -1e-40f, 3e38f}) {
     checkpoint.scales[0] = scale;
@@ -178,7 +216,7 @@ TEST(PackedLinear, ChecksItsTensors) {
   expect_error("weight_packed", [](auto& c) { c.Erase("m.weight_packed"); });
   expect_error("quantization_config says that m is quantized to 4 bits, in groups of 32",
                [](auto& c) { c.Erase("m.weight_packed"); });
-  expect_error("groups in activation order",
+  expect_error("'m.weight_g_idx': expected shape [32]",
                [](auto& c) { c.Set("m.weight_g_idx", DataType::kI32, {2}, c.words); });
   expect_error("input_scale", [](auto& c) { c.Erase("m.input_scale"); });
   expect_error("expected type I32, found F32", [](auto& c) {
@@ -196,7 +234,8 @@ TEST(PackedLinear, ChecksItsTensors) {
   FakeCheckpoint infinite;
   infinite.scales[1] = INFINITY;
   const PackedLinear linear = GetPackedLinear(infinite, "m", kStatic32, 2, 32);
-  std::vector<int8_t> q(32), zeros(1);
+  std::vector<int8_t> q(32);
+  std::vector<int16_t> zeros(1);
   std::vector<float> scales(1);
   linear.ReadRow(0, q, zeros, scales);
   EXPECT_ERROR("m.weight_scale", linear.ReadRow(1, q, zeros, scales));

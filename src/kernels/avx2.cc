@@ -192,6 +192,19 @@ inline void DotW8FullRange(const uint8_t* weights, const int8_t* activations, in
   }
 }
 
+// Products with a sum of activations, -2^24 < sum < 2^24, in one instruction on pairs of 16 bits:
+// x * sum = x * (sum % 512) + 512 x * floor(sum / 512), for x of 0..16.
+inline __m256i SumPair(int32_t sum) {
+  return _mm256_set1_epi32((sum & 511) |
+                           static_cast<int32_t>(static_cast<uint32_t>(sum >> 9) << 16));
+}
+// What 4-bit weights are above q - zero point, of 8 channels.
+inline __m256i OffsetPairs(const int8_t* zero_points) {
+  const __m128i zeros = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(zero_points));
+  const __m256i offsets = _mm256_add_epi32(_mm256_cvtepi8_epi32(zeros), _mm256_set1_epi32(8));
+  return _mm256_or_si256(offsets, _mm256_slli_epi32(offsets, 25));
+}
+
 // kRows rows x one tile.
 template <int kBits, int kRows>
 struct QuantizedBlock {
@@ -204,10 +217,22 @@ struct QuantizedBlock {
     for (int r = 0; r < kRows; ++r) out[r] = Broadcast(0.0f);
     for (int64_t g = 0; g < groups; ++g) {
       Ints acc[kRows];
+      const bool has_zeros = kBits == 4 && args.zero_points != nullptr;
+      Ints offsets = BroadcastInts(0);
+      if (has_zeros) {
+        const int8_t* zeros = args.zero_points + (tile * groups + g) * kTileChannels;
+        offsets = {OffsetPairs(zeros), OffsetPairs(zeros + 8)};
+      }
       for (int r = 0; r < kRows; ++r) {
+        const int32_t group_sum = args.group_sums[(row + r) * groups + g];
+        if (has_zeros) {
+          const __m256i less = SumPair(-group_sum);
+          acc[r] = {_mm256_madd_epi16(offsets.lo, less), _mm256_madd_epi16(offsets.hi, less)};
+          continue;
+        }
         // 8-bit weights lose their offset before they are multiplied, if they can.
         const int offset = kBits == 4 ? 8 : args.full_range ? 128 : 0;
-        acc[r] = BroadcastInts(-offset * args.group_sums[(row + r) * groups + g]);
+        acc[r] = BroadcastInts(-offset * group_sum);
       }
       for (int64_t k = 0; k < args.group_size; k += 32) {
         for (int line = 0; line < kBits; ++line) {

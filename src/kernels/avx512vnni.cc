@@ -72,6 +72,18 @@ constexpr int kMaxRows = 6;
 constexpr int64_t kRowBytes = 512 << 10;
 constexpr int64_t kPrefetchBytes = 4096;
 
+// Products with a sum of activations, -2^24 < sum < 2^24, in one instruction on pairs of 16 bits:
+// x * sum = x * (sum % 512) + 512 x * floor(sum / 512), for x of 0..16.
+inline Ints SumPair(int32_t sum) {
+  return BroadcastInts((sum & 511) | static_cast<int32_t>(static_cast<uint32_t>(sum >> 9) << 16));
+}
+// What 4-bit weights are above q - zero point, of the 16 channels of a tile.
+inline Ints OffsetPairs(const int8_t* zero_points) {
+  const __m128i zeros = _mm_loadu_si128(reinterpret_cast<const __m128i*>(zero_points));
+  const Ints offsets = _mm512_add_epi32(_mm512_cvtepi8_epi32(zeros), BroadcastInts(8));
+  return _mm512_or_si512(offsets, _mm512_slli_epi32(offsets, 25));
+}
+
 // kRows rows x kTiles tiles. A vector of 4-bit weights gives two of bytes, low and high nibbles.
 template <int kBits, int kRows, int kTiles>
 struct QuantizedBlock {
@@ -98,7 +110,12 @@ struct QuantizedBlock {
     }
     for (int64_t g = 0; g < groups; ++g) {
       QuantizedBlock block;
-      block.Start(sums + g, groups);
+      if (kBits == 4 && args.zero_points != nullptr) {
+        const int64_t at = (tile * groups + g) * kTileChannels;
+        block.StartLessZeros(sums + g, groups, args.zero_points + at, groups * kTileChannels);
+      } else {
+        block.Start(sums + g, groups);
+      }
       for (int64_t v = 0; v < group_bytes; v += kUnroll * 64) {
 #pragma GCC unroll 4
         for (int u = 0; u < kUnroll; ++u) {
@@ -125,6 +142,21 @@ struct QuantizedBlock {
 #pragma GCC unroll 4
       for (int t = 0; t < kTiles; ++t) {
         acc[0][r][t] = offset;
+#pragma GCC unroll 4
+        for (int c = 1; c < kChains; ++c) acc[c][r][t] = BroadcastInts(0);
+      }
+    }
+  }
+
+  // The same for zero points; those of the next tile lie `tile_stride` further on.
+  inline void StartLessZeros(const int32_t* sums, int64_t stride, const int8_t* zero_points,
+                             int64_t tile_stride) {
+#pragma GCC unroll 4
+    for (int t = 0; t < kTiles; ++t) {
+      const Ints offsets = OffsetPairs(zero_points + t * tile_stride);
+#pragma GCC unroll 6
+      for (int r = 0; r < kRows; ++r) {
+        acc[0][r][t] = _mm512_dpwssd_epi32(BroadcastInts(0), offsets, SumPair(-sums[r * stride]));
 #pragma GCC unroll 4
         for (int c = 1; c < kChains; ++c) acc[c][r][t] = BroadcastInts(0);
       }

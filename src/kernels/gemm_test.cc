@@ -13,6 +13,18 @@
 namespace fptq {
 namespace {
 
+// In place of the bits of weights: 4, with zero points.
+constexpr int kAsymmetric4 = -4;
+
+QuantizedMatrix MakeMatrix(int bits, int64_t channels, int64_t k, int64_t group) {
+  return MakeQuantizedMatrix(std::abs(bits), channels, k, group, /*arena=*/nullptr,
+                             /*symmetric=*/bits != kAsymmetric4);
+}
+
+const int8_t* ZeroPoints(const QuantizedMatrix& matrix) {
+  return matrix.zero_points.size() > 0 ? matrix.zero_points.data() : nullptr;
+}
+
 // A quantized GEMM and all that it points to.
 struct QuantizedCase {
   QuantizedMatrix matrix;
@@ -21,9 +33,11 @@ struct QuantizedCase {
   std::vector<int32_t> group_sums;
   int64_t rows, stride;
 
-  QuantizedCase(std::mt19937& rng, int bits, int64_t rows_in, int64_t channels, int64_t k,
+  // `bits` may be kAsymmetric4.
+  QuantizedCase(std::mt19937& rng, int bits_or_more, int64_t rows_in, int64_t channels, int64_t k,
                 int64_t group)
-      : matrix(MakeQuantizedMatrix(bits, channels, k, group)), rows(rows_in), stride(channels + 3) {
+      : matrix(MakeMatrix(bits_or_more, channels, k, group)), rows(rows_in), stride(channels + 3) {
+    const int bits = matrix.bits;
     matrix.full_range = bits == 8 && RandomInt(rng, 0, 1) == 1;
     std::vector<int8_t> q(Size(k));
     for (int64_t n = 0; n < channels; ++n) {
@@ -34,7 +48,9 @@ struct QuantizedCase {
       }
       std::vector<float> scales = Normal(rng, k / group, 0.01f);
       if (kind == 2) scales[0] = 1e-41f;  // a denormal
-      PackRow(matrix, n, q, scales);
+      std::vector<int16_t> zeros(scales.size());
+      for (int16_t& zero : zeros) zero = static_cast<int16_t>(RandomInt(rng, -8, 8));
+      PackRow(matrix, n, q, scales, zeros);
     }
     activations.resize(Size(rows * k));
     for (int64_t r = 0; r < rows; ++r) {
@@ -65,6 +81,7 @@ struct QuantizedCase {
             .group_size = matrix.group_size,
             .weights = matrix.tiles.data(),
             .weight_scales = matrix.scales.data(),
+            .zero_points = ZeroPoints(matrix),
             .full_range = matrix.full_range,
             .bias = with_bias ? bias.data() : nullptr,
             .channels = matrix.channels,
@@ -77,11 +94,11 @@ struct QuantizedCase {
 };
 
 void RunQuantized(const KernelTable& table, int bits, const QuantizedGemmArgs& args) {
-  (bits == 4 ? table.gemm_w4 : table.gemm_w8)(args);
+  (bits == 8 ? table.gemm_w8 : table.gemm_w4)(args);
 }
 
 class QuantizedGemm : public testing::TestWithParam<int> {};
-INSTANTIATE_TEST_SUITE_P(Bits, QuantizedGemm, testing::Values(4, 8));
+INSTANTIATE_TEST_SUITE_P(Bits, QuantizedGemm, testing::Values(4, 8, kAsymmetric4));
 
 TEST_P(QuantizedGemm, AllTablesGiveTheBitsOfScalar) {
   std::mt19937 rng(1);
@@ -117,12 +134,18 @@ TEST_P(QuantizedGemm, AllTablesGiveTheBitsOfScalar) {
 // to float. Powers of two as scales keep what follows exact.
 TEST_P(QuantizedGemm, TheLongestGroupIsExact) {
   const int bits = GetParam();
-  const int8_t low = bits == 4 ? -8 : -128, high = bits == 4 ? 7 : 127;
+  int low = bits == 8 ? -128 : -8, high = bits == 8 ? 127 : 7;
   constexpr int64_t kChannels = 3;
-  QuantizedMatrix matrix = MakeQuantizedMatrix(bits, kChannels, kMaxGroupSize, kMaxGroupSize);
+  QuantizedMatrix matrix = MakeMatrix(bits, kChannels, kMaxGroupSize, kMaxGroupSize);
   const float scale = 0.5f;
   for (int64_t n = 0; n < kChannels; ++n) {
-    PackRow(matrix, n, std::vector<int8_t>(kMaxGroupSize, n == 0 ? high : low), {&scale, 1});
+    const int16_t zero = n == 0 ? -8 : 8;
+    const std::vector<int8_t> q(kMaxGroupSize, static_cast<int8_t>(n == 0 ? high : low));
+    PackRow(matrix, n, q, {&scale, 1}, {&zero, 1});
+  }
+  if (bits == kAsymmetric4) {
+    high += 8;
+    low -= 8;
   }
   std::vector<int8_t> activations(2 * kMaxGroupSize, -128);
   std::fill_n(activations.begin(), kMaxGroupSize, int8_t{127});
@@ -139,6 +162,7 @@ TEST_P(QuantizedGemm, TheLongestGroupIsExact) {
                   .group_size = kMaxGroupSize,
                   .weights = matrix.tiles.data(),
                   .weight_scales = matrix.scales.data(),
+                  .zero_points = ZeroPoints(matrix),
                   .full_range = matrix.full_range,
                   .bias = nullptr,
                   .channels = kChannels,
@@ -190,6 +214,34 @@ TEST_P(QuantizedGemm, RowAloneEqualsRowInBatch) {
   }
 }
 
+// Integers less their zero points, which 8 bits hold, give the same bits.
+TEST(QuantizedGemmTest, ZeroPointsAreSubtracted) {
+  std::mt19937 rng(6);
+  const int64_t k = 192, group = 64, channels = 37;
+  const QuantizedCase c(rng, kAsymmetric4, 7, channels, k, group);
+  QuantizedMatrix wide = MakeQuantizedMatrix(8, channels, k, group);
+  std::vector<int8_t> q(Size(k));
+  std::vector<float> scales(Size(k / group));
+  for (int64_t n = 0; n < channels; ++n) {
+    UnpackRow(c.matrix, n, q, scales);
+    for (int64_t i = 0; i < k; ++i) {
+      const int64_t at = (n / 16 * (k / group) + i / group) * 16 + n % 16;
+      q[Size(i)] = static_cast<int8_t>(q[Size(i)] - c.matrix.zero_points[at]);
+    }
+    PackRow(wide, n, q, scales);
+  }
+  for (const KernelTable& table : SupportedKernels()) {
+    std::vector<float> expected = c.initial, found = c.initial;
+    RunQuantized(table, kAsymmetric4, c.Args(found, true, true));
+    QuantizedGemmArgs args = c.Args(expected, true, true);
+    args.weights = wide.tiles.data();
+    args.weight_scales = wide.scales.data();
+    args.zero_points = nullptr;
+    RunQuantized(table, 8, args);
+    ExpectSameBits(expected, found, table.name);
+  }
+}
+
 TEST_P(QuantizedGemm, ScalarIsTheFormula) {
   std::mt19937 rng(4);
   const int bits = GetParam();
@@ -199,13 +251,18 @@ TEST_P(QuantizedGemm, ScalarIsTheFormula) {
   RunQuantized(Scalar(), bits, c.Args(found, true, true));
   std::vector<int8_t> q(Size(k));
   std::vector<float> scales(Size(k / group));
+  const auto zero = [&](int64_t n, int64_t i) -> int {
+    if (c.matrix.zero_points.size() == 0) return 0;
+    return c.matrix.zero_points[(n / 16 * (k / group) + i / group) * 16 + n % 16];
+  };
   for (int64_t n = 0; n < channels; ++n) {
     UnpackRow(c.matrix, n, q, scales);
     for (int64_t r = 0; r < c.rows; ++r) {
       double sum = 0, magnitude = 0;
       for (int64_t i = 0; i < k; ++i) {
-        const double term = static_cast<double>(c.activations[Size(r * k + i)]) * q[Size(i)] *
-                            scales[Size(i / group)] * c.activation_scales[Size(r)];
+        const double term = static_cast<double>(c.activations[Size(r * k + i)]) *
+                            (q[Size(i)] - zero(n, i)) * scales[Size(i / group)] *
+                            c.activation_scales[Size(r)];
         sum += term;
         magnitude += std::fabs(term);
       }

@@ -48,10 +48,11 @@ inline constexpr int64_t kKvSection = 1024;
 //  Channels beyond N have scale 0 and q = 0.
 // k and group_size are multiples of 32, group_size divides k and is at most kMaxGroupSize.
 
-// out[r][n] (+)= activation_scales[r] * sum_g weight_scale[n][g] * sum_{k in g} a[r][k] * q[n][k]
-// (+ bias[n]) computed as: acc = fma(float(int32 sum of group g), weight_scale, acc) for g in
-// order, from acc = 0; result = activation_scale * acc; then result + bias[n] if there is a bias;
-// then out + result if `accumulate`.
+// out[r][n] (+)= activation_scales[r] * sum_g weight_scale[n][g] *
+// sum_{k in g} a[r][k] * (q[n][k] - zero_point[n][g]) (+ bias[n]) computed as: acc =
+// fma(float(int32 sum of group g), weight_scale, acc) for g in order, from acc = 0; result =
+// activation_scale * acc; then result + bias[n] if there is a bias; then out + result if
+// `accumulate`.
 struct QuantizedGemmArgs {
   const int8_t* activations;       // [rows, k]
   const float* activation_scales;  // [rows]
@@ -62,6 +63,7 @@ struct QuantizedGemmArgs {
   int64_t group_size;
   const uint8_t* weights;        // w4 or w8 layout, from tile 0
   const float* weight_scales;    // [tiles, k / group_size, 16]
+  const int8_t* zero_points;     // w4: [tiles, k / group_size, 16], -8..8; null: 0. w8: not read
   bool full_range;               // w8: some q is -128, which some kernels pay for
   const float* bias;             // [channels] or null
   int64_t channels;              // N; nothing is written beyond

@@ -39,9 +39,10 @@ std::vector<T> Uniform(int64_t n, int low, int high) {
   return out;
 }
 
-void QuantizedGemm(benchmark::State& state, const KernelTable& table, int bits, int64_t rows,
-                   int64_t k, int64_t channels, int64_t group) {
-  QuantizedMatrix matrix = MakeQuantizedMatrix(bits, channels, k, group);
+void QuantizedGemm(benchmark::State& state, const KernelTable& table, int bits, bool symmetric,
+                   int64_t rows, int64_t k, int64_t channels, int64_t group) {
+  QuantizedMatrix matrix =
+      MakeQuantizedMatrix(bits, channels, k, group, /*arena=*/nullptr, symmetric);
   for (uint8_t& x : matrix.tiles.span()) x = static_cast<uint8_t>((&x - matrix.tiles.data()) * 37);
   for (float& x : matrix.scales.span()) x = 0.01f;
   const std::vector<int8_t> activations = Uniform<int8_t>(rows * k, -128, 127);
@@ -56,6 +57,7 @@ void QuantizedGemm(benchmark::State& state, const KernelTable& table, int bits, 
                                   .group_size = group,
                                   .weights = matrix.tiles.data(),
                                   .weight_scales = matrix.scales.data(),
+                                  .zero_points = symmetric ? nullptr : matrix.zero_points.data(),
                                   .full_range = false,
                                   .bias = nullptr,
                                   .channels = channels,
@@ -160,14 +162,16 @@ const bool kRegistered = [] {
   for (const KernelTable& table : SupportedKernels()) {
     if (table.cpu_features == 0) continue;  // the oracle is not made for speed
     for (int rows : {1, 4, 8, 16, 32, 512}) {
-      Register(table, "gemm_quantized", QuantizedGemm, 4, rows, 576, 1536, 64);
-      Register(table, "gemm_quantized", QuantizedGemm, 4, rows, 1536, 576, 128);
-      Register(table, "gemm_quantized", QuantizedGemm, 4, rows, 2048, 5632, 128);
+      Register(table, "gemm_quantized", QuantizedGemm, 4, true, rows, 576, 1536, 64);
+      Register(table, "gemm_quantized", QuantizedGemm, 4, true, rows, 1536, 576, 128);
+      Register(table, "gemm_quantized", QuantizedGemm, 4, true, rows, 2048, 5632, 128);
     }
-    Register(table, "gemm_quantized", QuantizedGemm, 4, 512, 5632, 2048, 128);
-    Register(table, "gemm_quantized", QuantizedGemm, 4, 1, 8192, 32768, 128);
-    Register(table, "gemm_quantized", QuantizedGemm, 8, 1, 576, 49152, 576);
-    Register(table, "gemm_quantized", QuantizedGemm, 8, 512, 2048, 5632, 2048);
+    Register(table, "gemm_quantized", QuantizedGemm, 4, true, 512, 5632, 2048, 128);
+    Register(table, "gemm_asymmetric", QuantizedGemm, 4, false, 512, 5632, 2048, 128);
+    Register(table, "gemm_asymmetric", QuantizedGemm, 4, false, 1, 8192, 32768, 128);
+    Register(table, "gemm_quantized", QuantizedGemm, 4, true, 1, 8192, 32768, 128);
+    Register(table, "gemm_quantized", QuantizedGemm, 8, true, 1, 576, 49152, 576);
+    Register(table, "gemm_quantized", QuantizedGemm, 8, true, 512, 2048, 5632, 2048);
     Register(table, "gemm_f32", FloatGemm, 1, 2048, 16384);
     Register(table, "gemm_f32", FloatGemm, 512, 576, 1536);
     for (int rows : {1, 128}) {

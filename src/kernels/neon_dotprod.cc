@@ -159,7 +159,9 @@ struct QuantizedBlock {
     for (int64_t g = 0; g < groups; ++g) {
       for (int channel = 0; channel < kTileChannels; channel += 4 * kVectors) {
         QuantizedBlock block;
-        block.Start(sums + g, groups);
+        const bool has_zeros = kBits == 4 && args.zero_points != nullptr;
+        const int64_t at = (tile * groups + g) * kTileChannels + channel;
+        block.Start(sums + g, groups, has_zeros ? args.zero_points + at : nullptr);
         for (int64_t k = 0; k < args.group_size; k += 16) {
           block.Step(weights + k * kTileChannels * kBits / 8 + channel * 4, activations + k,
                      args.k);
@@ -176,15 +178,23 @@ struct QuantizedBlock {
     }
   }
 
-  inline void Start(const int32_t* sums, int64_t stride) {
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) {
-      // 8-bit weights lose their offset before they are multiplied.
-      const int32_t offset = kBits == 4 ? -8 * sums[r * stride] : 0;
+  // `zero_points`: of the first channel, or null.
+  inline void Start(const int32_t* sums, int64_t stride, const int8_t* zero_points) {
 #pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) {
-#pragma GCC unroll 2
-        for (int c = 0; c < kChains; ++c) acc[c][r][v] = vdupq_n_s32(c == 0 ? offset : 0);
+    for (int v = 0; v < kVectors; ++v) {
+      // What the weights are above q - zero point; those of 8 bits lose their offset before they
+      // are multiplied.
+      int32x4_t offsets = vdupq_n_s32(kBits == 4 ? 8 : 0);
+      if (zero_points != nullptr) {
+        uint32_t four;
+        __builtin_memcpy(&four, zero_points + v * 4, sizeof(four));
+        const int16x8_t zeros = vmovl_s8(vcreate_s8(four));
+        offsets = vaddq_s32(offsets, vmovl_s16(vget_low_s16(zeros)));
+      }
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) {
+        acc[0][r][v] = vmulq_n_s32(offsets, -sums[r * stride]);
+        if (kChains == 2) acc[kChains - 1][r][v] = vdupq_n_s32(0);
       }
     }
   }

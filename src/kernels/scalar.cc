@@ -137,12 +137,15 @@ void QuantizedGemm(const QuantizedGemmArgs& args) {
       const uint8_t* weights = args.weights + tile * kTileChannels * args.k * kBits / 8;
       float acc = 0;
       for (int64_t g = 0; g < groups; ++g) {
+        const int64_t group_index = (tile * groups + g) * kTileChannels + c;
+        const bool has_zero = kBits == 4 && args.zero_points != nullptr;
+        const int zero = has_zero ? args.zero_points[group_index] : 0;
         int32_t sum = 0;
         for (int64_t k = g * args.group_size; k < (g + 1) * args.group_size; ++k) {
           const int q = kBits == 4 ? WeightW4(weights, c, k) : WeightW8(weights, c, k);
-          sum += args.activations[r * args.k + k] * q;
+          sum += args.activations[r * args.k + k] * (q - zero);
         }
-        const float scale = args.weight_scales[(tile * groups + g) * kTileChannels + c];
+        const float scale = args.weight_scales[group_index];
         acc = __builtin_fmaf(static_cast<float>(sum), scale, acc);
       }
       Finish(args, r, n, args.activation_scales[r] * acc);

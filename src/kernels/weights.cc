@@ -1,6 +1,7 @@
 #include "kernels/weights.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cmath>
 #include <cstring>
@@ -70,14 +71,14 @@ void CheckSize(const Span& span, int64_t expected) {
 
 int64_t QuantizedMatrix::channel_tiles() const { return TileCount(channels); }
 int64_t QuantizedMatrix::Bytes() const {
-  return tiles.size() + scales.size() * static_cast<int64_t>(sizeof(float));
+  return tiles.size() + scales.size() * static_cast<int64_t>(sizeof(float)) + zero_points.size();
 }
 int64_t FloatMatrix::channel_tiles() const { return TileCount(channels); }
 int64_t FloatMatrix::Bytes() const { return tiles.size() * static_cast<int64_t>(sizeof(float)); }
 
 QuantizedMatrix MakeQuantizedMatrix(int bits, int64_t channels, int64_t k, int64_t group_size,
-                                    Arena* arena) {
-  FPTQ_CHECK(bits == 4 || bits == 8);
+                                    Arena* arena, bool symmetric) {
+  FPTQ_CHECK(bits == 4 || (bits == 8 && symmetric));
   FPTQ_CHECK(channels > 0 && k > 0 && group_size > 0);
   FPTQ_CHECK(group_size % kMinGroupSize == 0 && group_size <= kMaxGroupSize);
   FPTQ_CHECK(k % group_size == 0);
@@ -88,7 +89,9 @@ QuantizedMatrix MakeQuantizedMatrix(int bits, int64_t channels, int64_t k, int64
   m.group_size = group_size;
   const int64_t padded = TileCount(channels) * kTileChannels;
   m.tiles = MakeBuffer<uint8_t>(CheckedMultiply(padded, k / (8 / bits), "quantized matrix"), arena);
-  m.scales = MakeBuffer<float>(CheckedMultiply(padded, k / group_size, "quantized matrix"), arena);
+  const int64_t groups = CheckedMultiply(padded, k / group_size, "quantized matrix");
+  m.scales = MakeBuffer<float>(groups, arena);
+  if (!symmetric) m.zero_points = MakeBuffer<int8_t>(groups, arena);
   const uint8_t zero = bits == 4 ? 0x88 : 0x80;
   std::fill_n(m.tiles.data(), m.tiles.size(), zero);
   return m;
@@ -104,11 +107,11 @@ FloatMatrix MakeFloatMatrix(int64_t channels, int64_t k) {
 }
 
 void PackRow(QuantizedMatrix& matrix, int64_t channel, std::span<const int8_t> q,
-             std::span<const float> scales) {
+             std::span<const float> scales, std::span<const int16_t> zeros) {
   FPTQ_CHECK(channel >= 0 && channel < matrix.channels);
   CheckSize(q, matrix.k);
   CheckSize(scales, matrix.k / matrix.group_size);
-  if (std::ranges::find(q, int8_t{-128}) != q.end()) std::atomic_ref(matrix.full_range) = true;
+  if (std::memchr(q.data(), -128, q.size()) != nullptr) std::atomic_ref(matrix.full_range) = true;
   uint8_t* word = matrix.tiles.data() + FirstWord(matrix, channel);
   for (int64_t k = 0; k < matrix.k; k += WordLength(matrix), word += kWordStride) {
     const int8_t* from = q.data() + k;
@@ -117,6 +120,13 @@ void PackRow(QuantizedMatrix& matrix, int64_t channel, std::span<const int8_t> q
   }
   for (int64_t g = 0; g < matrix.k / matrix.group_size; ++g) {
     matrix.scales[ScaleIndex(matrix, channel, g)] = scales[static_cast<size_t>(g)];
+  }
+  if (matrix.zero_points.size() == 0) return;
+  CheckSize(zeros, matrix.k / matrix.group_size);
+  for (int64_t g = 0; g < matrix.k / matrix.group_size; ++g) {
+    const int16_t zero = zeros[static_cast<size_t>(g)];
+    FPTQ_CHECK(zero >= -8 && zero <= 8);
+    matrix.zero_points[ScaleIndex(matrix, channel, g)] = static_cast<int8_t>(zero);
   }
 }
 
@@ -158,16 +168,25 @@ void UnpackRow(const FloatMatrix& matrix, int64_t channel, std::span<float> row)
 void PackRowInt8(QuantizedMatrix& matrix, int64_t channel, std::span<const float> row) {
   FPTQ_CHECK(matrix.bits == 8 && matrix.group_size == matrix.k);
   CheckSize(row, matrix.k);
-  float absmax = 0;
-  for (float x : row) absmax = std::max(absmax, std::fabs(x));
+  // In lanes, of which compilers make vectors; k is a multiple of them.
+  std::array<float, kTileChannels> largest = {};
+  for (size_t i = 0; i < row.size(); i += largest.size()) {
+    for (size_t lane = 0; lane < largest.size(); ++lane) {
+      const float x = std::fabs(row[i + lane]);
+      largest[lane] = largest[lane] < x ? x : largest[lane];
+    }
+  }
+  const float absmax = *std::ranges::max_element(largest);
   float scale = absmax / 127;
   if (scale == 0) scale = 1;  // zeros, or denormals that vanish in the division
-  std::vector<int8_t> q(row.size());
+  thread_local std::vector<int8_t> q;
+  q.resize(row.size());
   for (size_t i = 0; i < row.size(); ++i) {
     // Rounds half to even; within +-127 but for the rounding of the division.
     constexpr float kMagic = 0x1.8p23f;
     const float rounded = (row[i] / scale + kMagic) - kMagic;
-    q[i] = static_cast<int8_t>(std::clamp(rounded, -127.0f, 127.0f));
+    const float low = rounded < -127.0f ? -127.0f : rounded;
+    q[i] = static_cast<int8_t>(static_cast<int32_t>(low > 127.0f ? 127.0f : low));
   }
   PackRow(matrix, channel, q, {&scale, 1});
 }

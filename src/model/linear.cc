@@ -74,16 +74,22 @@ LinearInput::LinearInput(int64_t max_rows, int64_t max_k)
       group_sums_(max_rows * (max_k / kMinGroupSize + 1)) {}
 
 void LinearInput::Set(const Linear& linear, int64_t row, const float* x) {
-  if (const auto* matrix = std::get_if<QuantizedMatrix>(&linear.weights)) {
-    Quantize(*matrix, linear.act, row, x);
+  if (linear.quantized()) {
+    Quantize(linear, row, x);
   } else {
     std::copy_n(x, linear.k(), f32_.data() + row * linear.k());
   }
 }
 
-void LinearInput::Quantize(const QuantizedMatrix& matrix, const ActQuant& act, int64_t row,
-                           const float* x) {
-  float static_scale = act.static_scale;
+void LinearInput::Quantize(const Linear& linear, int64_t row, const float* x) {
+  const auto& matrix = std::get<QuantizedMatrix>(linear.weights);
+  thread_local std::vector<float> ordered;
+  if (!linear.input_order.empty()) {
+    ordered.resize(linear.input_order.size());
+    for (size_t i = 0; i < ordered.size(); ++i) ordered[i] = x[linear.input_order[i]];
+    x = ordered.data();
+  }
+  float static_scale = linear.act.static_scale;
   if (static_scale > 0 && (guard || saturation != nullptr)) {
     const int64_t saturated = CountSaturated({x, static_cast<size_t>(matrix.k)}, static_scale);
     if (saturation != nullptr) Count(*saturation, matrix.k, saturated);
@@ -119,6 +125,7 @@ void LinearInput::ApplyMatrix(const Linear& linear, int64_t rows, ThreadPool& po
             .group_size = matrix->group_size,
             .weights = matrix->tiles.data(),
             .weight_scales = matrix->scales.data(),
+            .zero_points = matrix->zero_points.size() > 0 ? matrix->zero_points.data() : nullptr,
             .full_range = matrix->full_range,
             .bias = bias,
             .channels = matrix->channels,
@@ -156,7 +163,7 @@ void Apply(const Linear& linear, LinearInput& input, int64_t rows, ThreadPool& p
     if (const auto* matrix = std::get_if<QuantizedMatrix>(&part.weights)) {
       pool.ParallelFor(rows, [&](int64_t begin, int64_t end) {
         for (int64_t row = begin; row < end; ++row) {
-          input.Quantize(*matrix, part.act, row, input.f32_.data() + row * matrix->k);
+          input.Quantize(part, row, input.f32_.data() + row * matrix->k);
         }
       });
     }

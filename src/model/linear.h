@@ -26,6 +26,9 @@ struct Linear {
   std::variant<FloatMatrix, QuantizedMatrix, Parts> weights;
   AlignedBuffer<float> bias;  // [N] or empty
   ActQuant act;               // for QuantizedMatrix
+  // [K] or empty, for QuantizedMatrix: its inputs are these of those that enter, in this order
+  // (groups in activation order).
+  std::vector<int32_t> input_order = {};
 
   // All of it is integers.
   bool quantized() const { return std::holds_alternative<QuantizedMatrix>(weights); }
@@ -53,7 +56,7 @@ class LinearInput {
 
  private:
   friend void Apply(const Linear&, LinearInput&, int64_t, ThreadPool&, float*, bool);
-  void Quantize(const QuantizedMatrix& matrix, const ActQuant& act, int64_t row, const float* x);
+  void Quantize(const Linear& linear, int64_t row, const float* x);
   void ApplyMatrix(const Linear& linear, int64_t rows, ThreadPool& pool, float* out,
                    int64_t out_stride, bool accumulate) const;
 

@@ -1,6 +1,7 @@
 #include "model/model.h"
 
 #include <algorithm>
+#include <future>
 
 #include "base/error.h"
 #include "base/rethrow.h"
@@ -43,7 +44,8 @@ struct StoredLinear {
   // Both run as one matrix.
   bool Alike(const StoredLinear& other) const {
     return packed.quantization == other.packed.quantization &&
-           packed.input_scale == other.packed.input_scale;
+           packed.input_scale == other.packed.input_scale &&
+           packed.input_order == other.packed.input_order;
   }
 };
 
@@ -54,35 +56,43 @@ struct PackedRow {
         q(static_cast<size_t>(linear.k)),
         zeros(static_cast<size_t>(linear.groups())),
         scales(static_cast<size_t>(linear.groups())) {}
-  int zero(size_t i) const { return zeros[i / group_size]; }
-
   size_t group_size;
-  std::vector<int8_t> q;      // [k]
-  std::vector<int8_t> zeros;  // [groups]
-  std::vector<float> scales;  // [groups]
+  std::vector<int8_t> q;       // [k]
+  std::vector<int16_t> zeros;  // [groups]
+  std::vector<float> scales;   // [groups]
 };
 
-// The row's integers in `matrix`, or the floats that they stand for. Integers less their zero
-// points are symmetric ones: those of 4 bits fit 8.
-void PackChannel(QuantizedMatrix& matrix, int64_t channel, PackedRow& row) {
-  for (size_t i = 0; i < row.q.size(); ++i) {
-    row.q[i] = static_cast<int8_t>(row.q[i] - row.zero(i));
-  }
-  PackRow(matrix, channel, row.q, row.scales);
+// The row's integers in `matrix`, or the floats that they stand for, whose inputs stand in their
+// own order.
+void PackChannel(QuantizedMatrix& matrix, int64_t channel, const PackedRow& row,
+                 std::span<const int32_t>) {
+  PackRow(matrix, channel, row.q, row.scales, row.zeros);
 }
 
-void PackChannel(FloatMatrix& matrix, int64_t channel, PackedRow& row) {
+void PackChannel(FloatMatrix& matrix, int64_t channel, const PackedRow& row,
+                 std::span<const int32_t> input_order) {
   thread_local std::vector<float> values;
   values.resize(row.q.size());
   for (size_t i = 0; i < values.size(); ++i) {
-    values[i] = row.scales[i / row.group_size] * static_cast<float>(row.q[i] - row.zero(i));
+    const size_t group = i / row.group_size;
+    values[input_order.empty() ? i : static_cast<size_t>(input_order[i])] =
+        row.scales[group] * static_cast<float>(row.q[i] - row.zeros[group]);
   }
   PackRow(matrix, channel, values);
 }
 
+// Float activations take float weights, as there is no kernel for float times integers, unless they
+// may be quantized. Groups of other sizes and zero points of 8 bits have no kernel either.
+bool RunsOnIntegers(const PackedLinear& linear, FloatForm form) {
+  const LinearQuantization& how = linear.quantization;
+  if (how.activations != ActivationQuantization::kNone) return true;
+  return form == FloatForm::kInt8 && linear.group_size % kMinGroupSize == 0 &&
+         linear.group_size <= kMaxGroupSize && (how.symmetric || how.weight_bits == 4);
+}
+
 // Linears that are all alike and have the same input.
 Linear PackedLinears(const ModelSource& source, std::span<const StoredLinear> linears,
-                     Arena& memory, ThreadPool& pool) {
+                     FloatForm form, Arena& memory, ThreadPool& pool) {
   std::vector<int64_t> channels;
   int64_t all_channels = 0;
   for (const StoredLinear& linear : linears) {
@@ -97,16 +107,16 @@ Linear PackedLinears(const ModelSource& source, std::span<const StoredLinear> li
       const StoredLinear& from = linears[linear];
       PackedRow packed(from.packed);
       from.packed.ReadRow(from.Row(row), packed.q, packed.zeros, packed.scales);
-      PackChannel(matrix, channel, packed);
+      PackChannel(matrix, channel, packed, from.packed.input_order);
     });
     result.weights = std::move(matrix);
   };
-  // Float activations take float weights: there is no kernel for float times integers.
-  if (first.quantization.activations == ActivationQuantization::kNone) {
-    pack(MakeFloatMatrix(all_channels, first.k));
+  if (RunsOnIntegers(first, form)) {
+    pack(MakeQuantizedMatrix(first.quantization.weight_bits, all_channels, first.k,
+                             first.group_size, &memory, first.quantization.symmetric));
+    result.input_order = first.input_order;
   } else {
-    pack(MakeQuantizedMatrix(first.integer_bits(), all_channels, first.k, first.group_size,
-                             &memory));
+    pack(MakeFloatMatrix(all_channels, first.k));
   }
   int64_t begin = 0;
   for (const StoredLinear& linear : linears) {
@@ -125,14 +135,14 @@ Linear PackedLinears(const ModelSource& source, std::span<const StoredLinear> li
 
 // The linears of a site of a quantized folder: neighbours that are alike as one matrix. Most often
 // that is all of them.
-Linear QuantizedSite(const ModelSource& source, int64_t layer, ActSite site, Arena& memory,
-                     ThreadPool& pool) {
+Linear QuantizedSite(const ModelSource& source, int64_t layer, ActSite site, FloatForm form,
+                     Arena& memory, ThreadPool& pool) {
   const ModelConfig& config = source.config();
   Linear::Parts parts;
   std::vector<StoredLinear> quantized;  // of the part that is being collected
   std::vector<SourceLinear> floats;
   const auto finish_part = [&] {
-    if (!quantized.empty()) parts.push_back(PackedLinears(source, quantized, memory, pool));
+    if (!quantized.empty()) parts.push_back(PackedLinears(source, quantized, form, memory, pool));
     if (!floats.empty()) parts.push_back(FloatLinear(floats, pool));
     quantized.clear();
     floats.clear();
@@ -190,12 +200,13 @@ void SetKeyOffsets(const ModelConfig& config, int64_t layer, LayerWeights& weigh
   }
 }
 
-LayerWeights QuantizedLayerWeights(const ModelSource& source, int64_t layer, Arena& memory,
-                                   ThreadPool& pool) {
+LayerWeights QuantizedLayerWeights(const ModelSource& source, int64_t layer, FloatForm form,
+                                   Arena& memory, ThreadPool& pool) {
   LayerWeights weights;
   weights.norms = source.ReadNorms(layer);
   for (const ActSite site : kAllActSites) {
-    weights.linears[static_cast<int>(site)] = QuantizedSite(source, layer, site, memory, pool);
+    weights.linears[static_cast<int>(site)] =
+        QuantizedSite(source, layer, site, form, memory, pool);
   }
   return weights;
 }
@@ -216,14 +227,15 @@ void CheckOuterTensors(const ModelSource& source, ThreadPool& pool) {
 // lm_head: int8 with a dynamic scale per token beside integer layers, float beside float ones, or
 // as the folder has it. The int8 one takes rotated inputs, as the final norm leaves outlying
 // channels.
-Linear Head(const ModelSource& source, bool integer, Arena& memory, ThreadPool& pool) {
+Linear Head(const ModelSource& source, bool integer, FloatForm form, Arena& memory,
+            ThreadPool& pool) {
   const int64_t channels = source.config().vocab;
   const int64_t k = source.config().hidden;
   if (const auto& how = source.head_quantization()) {
     const StoredLinear stored = {.packed = GetPackedLinear(source.checkpoint(),
                                                            source.Name(source.arch().head), *how,
                                                            channels, k)};
-    return PackedLinears(source, {&stored, 1}, memory, pool);
+    return PackedLinears(source, {&stored, 1}, form, memory, pool);
   }
   const TensorView& tensor = source.head();
   const auto pack = [&](auto matrix, auto pack_row) {
@@ -335,12 +347,14 @@ LayerWeights ReadFloatLayer(const ModelSource& source, int64_t layer, ThreadPool
 std::shared_ptr<const Model> LoadModel(const ModelLocation& location, ThreadPool& pool,
                                        FloatForm form, Arena memory) try {
   ModelSource source = ModelSource::Open(location);
-  ModelText text = LoadText(source);
+  // The tokenizer, which takes one thread, beside the weights.
+  std::future<ModelText> loading_text =
+      std::async(std::launch::async, [&source] { return LoadText(source); });
   CheckOuterTensors(source, pool);
   std::vector<LayerWeights> layers;
   if (source.quantized()) {
     for (int64_t layer = 0; layer < source.config().layers; ++layer) {
-      layers.push_back(QuantizedLayerWeights(source, layer, memory, pool));
+      layers.push_back(QuantizedLayerWeights(source, layer, form, memory, pool));
     }
   } else {
     for (int64_t layer = 0; layer < source.config().layers; ++layer) {
@@ -359,8 +373,9 @@ std::shared_ptr<const Model> LoadModel(const ModelLocation& location, ThreadPool
     SetKeyOffsets(source.config(), static_cast<int64_t>(layer), layers[layer]);
   }
   Norm final_norm = source.ReadNorm(source.arch().final_norm);
-  Linear head = Head(source, source.quantized() || form == FloatForm::kInt8, memory, pool);
+  Linear head = Head(source, source.quantized() || form == FloatForm::kInt8, form, memory, pool);
   source.checkpoint().ReleasePages();
+  ModelText text = loading_text.get();
   return std::make_shared<const Model>(Model{.source = std::move(source),
                                              .memory = std::move(memory),
                                              .layers = std::move(layers),

@@ -34,11 +34,13 @@ struct Model {
   int64_t WeightBytes() const;
 };
 
-// How the linears of a float source are held.
+// How linears are held whose activations the model does not quantize.
 enum class FloatForm {
   kFloat32,
-  kInt8,  // a scale for each output channel and, of the activations, for each token: a quarter of
-          // the memory, no calibration, not much worse
+  // Activations with a scale for each token. Integer weights stay as they are where there is a
+  // kernel for them; float ones get a scale for each output channel: a quarter of the memory, no
+  // calibration, not much worse.
+  kInt8,
 };
 
 // Loads a quantized folder (W4A8, int8 lm_head) or a float source. Integer weights go to `memory`.

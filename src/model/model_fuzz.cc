@@ -12,6 +12,7 @@
 #include "base/half.h"
 #include "base/test_paths.h"
 #include "io/gguf_test_util.h"
+#include "io/gptq_awq.h"
 #include "model/model.h"
 
 namespace fptq {
@@ -74,7 +75,7 @@ std::string Fill(DataType type, int64_t count, int64_t kind) {
 }
 
 DataType TypeOf(std::string_view name) {
-  for (int type = 0; type <= static_cast<int>(DataType::kQ6_K); ++type) {
+  for (int type = 0; type <= static_cast<int>(DataType::kMXFP4); ++type) {
     if (DataTypeName(static_cast<DataType>(type)) == name) return static_cast<DataType>(type);
   }
   return DataType::kF32;
@@ -101,8 +102,10 @@ class TensorMaker {
     kind_ = fields.IntOr("fill", 0, 0, kMaxKind);
     if (gguf) return;
     const JsonFields json(fields.Object("config"), "config");
-    if (json.Has("quantization_config")) {
-      quantization_ = CompressedTensorsConfig::Parse(json.Object("quantization_config"), "config");
+    // Tensors of GPTQ and AWQ come by "tensors" alone: those that are there are quantized.
+    if (json.Has("quantization_config") &&
+        !IsGptqOrAwq(json.Object("quantization_config"), "config")) {
+      quantization_ = QuantizationConfig::Parse(json.Object("quantization_config"), "config");
     }
   }
 
@@ -185,7 +188,7 @@ class TensorMaker {
   bool gguf_;
   DataType type_;
   int64_t kind_;
-  std::optional<CompressedTensorsConfig> quantization_;
+  std::optional<QuantizationConfig> quantization_;
   FileTensors tensors_;
 };
 
@@ -233,9 +236,13 @@ bool FitsGguf(const Json& value) {
 
 std::string GgufFile(const Json& metadata, const FileTensors& tensors) {
   constexpr std::pair<DataType, uint32_t> kTypes[] = {
-      {DataType::kF32, 0},   {DataType::kF16, 1},   {DataType::kBF16, 30}, {DataType::kQ4_0, 2},
-      {DataType::kQ4_1, 3},  {DataType::kQ5_0, 6},  {DataType::kQ5_1, 7},  {DataType::kQ8_0, 8},
-      {DataType::kQ4_K, 12}, {DataType::kQ5_K, 13}, {DataType::kQ6_K, 14}, {DataType::kI32, 26}};
+      {DataType::kF32, 0},     {DataType::kF16, 1},    {DataType::kBF16, 30},
+      {DataType::kQ4_0, 2},    {DataType::kQ4_1, 3},   {DataType::kQ5_0, 6},
+      {DataType::kQ5_1, 7},    {DataType::kQ8_0, 8},   {DataType::kQ4_K, 12},
+      {DataType::kQ5_K, 13},   {DataType::kQ6_K, 14},  {DataType::kI32, 26},
+      {DataType::kQ2_K, 10},   {DataType::kQ3_K, 11},  {DataType::kIQ4_NL, 20},
+      {DataType::kIQ4_XS, 23}, {DataType::kTQ1_0, 34}, {DataType::kTQ2_0, 35},
+      {DataType::kMXFP4, 39}};
   constexpr size_t kAlignment = 32;
   Parts parts;
   for (const auto& [name, value] : metadata.items()) {

@@ -162,7 +162,8 @@ double RmsError(std::span<const float> found, std::span<const float> expected) {
 class QuantizedModel : public testing::TestWithParam<const char*> {};
 INSTANTIATE_TEST_SUITE_P(Model, QuantizedModel,
                          testing::Values("tiny-llama-w4a8", "tiny-llama-w8a8", "tiny-llama-mixed",
-                                         "tiny-llama-parts"));
+                                         "tiny-llama-parts", "tiny-llama-gptq", "tiny-llama-gptq8",
+                                         "tiny-llama-awq"));
 
 TEST_P(QuantizedModel, AgreesWithTransformers) {
   const std::string name = GetParam();
@@ -206,6 +207,22 @@ TEST_P(QuantizedModel, AgreesWithTransformersWhenCacheAndHeadAreFloat) {
   // The same model as the golden. What remains is float rounding, which now and then tips an
   // activation that lies between two int8 values: one step of 1/127 in one of 64 or 96 inputs.
   EXPECT_LT(LargestError(act.logits.span(), GoldenLogits(name)), 2e-3);
+}
+
+// Their activations in int8 as well: the weights stay integers, of 4 bits where they are.
+TEST(OthersIntegers, RunAsIntegersIfActivationsMay) {
+  for (const std::string name : {"tiny-llama-gptq", "tiny-llama-gptq8", "tiny-llama-awq"}) {
+    ThreadPool pool(2);
+    const auto model =
+        LoadModel(std::filesystem::path(kTestdata) / "models" / name, pool, FloatForm::kInt8);
+    const Linear& mlp_mid = model->layers[0].at(ActSite::kMlpMid);
+    ASSERT_TRUE(mlp_mid.quantized()) << name;
+    const auto& matrix = std::get<QuantizedMatrix>(mlp_mid.weights);
+    EXPECT_EQ(matrix.bits, name == "tiny-llama-gptq8" ? 8 : 4);
+    EXPECT_EQ(matrix.zero_points.size() > 0, name != "tiny-llama-gptq8");
+    EXPECT_EQ(mlp_mid.input_order.empty(), name != "tiny-llama-gptq");
+    EXPECT_LT(RmsError(Logits(*model, GoldenTokens(name), {}), GoldenLogits(name)), 0.05) << name;
+  }
 }
 
 // Results are a function of the tokens alone: bit for bit.

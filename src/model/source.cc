@@ -14,6 +14,7 @@
 #include "base/json.h"
 #include "base/paths.h"
 #include "base/rethrow.h"
+#include "io/gptq_awq.h"
 #include "model/arch/gguf_config.h"
 #include "model/arch/unsupported_fields.h"
 #include "model/positions.h"
@@ -135,6 +136,21 @@ int64_t GgufRow(const LinearSpec& spec, const ModelConfig& config, int64_t chann
   return channel - in_head + in_head % half * 2 + in_head / half;
 }
 
+// Nothing if the linears are float.
+std::optional<QuantizationConfig> ReadQuantization(const Checkpoint& checkpoint) {
+  constexpr const char* kField = "quantization_config";
+  const std::string where = (checkpoint.path() / "config.json").string();
+  if (JsonFields(checkpoint.metadata(), where).Has(kField)) {
+    const Json& json = checkpoint.metadata()[kField];
+    const std::string field = where + ": " + kField;
+    if (IsGptqOrAwq(json, field)) return ParseGptqOrAwq(json, checkpoint, field);
+    return QuantizationConfig::Parse(json, where);
+  }
+  const std::filesystem::path file = checkpoint.path() / kQuantizeConfigFile;
+  if (!Exists(file)) return std::nullopt;
+  return ParseGptqOrAwq(ReadJsonFile(file), checkpoint, file.string());
+}
+
 }  // namespace
 
 Norm& SourceLayer::norm(ActSite site) { return const_cast<Norm&>(std::as_const(*this).norm(site)); }
@@ -156,11 +172,7 @@ ModelSource ModelSource::Open(const ModelLocation& location) try {
   }
   source.warnings_ = checkpoint.warnings();
   source.config_ = IsGguf(checkpoint) ? GgufConfig(checkpoint) : HuggingFaceConfig(checkpoint);
-  if (const std::string where = (path / "config.json").string();
-      !IsGguf(checkpoint) && JsonFields(checkpoint.metadata(), where).Has("quantization_config")) {
-    source.quantization_ =
-        CompressedTensorsConfig::Parse(checkpoint.metadata()["quantization_config"], where);
-  }
+  if (!IsGguf(checkpoint)) source.quantization_ = ReadQuantization(checkpoint);
 
   const ArchSpec& arch = source.arch();
   const std::string_view name = arch.embedding.hf;
@@ -198,7 +210,8 @@ void ModelSource::DecideHead() {
   const std::string name = module + ".weight";
   const bool is_there = checkpoint_->ContainsModule(module);
   if (quantized() && (checkpoint_->Contains(module + ".weight_packed") ||
-                      checkpoint_->Contains(module + ".weight_scale"))) {
+                      checkpoint_->Contains(module + ".weight_scale") ||
+                      checkpoint_->Contains(module + ".qweight"))) {
     head_quantization_ = quantization_->Find(module);
   }
   const auto warn = [&](std::string_view text) {

@@ -82,7 +82,7 @@ class ModelSource {
   const std::vector<std::string>& warnings() const { return warnings_; }
   // Compressed-tensors: not all linears are float.
   bool quantized() const { return quantization_.has_value(); }
-  const std::optional<CompressedTensorsConfig>& quantization() const { return quantization_; }
+  const std::optional<QuantizationConfig>& quantization() const { return quantization_; }
 
   // config.json of the source, or one made from the metadata of a GGUF file, without the special
   // tokens.
@@ -127,7 +127,7 @@ class ModelSource {
   // What Hugging Face's names begin with, "model.", and what stands there in this checkpoint.
   std::string_view hf_prefix_, prefix_;
   Embedding embedding_;
-  std::optional<CompressedTensorsConfig> quantization_;
+  std::optional<QuantizationConfig> quantization_;
   std::optional<LinearQuantization> head_quantization_;
   std::vector<std::string> warnings_;
 };

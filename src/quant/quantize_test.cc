@@ -111,7 +111,7 @@ TEST(QuantizeCheckpoint, StoresQuantizedWeights) {
   const ModelSource source = ModelSource::Open(source_path);
   const auto output = Checkpoint::Open(folder / "out");
   const auto quantization =
-      CompressedTensorsConfig::Parse(output->metadata()["quantization_config"], "out");
+      QuantizationConfig::Parse(output->metadata()["quantization_config"], "out");
   EXPECT_EQ(quantization.Find("lm_head"), std::nullopt);
   size_t linears = 0;
   for (int64_t layer = 0; layer < source.config().layers; ++layer) {
@@ -123,7 +123,7 @@ TEST(QuantizeCheckpoint, StoresQuantizedWeights) {
             GetPackedLinear(*output, linear.name, how, linear.channels, linear.k);
         std::vector<int8_t> q(static_cast<size_t>(linear.k));
         std::vector<float> scales(static_cast<size_t>(linear.k / how.group_size));
-        std::vector<int8_t> zeros(scales.size());
+        std::vector<int16_t> zeros(scales.size());
         double error = 0, norm = 0;
         for (int64_t n = 0; n < linear.channels; ++n) {
           packed.ReadRow(n, q, zeros, scales);

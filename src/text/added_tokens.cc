@@ -4,19 +4,15 @@
 
 #include "base/error.h"
 #include "base/utf8.h"
-#include "text/bpe.h"
 #include "text/token_guard.h"
 #include "text/unicode.h"
+#include "text/vocabulary.h"
 
 namespace fptq {
 namespace {
 
 // Bounds the search, which may go over a token's length from each byte of the text.
 constexpr size_t kMaxContentBytes = 4096;
-
-uint64_t Edge(int32_t node, char byte) {
-  return static_cast<uint64_t>(node) << 8 | static_cast<uint8_t>(byte);
-}
 
 }  // namespace
 
@@ -50,39 +46,22 @@ AddedTokenFinder::AddedTokenFinder()
 void AddedTokenFinder::Add(std::string_view text, const AddedToken& token) {
   if (text.empty()) return;  // a normalizer may leave nothing of it
   starts_[static_cast<uint8_t>(text.front())] = true;
-  int32_t node = 0;
-  for (const char byte : text) {
-    const auto [it, is_new] =
-        children_.emplace(Edge(node, byte), static_cast<int32_t>(token_at_.size()));
-    if (is_new) token_at_.push_back(kNone);
-    node = it->second;
-  }
-  int32_t& token_index = token_at_[static_cast<size_t>(node)];
+  int32_t& token_index = trie_.Add(text);
   if (token_index != kNone) return;  // another one has the same normal form
   token_index = static_cast<int32_t>(tokens_.size());
   tokens_.push_back(token);
-}
-
-int32_t AddedTokenFinder::Child(int32_t node, char byte) const {
-  const auto it = children_.find(Edge(node, byte));
-  return it == children_.end() ? kNone : it->second;
 }
 
 const AddedToken* AddedTokenFinder::LongestAt(std::string_view text, size_t begin,
                                               const TokenGuard& guard, size_t* end) const {
   if (!starts_[static_cast<uint8_t>(text[begin])]) return nullptr;
   const AddedToken* longest = nullptr;
-  int32_t node = 0;
-  for (size_t i = begin; i < text.size(); ++i) {
-    node = Child(node, text[i]);
-    if (node == kNone) break;
-    const int32_t index = token_at_[static_cast<size_t>(node)];
-    if (index == kNone) continue;
+  trie_.FindPrefixes(text.substr(begin), [&](int32_t index, size_t length) {
     const AddedToken& token = tokens_[static_cast<size_t>(index)];
-    if (!guard.Admits(token, begin, i + 1)) continue;
+    if (!guard.Admits(token, begin, begin + length)) return;
     longest = &token;
-    *end = i + 1;
-  }
+    *end = begin + length;
+  });
   return longest;
 }
 

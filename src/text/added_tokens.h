@@ -4,12 +4,12 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "base/json.h"
 #include "base/regex.h"
 #include "base/thread_pool.h"
+#include "text/byte_trie.h"
 
 namespace fptq {
 
@@ -43,15 +43,12 @@ class AddedTokenFinder {
              FunctionRef<void(int32_t, std::string_view)> found) const;
 
  private:
-  static constexpr int32_t kNone = -1;
-  int32_t Child(int32_t node, char byte) const;
+  static constexpr int32_t kNone = ByteTrie::kNone;
   const AddedToken* LongestAt(std::string_view text, size_t begin, const TokenGuard& guard,
                               size_t* end) const;
   bool StandsAlone(std::string_view before, std::string_view after) const;
 
-  // A trie: node 0 is the root, edges by (node, byte).
-  std::unordered_map<uint64_t, int32_t> children_;
-  std::vector<int32_t> token_at_ = {kNone};            // index into tokens_, by node
+  ByteTrie trie_;                                      // indices into tokens_
   std::vector<bool> starts_ = std::vector<bool>(256);  // bytes that some token begins with
   std::vector<AddedToken> tokens_;
   Regex word_character_;

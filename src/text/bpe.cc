@@ -9,6 +9,7 @@
 #include "base/utf8.h"
 #include "text/byte_level.h"
 #include "text/decoder.h"
+#include "text/vocabulary.h"
 
 namespace fptq {
 namespace {
@@ -30,9 +31,6 @@ std::pair<std::string, std::string> ParseMerge(const Json& merge, const std::str
 }
 
 void CheckSupported(const JsonFields& model) {
-  if (const std::string type = model.StringOr("type", "BPE"); type != "BPE") {
-    throw Error("{}: type '{}' is not supported; only BPE is", model.where(), type);
-  }
   if (model.DoubleOr("dropout", 0) != 0) {
     throw Error("{}: dropout is not supported", model.where());
   }
@@ -76,9 +74,8 @@ Bpe::Bpe(const Json& model, Parts parts, const std::string& where) : parts_(part
   FindByteTokens(fields);
   if (fields.Has("unk_token")) {
     const std::string token = fields.String("unk_token");
-    const auto it = vocab_.find(token);
-    if (it == vocab_.end()) throw Error("{}: unk_token '{}' is not in vocab", where, token);
-    unknown_ = it->second;
+    unknown_ = vocab_.Find(token);
+    if (!unknown_) throw Error("{}: unk_token '{}' is not in vocab", where, token);
     fuse_unknown_ = fields.BoolOr("fuse_unk", false);
   }
   FindWholeWords(fields.BoolOr("ignore_merges", false));
@@ -87,7 +84,7 @@ Bpe::Bpe(const Json& model, Parts parts, const std::string& where) : parts_(part
 void Bpe::ReadVocab(const Json& model, const std::string& where) {
   const auto& vocab = JsonFields(model, where).Object("vocab").get_ref<const Json::object_t&>();
   std::vector<const std::string*> token_of_id;
-  vocab_.reserve(vocab.size());
+  vocab_ = TokenMap(vocab.size());
   const int64_t limit = TokenIdLimit(vocab.size());
   for (const auto& [token, value] : vocab) {
     const bool valid =
@@ -103,7 +100,7 @@ void Bpe::ReadVocab(const Json& model, const std::string& where) {
                   token, id);
     }
     token_of_id[id] = &token;
-    vocab_.emplace(token, static_cast<int32_t>(id));
+    vocab_.Add(token, static_cast<int32_t>(id));
   }
 }
 
@@ -117,12 +114,12 @@ void Bpe::ReadMerges(const Json& model, const std::string& where) {
   for (const Json& merge : merges) {
     const auto [left, right] = ParseMerge(merge, where);
     const auto id = [&](const std::string& token) {
-      const auto it = vocab_.find(token);
-      if (it == vocab_.end()) {
+      const std::optional<int32_t> found = vocab_.Find(token);
+      if (!found) {
         throw Error("{}: merge {} ('{}' + '{}'): token '{}' is not in vocab", where, rank, left,
                     right, token);
       }
-      return it->second;
+      return *found;
     };
     const int32_t left_id = id(left);
     const int32_t right_id = id(right);
@@ -140,21 +137,22 @@ void Bpe::FindByteTokens(const JsonFields& model) {
   if (parts_ == Parts::kCharacters && !fallback) return;
   for (size_t i = 0; i < byte_ids_.size(); ++i) {
     const auto byte = static_cast<uint8_t>(i);
-    const auto it =
-        vocab_.find(parts_ == Parts::kBytes ? ByteLevelCharacter(byte) : ByteToken(byte));
-    if (it != vocab_.end()) byte_ids_[i] = it->second;
+    byte_ids_[i] = vocab_.Find(parts_ == Parts::kBytes ? ByteLevelCharacter(byte) : ByteToken(byte))
+                       .value_or(-1);
   }
 }
 
 // Words that come out as one token need no merging. `ignore_merges`: every token of the vocabulary
 // is such a word, reached by merges or not.
 void Bpe::FindWholeWords(bool ignore_merges) {
-  StringMap<int32_t> whole_words;
+  TokenMap whole_words;
   Scratch scratch;
   std::vector<int32_t> ids;
   // Without a pre-tokenizer whole texts are words, and seldom one token.
   if (parts_ == Parts::kCharacters && !ignore_merges) return;
-  for (const auto& [token, id] : vocab_) {
+  for (size_t i = 0; i < vocab_.size(); ++i) {
+    const std::string token(vocab_.token(i));
+    const int32_t id = vocab_.id(i);
     const std::optional<std::string> bytes =
         parts_ == Parts::kBytes ? ByteLevelDecode(token) : token;
     if (!bytes || bytes->empty()) continue;
@@ -163,14 +161,14 @@ void Bpe::FindWholeWords(bool ignore_merges) {
       Encode(*bytes, scratch, ids);
       if (ids.size() != 1 || ids.front() != id) continue;
     }
-    whole_words.emplace(*bytes, id);
+    whole_words.Add(*bytes, id);
   }
   whole_words_ = std::move(whole_words);
 }
 
 void Bpe::Encode(std::string_view word, Scratch& scratch, std::vector<int32_t>& ids) const {
-  if (const auto it = whole_words_.find(word); it != whole_words_.end()) {
-    ids.push_back(it->second);
+  if (const std::optional<int32_t> id = whole_words_.Find(word)) {
+    ids.push_back(*id);
     return;
   }
   if (word.size() > size_t{std::numeric_limits<int32_t>::max()}) {
@@ -203,9 +201,10 @@ void Bpe::Split(std::string_view word, std::vector<Symbol>& symbols) const {
       length = std::max<size_t>(1, static_cast<size_t>(Utf8CharLength(word)));
     }
     const std::string_view part = word.substr(0, length);
-    const auto it = parts_ == Parts::kCharacters ? vocab_.find(part) : vocab_.end();
-    if (it != vocab_.end()) {
-      add(it->second);
+    const std::optional<int32_t> id =
+        parts_ == Parts::kCharacters ? vocab_.Find(part) : std::nullopt;
+    if (id) {
+      add(*id);
     } else if (std::any_of(part.begin(), part.end(), is_absent)) {
       add_unknown();
       continue;

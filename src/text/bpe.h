@@ -6,21 +6,12 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "base/json.h"
-#include "text/vocabulary.h"
+#include "text/token_map.h"
 
 namespace fptq {
-
-// For maps with std::string keys: look-up by std::string_view.
-struct StringHash {
-  using is_transparent = void;
-  size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
-};
-template <typename Value>
-using StringMap = std::unordered_map<std::string, Value, StringHash, std::equal_to<>>;
 
 class Bpe {
  public:
@@ -33,7 +24,7 @@ class Bpe {
   Bpe(const Json& model, Parts parts, const std::string& where);
 
   // Tokens as written in the file.
-  const StringMap<int32_t>& vocab() const { return vocab_; }
+  const TokenMap& vocab() const { return vocab_; }
 
   // Memory that calls to Encode share; one caller at a time.
   class Scratch;
@@ -75,14 +66,14 @@ class Bpe {
   void Split(std::string_view word, std::vector<Symbol>& symbols) const;
   void MergeAll(Scratch& scratch) const;
 
-  StringMap<int32_t> vocab_;
+  TokenMap vocab_;
   MergeTable merges_{0};
   Parts parts_;
   // Of the bytes or, for kCharacters, of the tokens that bytes fall back to. -1: not there.
   std::array<int32_t, 256> byte_ids_;
   std::optional<int32_t> unknown_;  // stands for parts that are not in the vocabulary
   bool fuse_unknown_ = false;       // a run of them is one unknown token
-  StringMap<int32_t> whole_words_;  // bytes of the words that are one token
+  TokenMap whole_words_;            // bytes of the words that are one token
 };
 
 struct Bpe::Symbol {

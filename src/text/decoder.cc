@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "text/byte_level.h"
+#include "text/pre_tokenizer.h"
 
 namespace fptq {
 namespace {
@@ -44,11 +45,22 @@ Decoder::Decoder(const Json& spec, const std::string& where) {
   const std::string type = fields.String("type");
   if (type == "ByteLevel") {
     byte_level_ = true;
+  } else if (type == "Metaspace") {
+    ParseMetaspace(fields);
   } else if (type == "Sequence") {
     ParseSequence(fields.Array("decoders"), where);
   } else {
-    throw Error("{}: '{}' is not supported; known are ByteLevel and Sequence", where, type);
+    throw Error("{}: '{}' is not supported; known are ByteLevel, Metaspace and Sequence", where,
+                type);
   }
+}
+
+void Decoder::ParseMetaspace(const JsonFields& spec) {
+  replacements_.emplace_back(spec.String("replacement"), " ");
+  if (replacements_.back().first.empty()) {
+    throw Error("{}: Metaspace: expected a replacement, found ''", spec.where());
+  }
+  strips_first_token_ = MetaspacePrefix(spec) != "never";
 }
 
 void Decoder::ParseSequence(const Json& members, const std::string& where) {
@@ -58,6 +70,8 @@ void Decoder::ParseSequence(const Json& members, const std::string& where) {
     const std::string type = fields.String("type");
     if (type == "ByteLevel" && members.size() == 1) {
       byte_level_ = true;
+    } else if (type == "Metaspace" && members.size() == 1) {
+      ParseMetaspace(fields);
     } else if (type == "Replace" && !byte_fallback_ && !fused) {
       const JsonFields pattern(fields.Object("pattern"), where + ": Replace: pattern");
       replacements_.emplace_back(pattern.String("String"), fields.String("content"));
@@ -71,8 +85,8 @@ void Decoder::ParseSequence(const Json& members, const std::string& where) {
       stripped_spaces_ += static_cast<size_t>(fields.Int("start", 0, kMaxStripped));
     } else {
       throw Error(
-          "{}: '{}' is not supported there; known are ByteLevel alone, or Replace, ByteFallback, "
-          "Fuse and Strip of leading spaces in this order",
+          "{}: '{}' is not supported there; known are ByteLevel or Metaspace alone, or Replace, "
+          "ByteFallback, Fuse and Strip of leading spaces in this order",
           where, type);
     }
   }

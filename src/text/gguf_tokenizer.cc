@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "base/error.h"
-#include "text/bpe.h"
 #include "text/gguf_pre_tokenizer.h"
 #include "text/sentencepiece.h"
 #include "text/tokenizer.h"
@@ -18,8 +17,8 @@ namespace {
 // A token that the metadata names: tokenizer.ggml.NAME_token_id.
 struct NamedId {
   const char* gguf;
-  const char* config;          // field of tokenizer_config.json; null: it has none
-  int64_t sentencepiece = -1;  // what such a vocabulary has if the metadata is silent
+  const char* config;  // field of tokenizer_config.json; null: it has none
+  int64_t llama = -1;  // what such a vocabulary has if the metadata is silent
 };
 constexpr NamedId kNamedIds[] = {
     {"bos", "bos_token", 1},  {"eos", "eos_token", 2}, {"unknown", "unk_token", 0},
@@ -48,7 +47,7 @@ std::vector<double> ReadNumbers(const JsonFields& metadata, const std::string& n
   return values.get<std::vector<double>>();
 }
 
-GgufVocab ReadVocab(const JsonFields& metadata, bool sentencepiece) {
+GgufVocab ReadVocab(const JsonFields& metadata, bool has_usual_ids) {
   GgufVocab vocab;
   const Json& tokens = metadata.Array("tokenizer.ggml.tokens");
   if (tokens.size() > static_cast<size_t>(kMaxTokenIds)) {
@@ -78,7 +77,7 @@ GgufVocab ReadVocab(const JsonFields& metadata, bool sentencepiece) {
   for (const NamedId& name : kNamedIds) {
     const std::string key = fmt::format("tokenizer.ggml.{}_token_id", name.gguf);
     constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
-    const int64_t id = metadata.IntOr(key, sentencepiece ? name.sentencepiece : -1, -kMax, kMax);
+    const int64_t id = metadata.IntOr(key, has_usual_ids ? name.llama : -1, -kMax, kMax);
     if (id < 0 || id >= std::ssize(vocab.tokens)) continue;  // FindSpecialTokens tells of it
     vocab.types[static_cast<size_t>(id)] = TokenType::kControl;
     vocab.named[name.gguf] = id;
@@ -168,17 +167,35 @@ Json ByteLevelTokenizer(const JsonFields& metadata, const GgufVocab& vocab,
           {"model", BpeModel(vocab, metadata, known.ignore_merges)}};
 }
 
+SentencePieceMethod ReadMethod(const JsonFields& metadata, bool unigram) {
+  SentencePieceMethod method{.unigram = unigram, .character_map = {}};
+  method.removes_spaces =
+      metadata.BoolOr("tokenizer.ggml.remove_extra_whitespaces", /*otherwise=*/false);
+  const std::string name = "tokenizer.ggml.precompiled_charsmap";
+  if (!metadata.Has(name)) return method;
+  for (const Json& byte : metadata.Array(name)) {
+    // Signed in older files.
+    const int64_t value = byte.is_number_integer() ? byte.get<int64_t>() : 256;
+    if (value < -128 || value > 255) {
+      throw Error("{}: {}: expected bytes, found others", metadata.where(), name);
+    }
+    method.character_map += static_cast<char>(value);
+  }
+  return method;
+}
+
 }  // namespace
 
 TokenizerFiles TokenizerFilesFromGguf(const Json& metadata, std::string where,
                                       std::string_view pre_tokenizer) {
   const JsonFields fields(metadata, where);
   const std::string model = fields.String("tokenizer.ggml.model");
-  const bool sentencepiece = model == "llama";
+  const bool unigram = model == "t5";
+  const bool sentencepiece = model == "llama" || unigram;
   if (!sentencepiece && model != "gpt2") {
     throw Error(
-        "{}: tokenizer.ggml.model: '{}' is not supported; known are gpt2 (byte-level BPE) and "
-        "llama (SentencePiece)",
+        "{}: tokenizer.ggml.model: '{}' is not supported; known are gpt2 (byte-level BPE), llama "
+        "and t5 (BPE and Unigram of SentencePiece)",
         where, model);
   }
   const GgufPreTokenizer* known = nullptr;
@@ -186,15 +203,16 @@ TokenizerFiles TokenizerFilesFromGguf(const Json& metadata, std::string where,
     known = &FindGgufPreTokenizer(PreTokenizerName(fields, pre_tokenizer),
                                   where + ": tokenizer.ggml.pre");
   }
-  const GgufVocab vocab = ReadVocab(fields, sentencepiece);
-  const bool add_bos =
-      fields.BoolOr("tokenizer.ggml.add_bos_token", sentencepiece || known->add_bos);
+  const GgufVocab vocab = ReadVocab(fields, /*has_usual_ids=*/model == "llama");
+  const bool add_bos = fields.BoolOr("tokenizer.ggml.add_bos_token",
+                                     model == "llama" || (known != nullptr && known->add_bos));
   const bool add_eos = fields.BoolOr("tokenizer.ggml.add_eos_token", false);
   TokenizerFiles files;
   if (sentencepiece) {
     files.tokenizer = SentencePieceTokenizerJson(
         vocab,
-        {.unknown = vocab.Find("unknown"),
+        {.method = ReadMethod(fields, unigram),
+         .unknown = vocab.Find("unknown"),
          .bos = Bos(fields, vocab, add_bos),
          .eos = add_eos ? vocab.Find("eos") : std::nullopt,
          .add_prefix_space = fields.BoolOr("tokenizer.ggml.add_space_prefix", true)},

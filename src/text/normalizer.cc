@@ -1,9 +1,9 @@
 #include "text/normalizer.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/error.h"
-#include "text/unicode.h"
 
 namespace fptq {
 namespace {
@@ -45,31 +45,53 @@ void Normalizer::Parse(const Json& spec, const std::string& where) {
     return;
   }
   if (steps_.size() == kMaxSteps) throw Error("{}: more than {} steps", where, kMaxSteps);
-  Step step{};
-  if (type == "NFC") {
-    step.kind = Kind::kNfc;
-  } else if (type == "Prepend") {
-    step.kind = Kind::kPrepend;
-    step.content = fields.String("prepend");
-  } else if (type == "Replace") {
-    step.kind = Kind::kReplace;
-    step.pattern.emplace_back(ParsePattern(fields), where, RegexSyntax::kOniguruma);
-    step.content = fields.String("content");
-  } else {
-    throw Error("{}: '{}' is not supported; known are Sequence, NFC, Prepend, Replace", where,
-                type);
+  steps_.push_back(ParseStep(fields));
+}
+
+Normalizer::Step Normalizer::ParseStep(const JsonFields& spec) {
+  constexpr std::pair<std::string_view, NormalForm> kForms[] = {{"NFC", NormalForm::kC},
+                                                                {"NFD", NormalForm::kD},
+                                                                {"NFKC", NormalForm::kKC},
+                                                                {"NFKD", NormalForm::kKD}};
+  const std::string type = spec.String("type");
+  for (const auto& [name, form] : kForms) {
+    if (type == name) return {.kind = Kind::kForm, .form = form};
   }
-  steps_.push_back(std::move(step));
+  if (type == "Precompiled") {
+    const std::string bytes = DecodeBase64(spec.String("precompiled_charsmap"), spec.where());
+    return {.kind = Kind::kCharacterMap, .map = CharacterMap(bytes, spec.where())};
+  }
+  if (type == "Strip") {
+    return {.kind = Kind::kStrip,
+            .strip_left = spec.BoolOr("strip_left", true),
+            .strip_right = spec.BoolOr("strip_right", true)};
+  }
+  if (type == "Prepend") return {.kind = Kind::kPrepend, .content = spec.String("prepend")};
+  if (type == "Replace") {
+    return {.kind = Kind::kReplace,
+            .pattern = Regex(ParsePattern(spec), spec.where(), RegexSyntax::kOniguruma),
+            .content = spec.String("content")};
+  }
+  throw Error(
+      "{}: '{}' is not supported; known are Sequence, NFC, NFD, NFKC, NFKD, Precompiled, Strip, "
+      "Prepend, Replace",
+      spec.where(), type);
 }
 
 std::string Normalizer::ApplyStep(const Step& step, std::string_view text, size_t max_bytes) {
   switch (step.kind) {
-    case Kind::kNfc:
-      return NormalizeNfc(text);
+    case Kind::kForm:
+      return Normalize(step.form, text);
+    case Kind::kCharacterMap:
+      return step.map->Apply(text, max_bytes);
+    case Kind::kStrip:
+      if (step.strip_left) text.remove_prefix(LeadingWhitespace(text));
+      if (step.strip_right) text.remove_suffix(TrailingWhitespace(text));
+      return std::string(text);
     case Kind::kPrepend:
       return text.empty() ? "" : step.content + std::string(text);
     case Kind::kReplace:
-      return ReplaceAll(text, step.pattern.front(), step.content, max_bytes);
+      return ReplaceAll(text, *step.pattern, step.content, max_bytes);
   }
   return {};
 }
@@ -85,8 +107,14 @@ std::optional<std::string> Normalizer::Apply(std::string_view text, std::span<si
   const size_t max_bytes = MaxBytes(text);
   std::string out(text);
   for (const Step& step : steps_) {
-    // The parts between the marks, normalized one by one, must make the whole.
     std::string whole = ApplyStep(step, out, max_bytes), parts;
+    if (step.kind == Kind::kStrip) {
+      const size_t left = step.strip_left ? LeadingWhitespace(out) : 0;
+      for (size_t& mark : marks) mark = std::min(mark - std::min(mark, left), whole.size());
+      out = std::move(whole);
+      continue;
+    }
+    // The parts between the marks, normalized one by one, must make the whole.
     size_t begin = 0;
     for (size_t& mark : marks) {
       const size_t end = mark;

@@ -9,6 +9,8 @@
 
 #include "base/json.h"
 #include "base/regex.h"
+#include "text/character_map.h"
+#include "text/unicode.h"
 
 namespace fptq {
 
@@ -26,12 +28,16 @@ class Normalizer {
   std::optional<std::string> Apply(std::string_view text, std::span<size_t> marks) const;
 
  private:
-  enum class Kind { kNfc, kPrepend, kReplace };
+  enum class Kind { kForm, kCharacterMap, kStrip, kPrepend, kReplace };
   struct Step {
     Kind kind;
-    std::vector<Regex> pattern;  // kReplace: one
-    std::string content;         // kPrepend, kReplace: what is put there
+    NormalForm form = NormalForm::kC;              // kForm
+    std::optional<CharacterMap> map = {};          // kCharacterMap
+    bool strip_left = false, strip_right = false;  // kStrip
+    std::optional<Regex> pattern = {};             // kReplace
+    std::string content = {};                      // kPrepend, kReplace: what is put there
   };
+  static Step ParseStep(const JsonFields& spec);
   void Parse(const Json& spec, const std::string& where);
   static std::string ApplyStep(const Step& step, std::string_view text, size_t max_bytes);
 

@@ -21,6 +21,16 @@ std::string ReplaceSpaces(std::string_view text, const std::string& space) {
 
 }  // namespace
 
+// Older files say add_prefix_space.
+std::string MetaspacePrefix(const JsonFields& spec) {
+  std::string scheme =
+      spec.StringOr("prepend_scheme", spec.BoolOr("add_prefix_space", true) ? "always" : "never");
+  if (scheme != "always" && scheme != "first" && scheme != "never") {
+    throw Error("{}: Metaspace with the unknown prepend_scheme '{}'", spec.where(), scheme);
+  }
+  return scheme;
+}
+
 PreTokenizer::PreTokenizer(const Json& spec, const std::string& where) { Parse(spec, where); }
 
 void PreTokenizer::Parse(const Json& spec, const std::string& where) {
@@ -47,12 +57,16 @@ void PreTokenizer::Parse(const Json& spec, const std::string& where) {
     stage.regex.emplace(ParsePattern(fields), where, RegexSyntax::kOniguruma);
     stage.behavior = ParseBehavior(fields.String("behavior"), where);
     stage.invert = fields.BoolOr("invert", false);
+  } else if (type == "WhitespaceSplit") {
+    stage.regex.emplace(R"(\p{White_Space}+)", where, RegexSyntax::kOniguruma);
+    stage.behavior = Behavior::kRemoved;
   } else if (type == "Metaspace") {
     stage = ParseMetaspace(fields);
   } else {
     throw Error(
-        "{}: '{}' is not supported; known are Sequence, Split, Digits, Metaspace, ByteLevel", where,
-        type);
+        "{}: '{}' is not supported; known are Sequence, Split, Digits, WhitespaceSplit, Metaspace, "
+        "ByteLevel",
+        where, type);
   }
   stages_.push_back(std::move(stage));
 }
@@ -65,12 +79,7 @@ PreTokenizer::Stage PreTokenizer::ParseMetaspace(const JsonFields& spec) {
     throw Error("{}: Metaspace: expected one character as the replacement, found '{}'",
                 spec.where(), stage.space);
   }
-  // Older files say add_prefix_space.
-  const std::string scheme =
-      spec.StringOr("prepend_scheme", spec.BoolOr("add_prefix_space", true) ? "always" : "never");
-  if (scheme != "always" && scheme != "first" && scheme != "never") {
-    throw Error("{}: Metaspace with the unknown prepend_scheme '{}'", spec.where(), scheme);
-  }
+  const std::string scheme = MetaspacePrefix(spec);
   if (scheme != "never") stage.prefix = stage.space;
   stage.prefix_at_start_only = scheme == "first";
   if (spec.BoolOr("split", true)) {

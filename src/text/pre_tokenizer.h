@@ -55,4 +55,8 @@ class PreTokenizer {
   bool byte_level_ = false;
 };
 
+// Where a Metaspace puts its replacement before a text: "always", "first" (at the start only) or
+// "never". Error if `spec` says something else.
+std::string MetaspacePrefix(const JsonFields& spec);
+
 }  // namespace fptq

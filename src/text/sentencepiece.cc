@@ -7,7 +7,8 @@
 
 #include "base/error.h"
 #include "base/utf8.h"
-#include "text/bpe.h"
+#include "text/character_map.h"
+#include "text/token_map.h"
 
 namespace fptq {
 namespace {
@@ -26,17 +27,17 @@ struct Merge {
 // All pairs of pieces that make a piece, in the order in which they are merged: by score, then by
 // id, the shorter left part first.
 std::vector<Merge> FindMerges(const Vocabulary& vocabulary) {
-  StringMap<size_t> parts;
+  TokenMap parts(vocabulary.tokens.size());
   const auto is_normal = [&](size_t id) { return vocabulary.types[id] == TokenType::kNormal; };
   for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
-    if (is_normal(id)) parts.emplace(vocabulary.tokens[id], id);
+    if (is_normal(id)) parts.Add(vocabulary.tokens[id], static_cast<int32_t>(id));
   }
   std::vector<Merge> merges;
   for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
     const std::string_view token = vocabulary.tokens[id];
     if (!is_normal(id) || token.size() > kMaxMergedBytes) continue;
     for (size_t split = 1; split < token.size(); ++split) {
-      if (parts.contains(token.substr(0, split)) && parts.contains(token.substr(split))) {
+      if (parts.Contains(token.substr(0, split)) && parts.Contains(token.substr(split))) {
         merges.push_back({vocabulary.scores[id], id, split});
       }
     }
@@ -47,8 +48,23 @@ std::vector<Merge> FindMerges(const Vocabulary& vocabulary) {
   return merges;
 }
 
-Json ModelJson(const Vocabulary& vocabulary, std::optional<int64_t> unknown,
-               const std::string& where) {
+bool HasByteTokens(const Vocabulary& vocabulary) {
+  return std::ranges::count(vocabulary.types, TokenType::kByte) > 0;
+}
+
+Json UnigramJson(const Vocabulary& vocabulary, std::optional<int64_t> unknown) {
+  Json vocab = Json::array();
+  for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
+    vocab.push_back(Json::array({vocabulary.tokens[id], vocabulary.scores[id]}));
+  }
+  return {{"type", "Unigram"},
+          {"unk_id", unknown ? Json(*unknown) : Json()},
+          {"vocab", std::move(vocab)},
+          {"byte_fallback", HasByteTokens(vocabulary)}};
+}
+
+Json BpeJson(const Vocabulary& vocabulary, std::optional<int64_t> unknown,
+             const std::string& where) {
   Json vocab = VocabJson(vocabulary, where);
   Json merges = Json::array();
   for (const Merge& merge : FindMerges(vocabulary)) {
@@ -61,25 +77,44 @@ Json ModelJson(const Vocabulary& vocabulary, std::optional<int64_t> unknown,
           {"continuing_subword_prefix", nullptr},
           {"end_of_word_suffix", nullptr},
           {"fuse_unk", true},
-          {"byte_fallback", std::ranges::count(vocabulary.types, TokenType::kByte) > 0},
+          {"byte_fallback", HasByteTokens(vocabulary)},
           {"ignore_merges", false},
           {"vocab", std::move(vocab)},
           {"merges", std::move(merges)}};
 }
 
+// Whether the pre-tokenizer puts the space before a text, not the normalizer.
+bool UsesMetaspace(const SentencePieceOptions& options) {
+  return options.method.unigram || options.prefix_at_start_only;
+}
+
 Json NormalizerJson(const SentencePieceOptions& options) {
-  if (options.prefix_at_start_only) return nullptr;
   Json steps = Json::array();
+  if (!options.method.character_map.empty()) {
+    steps.push_back({{"type", "Precompiled"},
+                     {"precompiled_charsmap", EncodeBase64(options.method.character_map)}});
+  }
+  if (options.method.removes_spaces) {
+    // A space that stays in front is the one that a text is to begin with.
+    const bool takes_space = UsesMetaspace(options) && options.add_prefix_space;
+    steps.push_back({{"type", "Strip"}, {"strip_left", !takes_space}, {"strip_right", true}});
+    steps.push_back({{"type", "Replace"}, {"pattern", {{"Regex", " {2,}"}}}, {"content", " "}});
+  }
+  if (UsesMetaspace(options)) {
+    if (steps.empty()) return nullptr;
+    return {{"type", "Sequence"}, {"normalizers", std::move(steps)}};
+  }
   if (options.add_prefix_space) steps.push_back({{"type", "Prepend"}, {"prepend", kSpace}});
   steps.push_back({{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", kSpace}});
   return {{"type", "Sequence"}, {"normalizers", std::move(steps)}};
 }
 
 Json PreTokenizerJson(const SentencePieceOptions& options) {
-  if (!options.prefix_at_start_only) return nullptr;
+  if (!UsesMetaspace(options)) return nullptr;
+  const char* const scheme = options.prefix_at_start_only ? "first" : "always";
   return {{"type", "Metaspace"},
           {"replacement", kSpace},
-          {"prepend_scheme", options.add_prefix_space ? "first" : "never"},
+          {"prepend_scheme", options.add_prefix_space ? scheme : "never"},
           {"split", false}};
 }
 
@@ -112,7 +147,8 @@ Json SentencePieceTokenizerJson(const Vocabulary& vocabulary, const SentencePiec
           {"pre_tokenizer", PreTokenizerJson(options)},
           {"post_processor", PostProcessorJson(vocabulary, options.bos, options.eos)},
           {"decoder", DecoderJson(options)},
-          {"model", ModelJson(vocabulary, options.unknown, where)}};
+          {"model", options.method.unigram ? UnigramJson(vocabulary, options.unknown)
+                                           : BpeJson(vocabulary, options.unknown, where)}};
 }
 
 }  // namespace fptq

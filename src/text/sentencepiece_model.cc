@@ -5,8 +5,8 @@
 
 #include "base/error.h"
 #include "base/utf8.h"
-#include "text/bpe.h"
 #include "text/sentencepiece.h"
+#include "text/vocabulary.h"
 
 namespace fptq {
 namespace {
@@ -111,33 +111,27 @@ void ReadTrainerSpec(MessageReader spec, std::string_view where, SentencePieceMo
     if (spec.number() == 41) bos = spec.value();
     if (spec.number() == 42) eos = spec.value();
   }
-  if (algorithm != 2) {
-    throw Error("{}: a SentencePiece model of the type {} is not supported; only BPE is", where,
-                algorithm == 1 ? "Unigram" : std::to_string(algorithm));
+  if (algorithm != 1 && algorithm != 2) {
+    throw Error(
+        "{}: a SentencePiece model of the type {} is not supported; known are 1 (Unigram) and 2 "
+        "(BPE)",
+        where, algorithm);
   }
+  model.method.unigram = algorithm == 1;
   if (bos >= 0) model.bos = bos;  // -1: none
   if (eos >= 0) model.eos = eos;
 }
 
 void ReadNormalizerSpec(MessageReader spec, std::string_view where, SentencePieceModel& model) {
-  std::string name;
-  bool has_character_map = false;
-  bool removes_spaces = true, escapes_spaces = true;
+  bool escapes_spaces = true;
+  model.method.removes_spaces = true;
   while (spec.Next()) {
-    if (spec.number() == 1) name = spec.bytes();
-    if (spec.number() == 2) has_character_map = !spec.bytes().empty();
+    if (spec.number() == 2) model.method.character_map = spec.bytes();
     if (spec.number() == 3) model.add_dummy_prefix = spec.value() != 0;
-    if (spec.number() == 4) removes_spaces = spec.value() != 0;
+    if (spec.number() == 4) model.method.removes_spaces = spec.value() != 0;
     if (spec.number() == 5) escapes_spaces = spec.value() != 0;
   }
-  if (has_character_map) {
-    throw Error("{}: the normalization '{}' is not supported; only 'identity' is", where, name);
-  }
-  if (removes_spaces || !escapes_spaces) {
-    throw Error(
-        "{}: expected remove_extra_whitespaces false and escape_whitespaces true, found {} and {}",
-        where, removes_spaces, escapes_spaces);
-  }
+  if (!escapes_spaces) throw Error("{}: expected escape_whitespaces true, found false", where);
 }
 
 void CheckIds(const SentencePieceModel& model, std::string_view where) {

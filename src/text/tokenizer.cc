@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <variant>
 
 #include "base/error.h"
 #include "text/added_tokens.h"
@@ -11,7 +12,9 @@
 #include "text/pre_tokenizer.h"
 #include "text/prefix.h"
 #include "text/token_guard.h"
+#include "text/token_map.h"
 #include "text/unicode.h"
+#include "text/unigram.h"
 
 namespace fptq {
 namespace {
@@ -21,6 +24,37 @@ template <typename Part>
 Part ParsePart(const TokenizerFiles& files, const char* name) {
   const JsonFields fields(files.tokenizer, files.where + ": tokenizer.json");
   return fields.Has(name) ? Part(fields.Object(name), fields.where() + ": " + name) : Part();
+}
+
+using TokenModel = std::variant<Bpe, Unigram>;
+
+TokenModel ParseModel(const TokenizerFiles& files, bool byte_level) {
+  const std::string file = files.where + ": tokenizer.json", where = file + ": model";
+  const Json& model = JsonFields(files.tokenizer, file).Object("model");
+  const std::string type = JsonFields(model, where).StringOr("type", "BPE");
+  if (type == "BPE") {
+    return Bpe(model, byte_level ? Bpe::Parts::kBytes : Bpe::Parts::kCharacters, where);
+  }
+  if (type != "Unigram") {
+    throw Error("{}: type '{}' is not supported; known are BPE and Unigram", where, type);
+  }
+  if (byte_level) throw Error("{}: Unigram with ByteLevel is not supported", where);
+  return Unigram(model, where);
+}
+
+// Memory that the words of a text share.
+struct Scratch {
+  Bpe::Scratch bpe;
+  Unigram::Scratch unigram;
+};
+
+void EncodeWord(const TokenModel& model, std::string_view word, Scratch& scratch,
+                std::vector<int32_t>& ids) {
+  if (const auto* bpe = std::get_if<Bpe>(&model)) {
+    bpe->Encode(word, scratch.bpe, ids);
+  } else {
+    std::get<Unigram>(model).Encode(word, scratch.unigram, ids);
+  }
 }
 
 constexpr std::string_view kReplacementCharacter = "\xef\xbf\xbd";  // U+FFFD
@@ -56,6 +90,9 @@ struct Tokenizer::State {
   void FindIds();
   void CheckPrefix() const;
   std::optional<int32_t> Find(std::string_view token) const;
+  const TokenMap& vocab() const {
+    return std::visit([](const auto& m) -> const TokenMap& { return m.vocab(); }, model);
+  }
   bool HasToken(int32_t id) const {
     return id >= 0 && id < std::ssize(tokens) && tokens[static_cast<size_t>(id)].used;
   }
@@ -68,45 +105,44 @@ struct Tokenizer::State {
   };
 
   std::string where;
-  int64_t vocab;
+  int64_t rows;  // of the embedding
   Normalizer normalizer;
   PreTokenizer pre_tokenizer;
-  Bpe bpe;
+  TokenModel model;
   Decoder decoder;
   AddedTokenFinder raw_finder;         // of the tokens that stand in the text as it comes
   AddedTokenFinder normalized_finder;  // of those that stand in the normalized text
   std::vector<int32_t> prefix;
   std::vector<Token> tokens;  // by id
   std::vector<int32_t> ids;
-  StringMap<int32_t> added_ids;
+  TokenMap added_ids;
 };
 
-Tokenizer::State::State(const TokenizerFiles& files, int64_t model_vocab)
+Tokenizer::State::State(const TokenizerFiles& files, int64_t model_rows)
     : where(files.where + ": tokenizer.json"),
-      vocab(model_vocab),
+      rows(model_rows),
       normalizer(ParsePart<Normalizer>(files, "normalizer")),
       pre_tokenizer(ParsePart<PreTokenizer>(files, "pre_tokenizer")),
-      bpe(JsonFields(files.tokenizer, where).Object("model"),
-          pre_tokenizer.byte_level() ? Bpe::Parts::kBytes : Bpe::Parts::kCharacters,
-          where + ": model"),
+      model(ParseModel(files, pre_tokenizer.byte_level())),
       decoder(JsonFields(files.tokenizer, where).Object("decoder"), where + ": decoder") {
   // "truncation" and "padding" concern batches, not the ids of a text.
   const JsonFields fields(files.tokenizer, where);
   if (decoder.byte_level() != pre_tokenizer.byte_level()) {
     throw Error("{}: pre_tokenizer and decoder: expected ByteLevel in both or in none", where);
   }
-  for (const auto& [token, id] : bpe.vocab()) {
-    const auto index = static_cast<size_t>(id);
+  for (size_t i = 0; i < vocab().size(); ++i) {
+    const std::string_view token = vocab().token(i);
+    const auto index = static_cast<size_t>(vocab().id(i));
     if (index >= tokens.size()) tokens.resize(index + 1);
     tokens[index] = {
         .bytes = decoder.TokenBytes(token), .used = true, .is_byte = decoder.IsByte(token)};
   }
   const std::vector<AddedToken> added = ParseAddedTokens(files.tokenizer, where);
-  const int64_t limit = TokenIdLimit(bpe.vocab().size() + added.size());
+  const int64_t limit = TokenIdLimit(vocab().size() + added.size());
   for (const AddedToken& token : added) {
     if (token.id >= limit) {
       throw Error("{}: added token '{}': expected an id from 0 to {} beside {} tokens, found {}",
-                  where, token.content, limit - 1, bpe.vocab().size() + added.size(), token.id);
+                  where, token.content, limit - 1, vocab().size() + added.size(), token.id);
     }
     AddToken(token);
   }
@@ -118,21 +154,23 @@ Tokenizer::State::State(const TokenizerFiles& files, int64_t model_vocab)
 void Tokenizer::State::AddToken(const AddedToken& token) {
   const auto index = static_cast<size_t>(token.id);
   if (index >= tokens.size()) tokens.resize(index + 1);
-  if (!added_ids.emplace(token.content, token.id).second) {
+  if (!added_ids.Add(token.content, token.id)) {
     throw Error("{}: added token '{}' is there twice", where, token.content);
   }
-  const auto in_vocab = bpe.vocab().find(token.content);
-  const bool is_in_vocab = in_vocab != bpe.vocab().end();
-  if (is_in_vocab ? in_vocab->second != token.id : tokens[index].used) {
+  const std::optional<int32_t> in_vocab = vocab().Find(token.content);
+  if (in_vocab ? in_vocab != token.id : tokens[index].used) {
     throw Error("{}: added token '{}': its id {} {}", where, token.content, token.id,
-                is_in_vocab ? fmt::format("differs from the {} in vocab", in_vocab->second)
-                            : fmt::format("is that of '{}'", tokens[index].bytes));
+                in_vocab ? fmt::format("differs from the {} in vocab", *in_vocab)
+                         : fmt::format("is that of '{}'", tokens[index].bytes));
   }
   // Added tokens are written as they are, not in the byte-level alphabet.
   tokens[index].bytes = decoder.byte_level() ? token.content : decoder.TokenBytes(token.content);
   tokens[index].used = true;
   tokens[index].special = token.special;
   tokens[index].is_byte = decoder.IsByte(token.content);
+  if (auto* unigram = std::get_if<Unigram>(&model); unigram != nullptr && token.special) {
+    unigram->Hide(token.content);
+  }
   if (token.normalized) {
     normalized_finder.Add(normalizer.Apply(token.content), token);
   } else {
@@ -141,10 +179,8 @@ void Tokenizer::State::AddToken(const AddedToken& token) {
 }
 
 std::optional<int32_t> Tokenizer::State::Find(std::string_view token) const {
-  for (const auto* ids_of : {&added_ids, &bpe.vocab()}) {
-    if (const auto it = ids_of->find(token); it != ids_of->end()) return it->second;
-  }
-  return std::nullopt;
+  const std::optional<int32_t> added = added_ids.Find(token);
+  return added ? added : vocab().Find(token);
 }
 
 void Tokenizer::State::CheckPrefix() const {
@@ -152,22 +188,22 @@ void Tokenizer::State::CheckPrefix() const {
     if (!HasToken(id)) {
       throw Error("{}: post_processor: id {} is not in the vocabulary", where, id);
     }
-    if (id >= vocab) {
+    if (id >= rows) {
       throw Error(
           "{}: '{}' stands before every text: expected an id below {}, the rows of the "
           "embedding, found {}",
-          where, tokens[static_cast<size_t>(id)].bytes, vocab, id);
+          where, tokens[static_cast<size_t>(id)].bytes, rows, id);
     }
   }
 }
 
 void Tokenizer::State::FindIds() {
-  const int64_t end = std::min(vocab, std::ssize(tokens));
+  const int64_t end = std::min(rows, std::ssize(tokens));
   for (int32_t id = 0; id < end; ++id) {
     if (HasToken(id)) ids.push_back(id);
   }
   if (ids.empty()) {
-    throw Error("{}: no token has an id below {}, the rows of the embedding", where, vocab);
+    throw Error("{}: no token has an id below {}, the rows of the embedding", where, rows);
   }
 }
 
@@ -198,7 +234,7 @@ Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 std::span<const int32_t> Tokenizer::ids() const { return state_->ids; }
 std::span<const int32_t> Tokenizer::prefix() const { return state_->prefix; }
 
-bool Tokenizer::Contains(int32_t id) const { return id < state_->vocab && state_->HasToken(id); }
+bool Tokenizer::Contains(int32_t id) const { return id < state_->rows && state_->HasToken(id); }
 
 std::vector<int32_t> Tokenizer::Encode(std::string_view text, EncodeOptions options) const {
   Utf8Stream stream;
@@ -206,10 +242,11 @@ std::vector<int32_t> Tokenizer::Encode(std::string_view text, EncodeOptions opti
   well_formed += stream.Finish();
 
   std::vector<int32_t> ids;
-  Bpe::Scratch scratch;
+  Scratch scratch;
   const auto encode_text = [&](std::string_view piece, bool at_start) {
-    state_->pre_tokenizer.Split(
-        piece, at_start, [&](std::string_view word) { state_->bpe.Encode(word, scratch, ids); });
+    state_->pre_tokenizer.Split(piece, at_start, [&](std::string_view word) {
+      EncodeWord(state_->model, word, scratch, ids);
+    });
   };
   const auto encode_piece = [&](std::string_view piece, const TokenGuard& guard, bool at_start) {
     const GuardedText normalized = state_->Normalize(piece, guard);
@@ -233,11 +270,11 @@ std::vector<int32_t> Tokenizer::Encode(std::string_view text, EncodeOptions opti
         }
       });
   for (const int32_t id : ids) {
-    if (id >= state_->vocab) {
+    if (id >= state_->rows) {
       throw Error(
           "{}: the text has the token '{}' with the id {}, beyond the {} rows of the "
           "embedding",
-          state_->where, TokenBytes(id), id, state_->vocab);
+          state_->where, TokenBytes(id), id, state_->rows);
     }
   }
   const std::vector<int32_t>& prefix = state_->prefix;
@@ -248,7 +285,9 @@ std::vector<int32_t> Tokenizer::Encode(std::string_view text, EncodeOptions opti
 
 std::vector<int32_t> Tokenizer::ControlTokens(std::string_view template_text) const {
   std::vector<int32_t> tokens;
-  for (const auto& [content, id] : state_->added_ids) {
+  for (size_t i = 0; i < state_->added_ids.size(); ++i) {
+    const std::string_view content = state_->added_ids.token(i);
+    const int32_t id = state_->added_ids.id(i);
     const bool is_space = LeadingWhitespace(content) == content.size();
     if (!IsSpecial(id) && !is_space && template_text.find(content) != template_text.npos) {
       tokens.push_back(id);
@@ -271,6 +310,7 @@ std::string Tokenizer::Decode(std::span<const int32_t> ids, bool skip_special) c
   std::string text;
   std::string bytes;  // of a run of byte tokens, or of tokens in the byte-level alphabet
   const bool byte_level = state_->decoder.byte_level();
+  bool strips = state_->decoder.strips_first_token();
   const auto flush = [&] {
     // The reference gives one U+FFFD for each byte of a run that is ill-formed anywhere.
     Utf8Stream stream;
@@ -286,7 +326,11 @@ std::string Tokenizer::Decode(std::span<const int32_t> ids, bool skip_special) c
   for (const int32_t id : ids) {
     if (skip_special && IsSpecial(id)) continue;
     if (!state_->HasToken(id)) continue;
-    const std::string_view token = TokenBytes(id);
+    std::string token(TokenBytes(id));
+    if (strips && !token.empty()) {
+      std::erase(token, ' ');
+      strips = false;
+    }
     if (byte_level || state_->tokens[static_cast<size_t>(id)].is_byte) {
       bytes += token;
     } else {
@@ -301,12 +345,21 @@ std::string Tokenizer::Decode(std::span<const int32_t> ids, bool skip_special) c
 
 size_t Tokenizer::stripped_spaces() const { return state_->decoder.stripped_spaces(); }
 
+bool Tokenizer::strips_first_token() const { return state_->decoder.strips_first_token(); }
+
 TokenStream::TokenStream(const Tokenizer& tokenizer)
-    : tokenizer_(tokenizer), spaces_to_strip_(tokenizer.stripped_spaces()) {}
+    : tokenizer_(tokenizer),
+      spaces_to_strip_(tokenizer.stripped_spaces()),
+      strips_token_(tokenizer.strips_first_token()) {}
 
 std::string TokenStream::Push(int32_t id) {
   if (tokenizer_.IsSpecial(id)) return "";
-  std::string text = utf8_.Push(tokenizer_.TokenBytes(id));
+  std::string token(tokenizer_.TokenBytes(id));
+  if (strips_token_ && !token.empty()) {
+    std::erase(token, ' ');
+    strips_token_ = false;
+  }
+  std::string text = utf8_.Push(token);
   const size_t stripped = LeadingSpaces(text, spaces_to_strip_);
   spaces_to_strip_ = stripped == text.size() ? spaces_to_strip_ - stripped : 0;
   return text.substr(stripped);

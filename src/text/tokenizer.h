@@ -95,6 +95,8 @@ class Tokenizer {
 
   // Spaces that Decode strips from the beginning of a text: SentencePiece models put one there.
   size_t stripped_spaces() const;
+  // Whether the first token of a text loses all its spaces there.
+  bool strips_first_token() const;
 
   // `token` is as written in tokenizer.json; its id may be beyond `vocab`.
   std::optional<int32_t> TokenToId(std::string_view token) const;
@@ -126,6 +128,7 @@ class TokenStream {
  private:
   const Tokenizer& tokenizer_;
   size_t spaces_to_strip_;
+  bool strips_token_;  // the next one that comes, as Tokenizer::strips_first_token
   Utf8Stream utf8_;
 };
 

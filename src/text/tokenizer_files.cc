@@ -95,7 +95,8 @@ Json TokenizerFromModel(const fs::path& path, const Json& config) {
   const bool add_eos = fields.BoolOr("add_eos_token", false);
   Json tokenizer = SentencePieceTokenizerJson(
       model.vocabulary,
-      {.unknown = model.unknown,
+      {.method = model.method,
+       .unknown = model.unknown,
        .bos = add_bos ? model.bos : std::nullopt,
        .eos = add_eos ? model.eos : std::nullopt,
        .add_prefix_space = fields.BoolOr("add_prefix_space", model.add_dummy_prefix),

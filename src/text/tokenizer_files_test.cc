@@ -175,7 +175,7 @@ struct BadValue {
 
 TEST(TokenizerFilesTest, BadMetadataIsAnErrorThatNamesIt) {
   const BadValue cases[] = {
-      {"model", "t5", "'t5' is not supported"},
+      {"model", "bert", "'bert' is not supported"},
       {"model", "llama", "expected a score for each of 7 tokens, found 0"},
       {"pre", "novel", "known are default, gpt-2, "},
       {"tokens", nullptr, "tokenizer.ggml.tokens"},
@@ -227,9 +227,9 @@ TEST(TokenizerFilesTest, UnusedTokensAreNone) {
 }
 
 // The vocabulary of testdata/tokenizer/sentencepiece as llama.cpp's converter writes it.
-Json SentencePieceMetadata() {
+Json SentencePieceMetadata(const char* name = "sentencepiece") {
   const std::filesystem::path path =
-      std::filesystem::path(kTestdata) / "tokenizer/sentencepiece/tokenizer.model";
+      std::filesystem::path(kTestdata) / "tokenizer" / name / "tokenizer.model";
   const MappedFile file(path);
   const Vocabulary vocabulary = ParseSentencePieceModel(file.bytes(), path.string()).vocabulary;
   return {{"general.architecture", "llama"},
@@ -298,6 +298,26 @@ TEST(TokenizerFilesTest, FromVocabAndMerges) {
   folder.Write("tokenizer_config.json", "{}");
   folder.Write("vocab.json", "[]");
   EXPECT_ERROR("vocab.json: expected an object", LoadTokenizerFiles(folder.path()));
+}
+
+// As llama.cpp's converter writes what T5 has.
+TEST(TokenizerFilesTest, UnigramFromGguf) {
+  const std::filesystem::path folder =
+      std::filesystem::path(kTestdata) / "tokenizer" / "unigram_model";
+  const MappedFile file(folder / "tokenizer.model");
+  const SentencePieceModel model = ParseSentencePieceModel(file.bytes(), "m");
+  Json metadata = SentencePieceMetadata("unigram_model");
+  metadata["tokenizer.ggml.model"] = "t5";
+  metadata["tokenizer.ggml.remove_extra_whitespaces"] = model.method.removes_spaces;
+  for (const char byte : model.method.character_map) {
+    metadata["tokenizer.ggml.precompiled_charsmap"].push_back(static_cast<uint8_t>(byte));
+  }
+  const Tokenizer tokenizer(TokenizerFilesFromGguf(metadata, "m.gguf"));
+  const std::string text = ReadFile(folder.parent_path() / "stress.txt").substr(0, 3000);
+  EXPECT_EQ(tokenizer.Encode(text, {}),
+            Tokenizer(LoadTokenizerFiles(folder)).Encode(text, {.add_prefix = false}));
+  metadata["tokenizer.ggml.precompiled_charsmap"][0] = 256;
+  EXPECT_ERROR("precompiled_charsmap: expected bytes", TokenizerFilesFromGguf(metadata, "m.gguf"));
 }
 
 // Every prefix of a file, and every byte changed: an error or a tokenizer, never a crash.

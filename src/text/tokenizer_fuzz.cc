@@ -5,6 +5,7 @@
 #include "base/fuzz/target.h"
 #include "base/test_paths.h"
 #include "base/utf8.h"
+#include "text/character_map.h"
 #include "text/sentencepiece.h"
 #include "text/tokenizer.h"
 
@@ -66,7 +67,9 @@ FPTQ_FUZZ_TARGET(gguf_tokenizer, kJson) {
 FPTQ_FUZZ_TARGET(sentencepiece, kBytes) {
   const SentencePieceModel model = ParseSentencePieceModel(std::as_bytes(std::span(input)), "file");
   const Json json = SentencePieceTokenizerJson(
-      model.vocabulary, {.unknown = model.unknown, .bos = model.bos, .eos = model.eos}, "file");
+      model.vocabulary,
+      {.method = model.method, .unknown = model.unknown, .bos = model.bos, .eos = model.eos},
+      "file");
   TokenizerFiles files;
   files.where = "file";
   files.tokenizer = json;
@@ -75,12 +78,20 @@ FPTQ_FUZZ_TARGET(sentencepiece, kBytes) {
   Use(tokenizer, kSample);
 }
 
+// A precompiled_charsmap.
+FPTQ_FUZZ_TARGET(character_map, kBytes) {
+  const CharacterMap map(input, "file");
+  const std::string text = map.Apply(kSample, /*max_bytes=*/1 << 20);
+  FPTQ_CHECK(ReplaceIllFormedUtf8(text) == text);
+  FPTQ_CHECK(DecodeBase64(EncodeBase64(input), "file") == input);
+}
+
 // A byte that chooses one of the real tokenizers, and a text.
 FPTQ_FUZZ_TARGET(encode, kBytes) {
   static const auto tokenizers = [] {
     std::vector<Tokenizer> all;
-    for (const char* name :
-         {"bloom", "gemma", "gpt2", "llama2", "llama3", "qwen2", "sentencepiece", "smollm"}) {
+    for (const char* name : {"bloom", "gemma", "gpt2", "llama2", "llama3", "qwen2", "sentencepiece",
+                             "smollm", "unigram", "unigram_bytes", "unigram_model"}) {
       all.emplace_back(LoadTokenizerFiles(std::filesystem::path(kTestdata) / "tokenizer" / name));
     }
     return all;

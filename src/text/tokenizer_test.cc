@@ -85,7 +85,7 @@ TEST_P(TokenizerStyleTest, GuardsPassages) {
 
 INSTANTIATE_TEST_SUITE_P(Styles, TokenizerStyleTest,
                          testing::Values("gpt2", "smollm", "qwen2", "llama3", "bloom", "llama2",
-                                         "gemma", "sentencepiece"));
+                                         "gemma", "sentencepiece", "unigram", "unigram_bytes"));
 
 // As the library and as transformers have it.
 TEST(SentencePieceTest, GivesTheIdsOfTheLibrary) {
@@ -104,6 +104,73 @@ TEST(SentencePieceTest, GivesTheIdsOfTheLibrary) {
   EXPECT_EQ(pieces(tokenizer), " a");
   folder.Write("tokenizer_config.json", R"({"legacy": true})");
   EXPECT_EQ(pieces(Tokenizer(LoadTokenizerFiles(folder.path()))), "  a");
+}
+
+TEST(SentencePieceTest, UnigramGivesTheIdsOfTransformers) {
+  const Tokenizer tokenizer = Load("unigram_model");
+  const Json golden = ReadJsonFile(Folder("unigram_model") / "ids.json");
+  for (size_t i = 0; i < golden["lines"].size(); ++i) {
+    const auto line = golden["lines"][i].get<std::string>();
+    EXPECT_EQ(tokenizer.Encode(line, kPlain), golden["ids"][i].get<std::vector<int32_t>>()) << line;
+  }
+}
+
+// A model with the tokens a, b, ab, <unk> and <s>, which is special.
+TokenizerFiles UnigramFiles(std::string_view more = "") {
+  TokenizerFiles files;
+  files.where = "DIR";
+  files.tokenizer_config = Json::object();
+  files.tokenizer = ParseJson(fmt::format(R"({{
+    "added_tokens": [{{"id": 4, "content": "<s>", "special": true}}],
+    "decoder": {{"type": "Metaspace", "replacement": "_", "prepend_scheme": "always"}},
+    "model": {{"type": "Unigram", {}
+               "vocab": [["a", -1], ["b", -1.5], ["ab", -2], ["<unk>", 0], ["<s>", 0],
+                         ["_", -3]]}}}})",
+                                          more),
+                              "test");
+  return files;
+}
+
+TEST(UnigramTest, TakesTheBestPathAndFusesUnknowns) {
+  const Tokenizer tokenizer(UnigramFiles(R"("unk_id": 3,)"));
+  const auto encode = [&](std::string_view text) {
+    return tokenizer.Encode(text, {.parse_special = false});
+  };
+  EXPECT_EQ(encode("ab"), std::vector<int32_t>{2});
+  EXPECT_EQ(encode("ba"), (std::vector<int32_t>{1, 0}));
+  EXPECT_EQ(encode("axyzb"), (std::vector<int32_t>{0, 3, 1}));
+  EXPECT_EQ(encode(""), std::vector<int32_t>{});
+  // Nobody writes a special token as text, though the model has it.
+  EXPECT_EQ(encode("a<s>b"), (std::vector<int32_t>{0, 3, 1}));
+  EXPECT_EQ(tokenizer.Encode("a<s>b", {}), (std::vector<int32_t>{0, 4, 1}));
+}
+
+TEST(UnigramTest, WhatNoTokenHoldsIsBytesOrAnError) {
+  EXPECT_ERROR("no token stands for 'x'", Tokenizer(UnigramFiles()).Encode("ax", {}));
+  // Byte tokens that are not there: the unknown token.
+  const Tokenizer tokenizer(UnigramFiles(R"("unk_id": 3, "byte_fallback": true,)"));
+  EXPECT_EQ(tokenizer.Encode("axb", {}), (std::vector<int32_t>{0, 3, 1}));
+  EXPECT_ERROR("'unk_id': expected an integer from 0 to 5",
+               Tokenizer(UnigramFiles(R"("unk_id": 6,)")));
+}
+
+TEST(UnigramTest, MalformedVocabularies) {
+  TokenizerFiles files = UnigramFiles();
+  Json& vocab = files.tokenizer["model"]["vocab"];
+  vocab[1] = Json::array({"a", 0});
+  EXPECT_ERROR("tokens 0 and 1 are both 'a'", Tokenizer{files});
+  vocab[1] = Json::array({"b"});
+  EXPECT_ERROR("token 1: expected [token, score], found [\"b\"]", Tokenizer{files});
+}
+
+TEST(UnigramTest, MetaspaceStripsAllSpacesOfTheFirstToken) {
+  const Tokenizer tokenizer(UnigramFiles(R"("unk_id": 3,)"));
+  const std::vector<int32_t> ids = {5, 0, 5, 1};
+  EXPECT_EQ(tokenizer.Decode(ids, false), "a b");
+  TokenStream stream(tokenizer);
+  std::string text;
+  for (const int32_t id : ids) text += stream.Push(id);
+  EXPECT_EQ(text + stream.Finish(), "a b");
 }
 
 TEST(SentencePieceTest, TheFirstSpaceIsStripped) {
@@ -129,7 +196,8 @@ TEST(SentencePieceTest, BytesThatNoTokenHas) {
 }
 
 TEST(TokenStreamTest, GivesWhatDecodeGivesInWholeCharacters) {
-  for (const char* style : {"llama2", "gemma", "sentencepiece", "qwen2"}) {
+  for (const char* style :
+       {"llama2", "gemma", "sentencepiece", "qwen2", "unigram", "unigram_bytes"}) {
     const Tokenizer tokenizer = Load(style);
     const std::vector<int32_t> ids = tokenizer.Encode(
         StressText(ReadJsonFile(Folder(style) / "ids.json")), {.parse_special = false});
@@ -445,7 +513,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadFile{"BadRegex", "/pre_tokenizer/pretokenizers/0/pattern/Regex", R"("(")", "'('"},
         BadFile{"UnknownEscape", "/pre_tokenizer/pretokenizers/0/pattern/Regex", R"("\\h")", "\\h"},
         BadFile{"Behavior", "/pre_tokenizer/pretokenizers/0/behavior", R"("Odd")", "Odd"},
-        BadFile{"Decoder", "/decoder", R"({"type": "Metaspace"})", "Metaspace"},
+        BadFile{"Decoder", "/decoder", R"({"type": "WordPiece"})", "WordPiece"},
         BadFile{"DecoderWithoutBytes", "/decoder", R"({"type": "Sequence", "decoders": []})",
                 "ByteLevel in both"},
         BadFile{"DecoderOrder", "/decoder",

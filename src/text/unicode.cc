@@ -45,32 +45,38 @@ void OrderMarks(std::vector<int32_t>& codepoints) {
 
 }  // namespace
 
-std::string NormalizeNfc(std::string_view text) {
-  // Below U+0300 (lead byte CC) everything is its own normal form.
-  const auto below_u0300 = [](char c) { return static_cast<uint8_t>(c) < 0xcc; };
-  if (std::all_of(text.begin(), text.end(), below_u0300)) return std::string(text);
+std::string Normalize(NormalForm form, std::string_view text) {
+  const bool composed = form == NormalForm::kC || form == NormalForm::kKC;
+  const bool compatible = form == NormalForm::kKC || form == NormalForm::kKD;
+  // Below U+0080, for form C below U+0300 (lead byte CC), everything is its own normal form.
+  const uint8_t first_changed = form == NormalForm::kC ? 0xcc : 0x80;
+  const auto stays = [&](char c) { return static_cast<uint8_t>(c) < first_changed; };
+  if (std::all_of(text.begin(), text.end(), stays)) return std::string(text);
 
   std::vector<int32_t> codepoints;
   codepoints.reserve(text.size());
+  const auto decompose_option = static_cast<utf8proc_option_t>(
+      UTF8PROC_DECOMPOSE | UTF8PROC_STABLE | (compatible ? UTF8PROC_COMPAT : 0));
   while (!text.empty()) {
     size_t length = 0;
     const int32_t codepoint = FirstCodepoint(text, &length);
     text.remove_prefix(length);
-    constexpr int kLongest = 4;  // code points of the longest canonical decomposition
+    constexpr int kLongest = 18;  // code points of the longest decomposition
     utf8proc_int32_t decomposed[kLongest];
     int boundary = 0;
-    const utf8proc_ssize_t count = utf8proc_decompose_char(
-        codepoint, decomposed, kLongest,
-        static_cast<utf8proc_option_t>(UTF8PROC_DECOMPOSE | UTF8PROC_STABLE), &boundary);
+    const utf8proc_ssize_t count =
+        utf8proc_decompose_char(codepoint, decomposed, kLongest, decompose_option, &boundary);
     FPTQ_CHECK(count > 0 && count <= kLongest);
     codepoints.insert(codepoints.end(), decomposed, decomposed + count);
   }
   OrderMarks(codepoints);
-  const utf8proc_ssize_t composed =
-      utf8proc_normalize_utf32(codepoints.data(), static_cast<utf8proc_ssize_t>(codepoints.size()),
-                               static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_STABLE));
-  FPTQ_CHECK(composed >= 0);
-  codepoints.resize(static_cast<size_t>(composed));
+  if (composed) {
+    const utf8proc_ssize_t count = utf8proc_normalize_utf32(
+        codepoints.data(), static_cast<utf8proc_ssize_t>(codepoints.size()),
+        static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_STABLE));
+    FPTQ_CHECK(count >= 0);
+    codepoints.resize(static_cast<size_t>(count));
+  }
 
   std::string out;
   for (const int32_t codepoint : codepoints) {
@@ -79,6 +85,22 @@ std::string NormalizeNfc(std::string_view text) {
     out.append(reinterpret_cast<const char*>(bytes), static_cast<size_t>(length));
   }
   return out;
+}
+
+void ForEachGrapheme(std::string_view text, FunctionRef<void(std::string_view)> found) {
+  size_t begin = 0;
+  int32_t before = 0;
+  utf8proc_int32_t state = 0;
+  size_t length = 0;
+  for (size_t at = 0; at < text.size(); at += length) {
+    const int32_t codepoint = FirstCodepoint(text.substr(at), &length);
+    if (at > 0 && utf8proc_grapheme_break_stateful(before, codepoint, &state)) {
+      found(text.substr(begin, at - begin));
+      begin = at;
+    }
+    before = codepoint;
+  }
+  if (begin < text.size()) found(text.substr(begin));
 }
 
 size_t LeadingWhitespace(std::string_view text) {

@@ -8,9 +8,14 @@ namespace fptq {
 
 FPTQ_FUZZ_TARGET(unicode, kBytes) {
   const std::string text = ReplaceIllFormedUtf8(input);
-  const std::string normal = NormalizeNfc(text);
-  FPTQ_CHECK(ReplaceIllFormedUtf8(normal) == normal);
-  FPTQ_CHECK(NormalizeNfc(normal) == normal);
+  for (const NormalForm form : {NormalForm::kC, NormalForm::kD, NormalForm::kKC, NormalForm::kKD}) {
+    const std::string normal = Normalize(form, text);
+    FPTQ_CHECK(ReplaceIllFormedUtf8(normal) == normal);
+    FPTQ_CHECK(Normalize(form, normal) == normal);
+  }
+  std::string graphemes;
+  ForEachGrapheme(text, [&](std::string_view grapheme) { graphemes += grapheme; });
+  FPTQ_CHECK(graphemes == text);
   FPTQ_CHECK(LeadingWhitespace(text) <= text.size() && TrailingWhitespace(text) <= text.size());
   if (!text.empty()) FPTQ_CHECK(text.ends_with(LastCharacter(text)));
 }

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "text/bpe.h"
+#include "text/token_map.h"
 
 namespace fptq {
 
@@ -18,13 +18,12 @@ Json VocabJson(const Vocabulary& vocabulary, const std::string& where) {
   // Appended, not assigned by name: an ordered object is searched from its start at each look-up.
   Json::object_t ids;
   ids.reserve(vocabulary.tokens.size());
-  StringMap<size_t> seen;
+  TokenMap seen(vocabulary.tokens.size());
   for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
     if (vocabulary.types[id] == TokenType::kUnused) continue;
-    const auto [it, is_new] = seen.emplace(vocabulary.tokens[id], id);
-    if (!is_new) {
-      throw Error("{}: tokens {} and {} are both '{}'", where, it->second, id,
-                  vocabulary.tokens[id]);
+    const std::string& token = vocabulary.tokens[id];
+    if (!seen.Add(token, static_cast<int32_t>(id))) {
+      throw Error("{}: tokens {} and {} are both '{}'", where, *seen.Find(token), id, token);
     }
     ids.emplace_back(vocabulary.tokens[id], id);
   }
