@@ -14,6 +14,8 @@ namespace {
 // While others decode, prompts get one of so many parts of the rows of a step: the others wait for
 // it.
 constexpr int64_t kPartsBesideDecodes = 4;
+// One of so many parts of the rows for prompts is for the oldest, however many shorter ones come.
+constexpr int64_t kPartsForOldest = 4;
 
 int64_t ChoosePages(const Model& model, const SchedulerOptions& options) {
   const ModelConfig& config = model.config();
@@ -189,21 +191,24 @@ void Scheduler::PlanPrompts() {
     if (!sequence->decoding()) prompts.push_back(sequence.get());
   }
   if (prompts.empty()) return;
-  std::stable_sort(prompts.begin() + 1, prompts.end(),
-                   [](const Sequence* a, const Sequence* b) { return a->left() < b->left(); });
-  // The oldest one gets a half, and at the end what the others have left.
-  const size_t first = plan_.size();
+  // It is planned first, so it waits for no other.
+  Sequence* oldest = prompts.front();
+  FPTQ_CHECK(Begin(*oldest));
+  const int64_t kept = std::min(oldest->left(), std::max<int64_t>(1, rows / kPartsForOldest));
+  const size_t place = plan_.size();
+  plan_.push_back({oldest, kept});
+  rows -= kept;
+  std::ranges::stable_sort(prompts, {}, [&](const Sequence* sequence) {
+    return sequence->left() - (sequence == oldest ? kept : 0);
+  });
   for (Sequence* sequence : prompts) {
     if (rows == 0) break;
-    if (!Begin(*sequence)) continue;
-    const bool oldest = sequence == prompts.front();
-    const int64_t most = oldest && prompts.size() > 1 ? (rows + 1) / 2 : rows;
-    plan_.push_back({sequence, std::min(sequence->left(), most)});
-    rows -= plan_.back().rows;
+    if (sequence != oldest && !Begin(*sequence)) continue;
+    Share& share = sequence == oldest ? plan_[place] : plan_.emplace_back(sequence, 0);
+    const int64_t more = std::min(sequence->left() - share.rows, rows);
+    share.rows += more;
+    rows -= more;
   }
-  if (plan_.size() == first) return;
-  Share& oldest = plan_[first];
-  oldest.rows = std::min(oldest.sequence->left(), oldest.rows + rows);
 }
 
 void Scheduler::FillBatch() {

@@ -249,9 +249,57 @@ TEST(Scheduler, TakesSequencesInOrderAndStarvesNone) {
     EXPECT_TRUE(steps >= std::ssize(answers) || answers[steps].over()) << steps;
     ++steps;
   }
-  // The long prompt had a half of the quarter at least, and all of it when there was no other.
+  // The long prompt had what was left of the quarter, and all of it when there was no other.
   EXPECT_LE(steps, kLong / 8);
   EXPECT_GE(steps, kLong / 16);
+}
+
+// However many shorter ones there are.
+TEST(Scheduler, AQuarterOfTheRowsIsForTheOldestPrompt) {
+  ThreadPool pool(1);
+  const auto model = TinyModel(pool);
+  constexpr int64_t kLong = 400, kRows = 16;
+  Collector huge;
+  std::deque<Collector> answers;
+  Driver driver(*model, {.context = 512, .max_sequences = 20, .batch_rows = kRows}, pool);
+  driver.Add(GreedyRequest(TestPrompt(kLong), 1), huge);
+  int64_t steps = 0;
+  for (; !huge.over(); ++steps) {
+    for (int i = 0; i < 3; ++i) {
+      const auto first = static_cast<int32_t>(answers.size()) + 1;
+      driver.Add(GreedyRequest(TestPrompt(8, first), 1), answers.emplace_back());
+    }
+    driver.scheduler().Step();
+  }
+  EXPECT_LE(steps, kLong / 4);
+  EXPECT_GE(steps, kLong / 4 - 2);  // in the end it has no more left than they
+  // The others had three quarters.
+  EXPECT_GE(std::ranges::count_if(answers, &Collector::over), (steps - 1) * (kRows - 4) / 8);
+  driver.Finish();
+  ExpectAllFree(driver);
+}
+
+// The shorter ones first, then the older ones; none of them gets rows that one before it could use.
+TEST(Scheduler, PromptsThatComeTogetherEndOneAfterTheOther) {
+  ThreadPool pool(1);
+  const auto model = TinyModel(pool);
+  constexpr int64_t kRows = 64, kBeside = kRows / 4;
+  Driver driver(*model, {.context = 256, .batch_rows = kRows}, pool);
+  Collector answers[8];
+  for (int32_t i = 0; i < 8; ++i) {
+    Request request = GreedyRequest(TestPrompt(i == 5 ? kBeside : kRows, i), 100);
+    request.ignore_eos = true;
+    driver.Add(request, answers[i]);
+  }
+  std::vector<int64_t> first_tokens(8);  // steps
+  for (int64_t step = 1; std::ranges::count(first_tokens, 0) > 0; ++step) {
+    driver.scheduler().Step();
+    for (size_t i = 0; i < 8; ++i) {
+      if (first_tokens[i] == 0 && !answers[i].answer().tokens.empty()) first_tokens[i] = step;
+    }
+  }
+  // The oldest shares the first step with the short one, which comes before it.
+  EXPECT_EQ(first_tokens, (std::vector<int64_t>{2, 6, 10, 14, 18, 1, 22, 26}));
 }
 
 TEST(Scheduler, DeadlinesAndCancelsEndWhatRunsAndWaits) {
