@@ -104,6 +104,62 @@ TEST(Scheduler, AnswersDependOnTheirRequestsAlone) {
   }
 }
 
+// Alone, and among 32 others at any time.
+TEST(Scheduler, AHundredEqualRequestsHaveEqualAnswers) {
+  ThreadPool pool(2);
+  const auto model = TinyModel(pool);
+  Request request = DrawnRequest(TestPrompt(100), 7, 30);
+  request.ignore_eos = true;
+  const Answer expected = Alone(*model, pool, request, kProbeContext);
+  ASSERT_EQ(expected.scores.size(), 30u);
+  struct Setting {
+    const char* name;
+    bool cache;
+    int64_t sequences, pages;
+    int64_t others, at_once;
+  };
+  // Eight sequences of a whole context have room in 32 pages, which leaves none to keep the others'
+  // prefixes for long. Of 40 that fill their contexts, some begin in 40 pages, and few end.
+  for (const Setting& setting : {Setting{"alone", true, 1, 160, 0, 1},
+                                 {"the cache on", true, 40, 160, 32, 8},
+                                 {"the cache off", false, 40, 160, 32, 8},
+                                 {"a cache that evicts", true, 8, 32, 32, 4},
+                                 {"too few pages", true, 40, 40, 32, 8}}) {
+    const bool too_few = setting.pages == setting.sequences;
+    std::mt19937 random(1);
+    Driver driver(*model,
+                  {.context = kProbeContext,
+                   .max_sequences = setting.sequences,
+                   .kv_bytes = setting.pages * PageBytes(*model),
+                   .batch_rows = 128,
+                   .prefix_cache = setting.cache},
+                  pool);
+    std::deque<Collector> answers, others;
+    const auto left = [](const std::deque<Collector>& of) {
+      return std::ranges::count_if(of, [](const Collector& one) { return !one.over(); });
+    };
+    do {
+      while (left(others) < setting.others) {
+        Request other = RandomRequest(random);
+        if (too_few) other.max_tokens = kProbeContext;
+        other.ignore_eos = too_few;
+        driver.Add(other, others.emplace_back());
+      }
+      while (left(answers) < setting.at_once && answers.size() < 100) {
+        driver.Add(request, answers.emplace_back());
+      }
+      driver.scheduler().Step();
+    } while (answers.size() < 100 || left(answers) > 0);
+    for (const Collector& answer : answers)
+      EXPECT_TRUE(answer.answer() == expected) << setting.name;
+    const SchedulerStatistics statistics = driver.scheduler().statistics();
+    EXPECT_EQ(statistics.cached_tokens > 0, setting.cache) << setting.name;
+    EXPECT_EQ(statistics.preemptions > 0, too_few) << setting.name;
+    driver.Finish();
+    ExpectAllFree(driver);
+  }
+}
+
 TEST(Scheduler, PagesBehindAWindowAreGivenBack) {
   ThreadPool pool(2);
   const auto model = TinyModel(pool, "tiny-mistral");
