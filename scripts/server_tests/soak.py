@@ -13,6 +13,7 @@ import openai
 from harness import Server, check, wait_until
 
 CLIENTS = 24
+TIMEOUT = 900  # seconds, of those that are not impatient: the machine may be busy
 # Room for some ten contexts: the cache is full, and evicts, before memory is looked at.
 OPTIONS = ["--max-sequences", "16", "--context", "1024", "--kv-memory", 128 << 20]
 WARM_UP = 0.25  # of the time, in which memory may grow
@@ -90,7 +91,7 @@ async def load(server, model, seconds, pause, memory):
             await asyncio.sleep(min(5, seconds / 100))
 
     descriptors = server.descriptors()
-    async with openai.AsyncOpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0, timeout=300) as client:
+    async with openai.AsyncOpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0, timeout=TIMEOUT) as client:
         await asyncio.gather(watch(), *[client_loop(client, i) for i in range(CLIENTS)])
     check("soak: no connection is left", wait_until(lambda: server.descriptors() <= descriptors, 20),
           f"{descriptors} descriptors, then {server.descriptors()}")
