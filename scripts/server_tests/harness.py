@@ -131,6 +131,10 @@ class Server:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s*(\d+)", status)[1]) * 1024
 
+    def descriptors(self):
+        """How many files and connections it has open."""
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
     def stop(self, signal_number=signal.SIGTERM, seconds=20):
         """Ends it; its exit status, None if it had to be killed."""
         if self.process.poll() is None:

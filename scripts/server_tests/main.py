@@ -21,13 +21,15 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fptq", type=Path, required=True)
+    parser.add_argument("--fptq", type=lambda path: Path(path).resolve(), required=True)
     parser.add_argument("--model", type=Path, required=True, help="SmolLM2 as fptq quantized it")
     parser.add_argument("--tiny", type=Path, default=ROOT / "testdata/models/tiny-llama-w4a8")
     parser.add_argument("--data", type=Path, default=ROOT / "data/tasks")
     parser.add_argument("tests", nargs="*", help="some of: python, lm_eval, exact, curl, schema, page; or soak (default: all but that)")
     parser.add_argument("--requests", type=int, default=24, help="of exact, in each setting")
     parser.add_argument("--minutes", type=float, default=60, help="of soak")
+    parser.add_argument("--pause", type=float, default=0, help="seconds that a client of soak waits between two requests, on average")
+    parser.add_argument("--threads", type=int, help="of the server of soak")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, harness.Server(args.fptq, args.model) as server:
         work = Path(folder)
@@ -40,7 +42,7 @@ def main():
             "page": lambda: page.run(args.fptq, args.model, server),
         }
         usual = list(tests)
-        tests["soak"] = lambda: soak.run(args.fptq, args.model, args.minutes)
+        tests["soak"] = lambda: soak.run(args.fptq, args.model, args.minutes, args.pause, args.threads)
         unknown = set(args.tests) - tests.keys()
         if unknown:
             sys.exit(f"test_server: error: expected some of {', '.join(tests)}, found '{unknown.pop()}'")

@@ -3,6 +3,7 @@ did not cause."""
 
 import asyncio
 import collections
+import json
 import random
 import statistics
 import time
@@ -12,7 +13,21 @@ import openai
 from harness import Server, check, wait_until
 
 CLIENTS = 24
+TIMEOUT = 900  # seconds, of those that are not impatient: the machine may be busy
+# Room for some ten contexts: the cache is full, and evicts, before memory is looked at.
+OPTIONS = ["--max-sequences", "16", "--context", "1024", "--kv-memory", 128 << 20]
 WARM_UP = 0.25  # of the time, in which memory may grow
+
+
+async def leave_in_the_middle(port, some):
+    """Sends a part of a request, or all of it, and is gone without a word."""
+    body = json.dumps({"prompt": "The sea " * 100, "max_tokens": 100, "stream": some.random() < 0.5}).encode()
+    head = f"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    request = head.encode() + body
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request[: some.choice([0, 10, len(head) + 20, len(request)])])
+    await asyncio.sleep(some.uniform(0, 0.5))
+    writer.transport.abort()
 
 
 async def one_request(client, model, some):
@@ -22,8 +37,11 @@ async def one_request(client, model, some):
     messages = [{"role": "system", "content": prefix}] * bool(prefix) + [{"role": "user", "content": words}]
     options = {"model": model, "max_tokens": some.randint(1, 120), "temperature": some.choice([0, 0.7, 1.5]),
                "seed": some.randint(0, 10**6)}
-    kind = some.choice(["chat", "chat", "stream", "stream", "vanish", "completion", "echo", "impatient", "wrong", "many"])
+    kind = some.choice(["chat", "chat", "stream", "stream", "vanish", "completion", "echo", "impatient", "wrong", "many", "gone"])
     try:
+        if kind == "gone":
+            await leave_in_the_middle(client.base_url.port, some)
+            return kind
         if kind == "chat":
             await client.chat.completions.create(messages=messages, logprobs=True, top_logprobs=some.randint(0, 5), **options)
         elif kind in ("stream", "vanish"):
@@ -54,7 +72,7 @@ async def one_request(client, model, some):
         return f"{kind}: {type(error).__name__}: {error}"
 
 
-async def load(server, model, seconds, memory):
+async def load(server, model, seconds, pause, memory):
     end = time.monotonic() + seconds
     outcomes = collections.Counter()
 
@@ -62,6 +80,7 @@ async def load(server, model, seconds, memory):
         some = random.Random(seed)
         while time.monotonic() < end:
             outcomes[await one_request(client, model, some)] += 1
+            await asyncio.sleep(some.uniform(0, 2 * pause))
 
     async def watch():
         begun = time.monotonic()
@@ -71,16 +90,19 @@ async def load(server, model, seconds, memory):
                 print(f"   {memory[-1][0] / 60:.0f} min, {memory[-1][1] / 2**20:.1f} MiB, {sum(outcomes.values())} requests", flush=True)
             await asyncio.sleep(min(5, seconds / 100))
 
-    async with openai.AsyncOpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0, timeout=300) as client:
+    descriptors = server.descriptors()
+    async with openai.AsyncOpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0, timeout=TIMEOUT) as client:
         await asyncio.gather(watch(), *[client_loop(client, i) for i in range(CLIENTS)])
+    check("soak: no connection is left", wait_until(lambda: server.descriptors() <= descriptors, 20),
+          f"{descriptors} descriptors, then {server.descriptors()}")
     return outcomes
 
 
-def run(fptq, model_folder, minutes):
-    with Server(fptq, model_folder, "--max-sequences", "16") as server:
+def run(fptq, model_folder, minutes, pause, threads):
+    with Server(fptq, model_folder, *OPTIONS, *(["--threads", threads] if threads else [])) as server:
         model = server.call("/v1/models").json()["data"][0]["id"]
         memory = []
-        outcomes = asyncio.run(load(server, model, 60 * minutes, memory))
+        outcomes = asyncio.run(load(server, model, 60 * minutes, pause, memory))
         strange = {outcome: count for outcome, count in outcomes.items() if ":" in outcome}
         check(f"soak: {sum(outcomes.values())} requests, no error that the client did not cause", not strange,
               strange or dict(outcomes))

@@ -54,7 +54,9 @@ void AddOptions(CLI::App& app, Options& options) {
   auto* json = app.add_flag("--json", options.json, "print a JSON list of objects");
   auto* csv = app.add_flag("--csv", options.csv, "print comma-separated values")->excludes(json);
   app.add_flag("--md", options.markdown, "print a Markdown table")->excludes(json)->excludes(csv);
-  app.add_flag("--profile", options.profile, "also show the time of the parts of a step");
+  app.add_flag(
+      "--profile", options.profile,
+      "also show the time of the parts of a step, and of drawing a token for each sequence");
 }
 
 std::vector<BenchmarkCase> Cases(const Options& options) {
@@ -94,6 +96,7 @@ Json DescribeProfile(const BenchmarkProfile& profile) {
   for (size_t i = 0; i < kForwardPartNames.size(); ++i) {
     parts[std::string(kForwardPartNames[i])] = microseconds(profile.parts.seconds[i]);
   }
+  if (profile.sampling_seconds > 0) parts["sampling"] = microseconds(profile.sampling_seconds);
   return {{"parts", parts}, {"waiting", microseconds(profile.waiting_seconds)}};
 }
 

@@ -1,6 +1,7 @@
 #include "engine/benchmark.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <random>
@@ -8,6 +9,7 @@
 
 #include "base/error.h"
 #include "engine/runner.h"
+#include "engine/sampler.h"
 #include "kernels/dispatch.h"
 
 namespace fptq {
@@ -128,7 +130,8 @@ class CaseRunner {
                  .rows = MaxRows(test),
                  .logits_rows = test.sequences,
                  .sections = test.sequences * SectionsFor(test.depth + test.tokens)},
-                pool) {
+                pool),
+        scratch_(static_cast<size_t>(pool.threads())) {
     std::mt19937 random(0);
     const std::span<const int32_t> ids = model.tokenizer.ids();
     tokens_.resize(static_cast<size_t>(test.depth + test.tokens));
@@ -142,13 +145,18 @@ class CaseRunner {
   BenchmarkResult Run(int64_t repetitions, BenchmarkProfile* profile) {
     const double tokens = static_cast<double>(test_.tokens * test_.sequences);
     if (profile != nullptr) {
+      const std::span<const int32_t> ids = runner_.model().tokenizer.ids();
+      samplers_.assign(static_cast<size_t>(test_.sequences),
+                       Sampler({.temperature = 1, .top_k = 0, .top_p = 1}, ids));
       runner_.activations().profile = &profile->parts;
       runner_.pool().CountWaiting(&profile->waiting_seconds);
       profile->steps += repetitions * result_.steps;
     }
     std::vector<double> rates;
     for (int64_t i = 0; i < repetitions; ++i) {
-      const double seconds = Seconds([&] { Repeat(nullptr); });
+      sampling_seconds_ = 0;
+      const double seconds = Seconds([&] { Repeat(nullptr); }) - sampling_seconds_;
+      if (profile != nullptr) profile->sampling_seconds += sampling_seconds_;
       result_.seconds += seconds / static_cast<double>(repetitions);
       rates.push_back(tokens / seconds);
     }
@@ -196,7 +204,18 @@ class CaseRunner {
             Chunk(slot, position, position + 1, /*logits=*/1);
       }
       Step(work);
+      if (!samplers_.empty()) sampling_seconds_ += Seconds([&] { Sample(); });
     }
+  }
+
+  void Sample() {
+    std::atomic<int64_t> next = 0;
+    runner_.pool().ParallelEach(std::ssize(scratch_), [&](int64_t thread) {
+      for (int64_t i; (i = next++) < test_.sequences;) {
+        samplers_[static_cast<size_t>(i)].Sample(runner_.Logits(i), {},
+                                                 scratch_[static_cast<size_t>(thread)]);
+      }
+    });
   }
 
   BatchChunk Chunk(int64_t slot, int64_t begin, int64_t end, int64_t logits) const {
@@ -215,7 +234,10 @@ class CaseRunner {
   const BenchmarkCase test_;
   Runner runner_;
   ForwardBatch batch_;
-  std::vector<int32_t> tokens_;  // [depth + tokens], the same for all sequences
+  std::vector<int32_t> tokens_;            // [depth + tokens], the same for all sequences
+  std::vector<Sampler> samplers_;          // of a profile: of each sequence
+  std::vector<Sampler::Scratch> scratch_;  // of each thread
+  double sampling_seconds_ = 0;            // of a repetition
   BenchmarkResult result_;
 };
 

@@ -44,7 +44,10 @@ struct BenchmarkResult {
 
 struct BenchmarkProfile {
   Profile parts;
-  double waiting_seconds = 0;  // in `parts` too: the calling thread at the end of loops
+  // Of a token for each sequence that decodes, at temperature 1 from the whole vocabulary. Only a
+  // profile has it: no other time includes it.
+  double sampling_seconds = 0;
+  double waiting_seconds = 0;  // in the others too: the calling thread at the end of loops
   int64_t steps = 0;
 };
 

@@ -160,18 +160,12 @@ int32_t Sampler::Choose(std::span<const float> logits, Scratch& scratch) {
   } else if (options_.top_p < 1 || options_.min_p > 0) {
     KeepLikely(of_ids, best, scratch);
   } else {
-    return DrawFromAll(of_ids, best, uniform(), scratch);
+    // Sums over all need no better exponentials than the kernels'.
+    scratch.exponentials.Assign(of_ids, best, options_.temperature);
+    return ids()[static_cast<size_t>(scratch.exponentials.PlaceOf(uniform()))];
   }
   KeepMinP(scratch.candidates);
   return Draw(best, uniform(), scratch.candidates);
-}
-
-// All but those of -inf, by id.
-void Sampler::KeepAll(std::span<const float> logits, std::vector<Candidate>& candidates) const {
-  candidates.clear();
-  for (size_t i = 0; i < logits.size(); ++i) {
-    if (!std::isinf(logits[i])) candidates.push_back({ids()[i], logits[i], 0});
-  }
 }
 
 // The candidates are then in descending order. Returns the largest logit; if that is not finite or
@@ -209,15 +203,16 @@ float Sampler::KeepTopK(std::span<const float> logits, std::vector<Candidate>& c
 // approximate exponentials; if not, exact ones tell.
 void Sampler::KeepLikely(std::span<const float> logits, float best, Scratch& scratch) const {
   std::vector<Candidate>& candidates = scratch.candidates;
-  scratch.exponentials.resize(logits.size());
-  const double sum = ApproximateExponentials(logits, best, /*temperature=*/1, scratch.exponentials);
+  scratch.exponentials.Assign(logits, best, /*temperature=*/1);
+  const std::span<const float> exponentials = scratch.exponentials.of_each();
+  const double sum = scratch.exponentials.sum();
   // Tokens below (1 - p) / n have less than 1 - p together, so the fewest that have p are among the
   // others.
   const double top_p_floor = (1 - options_.top_p) * sum / static_cast<double>(logits.size());
   const double floor = std::max(top_p_floor, options_.min_p) * (1 - 4 * kExponentialError);
   candidates.clear();
   for (size_t i = 0; i < logits.size(); ++i) {
-    if (double{scratch.exponentials[i]} >= floor && !std::isinf(logits[i])) {
+    if (double{exponentials[i]} >= floor && !std::isinf(logits[i])) {
       candidates.push_back({ids()[i], logits[i], 0});
     }
   }
@@ -250,22 +245,6 @@ void Sampler::KeepMinP(std::vector<Candidate>& candidates) const {
   if (options_.min_p == 0) return;
   // The exponential of the best one is 1.
   std::erase_if(candidates, [&](const Candidate& c) { return c.probability < options_.min_p; });
-}
-
-// Draw of KeepAll. Where approximate sums tell it for sure, without so many exact exponentials.
-int32_t Sampler::DrawFromAll(std::span<const float> logits, float best, double uniform,
-                             Scratch& scratch) const {
-  scratch.exponentials.resize(logits.size());
-  const double sum =
-      ApproximateExponentials(logits, best, options_.temperature, scratch.exponentials);
-  double before = 0;
-  const auto place = static_cast<size_t>(PlaceOfSum(scratch.exponentials, uniform * sum, before));
-  // Each of the sums, that of all and that up to a place, has its error.
-  const double error = 3 * kExponentialSumError * sum;
-  const double after = before + double{scratch.exponentials[place]};
-  if (before + error < uniform * sum && uniform * sum < after - error) return ids()[place];
-  KeepAll(logits, scratch.candidates);
-  return Draw(best, uniform, scratch.candidates);
 }
 
 int32_t Sampler::Draw(float best, double uniform, std::vector<Candidate>& candidates) const {

@@ -6,6 +6,8 @@
 #include <span>
 #include <vector>
 
+#include "engine/softmax.h"
+
 namespace fptq {
 
 struct LogitBias {
@@ -69,8 +71,9 @@ class Sampler {
     };
     std::vector<Change> changes;
     std::vector<int32_t> tokens;
-    std::vector<float> logits, exponentials;  // of the ids, if they are needed
-    std::vector<Candidate> candidates;        // what is left
+    std::vector<float> logits;          // of the ids, if they do not lie side by side
+    FloatExponentials exponentials;     // of the ids' logits
+    std::vector<Candidate> candidates;  // what is left
   };
 
   // `ids`: those that may be drawn, ascending (Tokenizer::ids()); they must outlive the sampler.
@@ -87,13 +90,10 @@ class Sampler {
   std::span<const int32_t> ids() const;
   void Adjust(std::span<float> logits, const History& history, Scratch& scratch) const;
   int32_t Choose(std::span<const float> logits, Scratch& scratch);
-  void KeepAll(std::span<const float> logits, std::vector<Candidate>& candidates) const;
   float KeepTopK(std::span<const float> logits, std::vector<Candidate>& candidates) const;
   void KeepLikely(std::span<const float> logits, float best, Scratch& scratch) const;
   bool KeepTopP(double least, double most, std::vector<Candidate>& candidates) const;
   void KeepMinP(std::vector<Candidate>& candidates) const;
-  int32_t DrawFromAll(std::span<const float> logits, float best, double uniform,
-                      Scratch& scratch) const;
   int32_t Draw(float best, double uniform, std::vector<Candidate>& candidates) const;
   static double SetExponentials(float best, double temperature, std::vector<Candidate>& candidates);
 

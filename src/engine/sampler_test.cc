@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/math.h"
+#include "kernels/dispatch.h"
 
 namespace fptq {
 namespace {
@@ -261,7 +262,8 @@ TEST(Sampler, ScratchIsShared) {
   }
 }
 
-// By the definition, with exact exponentials of all tokens.
+// By the definition, with exact exponentials of all tokens. A draw from all of them takes those of
+// the kernels, in float: the oracle's here.
 int32_t DrawByDefinition(const SamplerOptions& options, const std::vector<float>& logits,
                          double uniform) {
   const double largest = *std::max_element(logits.begin(), logits.end());
@@ -280,6 +282,22 @@ int32_t DrawByDefinition(const SamplerOptions& options, const std::vector<float>
     while (kept < options.top_p * sum) kept += tokens[count++].second;
     tokens.resize(count);
   }
+  if (options.top_p == 1 && options.min_p == 0) {
+    std::vector<float> weights(logits.size()), block_sums(logits.size() / kSumBlock + 1);
+    SupportedKernels().back().exponentials({.x = logits.data(),
+                                            .n = std::ssize(logits),
+                                            .offset = static_cast<float>(largest),
+                                            .factor = static_cast<float>(1 / options.temperature),
+                                            .out = weights.data(),
+                                            .block_sums = block_sums.data()});
+    const double wanted = uniform * std::accumulate(block_sums.begin(), block_sums.end(), 0.0);
+    double before = 0;
+    size_t block = 0;
+    while (before + block_sums[block] <= wanted) before += block_sums[block++];
+    size_t place = block * kSumBlock;
+    while (before + weights[place] <= wanted) before += weights[place++];
+    return static_cast<int32_t>(place);
+  }
   std::erase_if(tokens, [&](const auto& token) { return token.second < options.min_p; });
   double weights = 0;
   const auto weight = [&](int32_t id) {
@@ -294,7 +312,7 @@ int32_t DrawByDefinition(const SamplerOptions& options, const std::vector<float>
   return tokens.back().first;
 }
 
-// Flat and steep distributions, so that approximate sums tell mostly, rarely or never.
+// Flat and steep distributions, so that of top-p approximate sums tell mostly, rarely or never.
 TEST(Sampler, DrawsWhatExactSumsGive) {
   std::mt19937 random(1);
   for (const float width : {0.0f, 0.01f, 1.0f, 4.0f, 30.0f}) {
@@ -332,6 +350,10 @@ TEST(Sampler, GreedyTakesTheLowestIdOfTheLargest) {
 TEST(Sampler, NeverDrawsMinusInfinity) {
   SamplerOptions options = Plain();
   options.top_k = 3;
+  ExpectFrequencies(
+      Frequencies(options, {kNegativeInfinity, 0, kNegativeInfinity, 0, kNegativeInfinity}),
+      {0, 0.5, 0, 0.5, 0});
+  options.top_k = 0;
   ExpectFrequencies(
       Frequencies(options, {kNegativeInfinity, 0, kNegativeInfinity, 0, kNegativeInfinity}),
       {0, 0.5, 0, 0.5, 0});

@@ -12,8 +12,10 @@ namespace fptq {
 namespace {
 
 // While others decode, prompts get one of so many parts of the rows of a step: the others wait for
-// it.
+// it. So do those that would be the first to decode.
 constexpr int64_t kPartsBesideDecodes = 4;
+// One of so many parts of the rows for prompts is for the oldest, however many shorter ones come.
+constexpr int64_t kPartsForOldest = 4;
 
 int64_t ChoosePages(const Model& model, const SchedulerOptions& options) {
   const ModelConfig& config = model.config();
@@ -180,30 +182,35 @@ bool Scheduler::Begin(Sequence& sequence) {
 }
 
 void Scheduler::PlanPrompts() {
-  int64_t rows = options_.batch_rows;
+  const int64_t beside = std::max<int64_t>(1, options_.batch_rows / kPartsBesideDecodes);
+  int64_t most = options_.batch_rows;
   if (std::ranges::any_of(plan_, [](const Share& share) { return share.sequence->answering(); })) {
-    rows = std::max<int64_t>(1, rows / kPartsBesideDecodes);
+    most = beside;
   }
   std::vector<Sequence*> prompts;
   for (const auto& sequence : running_) {
     if (!sequence->decoding()) prompts.push_back(sequence.get());
   }
   if (prompts.empty()) return;
-  std::stable_sort(prompts.begin() + 1, prompts.end(),
-                   [](const Sequence* a, const Sequence* b) { return a->left() < b->left(); });
-  // The oldest one gets a half, and at the end what the others have left.
-  const size_t first = plan_.size();
+  // It is planned first, so it waits for no other.
+  Sequence* oldest = prompts.front();
+  FPTQ_CHECK(Begin(*oldest));
+  const int64_t kept = std::min(oldest->left(), std::max<int64_t>(1, most / kPartsForOldest));
+  const size_t place = plan_.size();
+  plan_.push_back({oldest, kept});
+  std::ranges::stable_sort(prompts, {}, [&](const Sequence* sequence) {
+    return sequence->left() - (sequence == oldest ? kept : 0);
+  });
+  int64_t rows = kept;
   for (Sequence* sequence : prompts) {
-    if (rows == 0) break;
-    if (!Begin(*sequence)) continue;
-    const bool oldest = sequence == prompts.front();
-    const int64_t most = oldest && prompts.size() > 1 ? (rows + 1) / 2 : rows;
-    plan_.push_back({sequence, std::min(sequence->left(), most)});
-    rows -= plan_.back().rows;
+    if (sequence != oldest && (rows >= most || !Begin(*sequence))) continue;
+    Share& share = sequence == oldest ? plan_[place] : plan_.emplace_back(sequence, 0);
+    const int64_t more = std::min(sequence->left() - share.rows, std::max<int64_t>(0, most - rows));
+    share.rows += more;
+    rows += more;
+    // From now on it is one of those that others hold up.
+    if (share.rows == sequence->left() && sequence->will_decode()) most = std::min(most, beside);
   }
-  if (plan_.size() == first) return;
-  Share& oldest = plan_[first];
-  oldest.rows = std::min(oldest.sequence->left(), oldest.rows + rows);
 }
 
 void Scheduler::FillBatch() {

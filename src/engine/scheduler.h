@@ -50,10 +50,13 @@ struct SchedulerStatistics {
 // which calls Step as long as there is something to do; sinks are called from there, and must not
 // call it.
 //
-// A step computes a token of each sequence that decodes, and beside them some of the prompts: of
-// the oldest one in any case, then those that have least left. Who waits comes in as pages allow,
-// first come, first served. If they run out, the youngest gives its pages back and waits again, so
-// the oldest always goes on.
+// A step computes a token of each sequence that decodes, and beside them some of the prompts: those
+// that have least left, the older of equals, so that prompts that come together end one after the
+// other. Rows for prompts are batch_rows, but a quarter of that where others decode, or where one
+// of the prompts ends and is to decode next. No shorter ones can hold up the oldest: a quarter of
+// those rows is kept for it, so a prompt of n tokens is computed in 4 n / rows steps from when it
+// is the oldest. Who waits comes in as pages allow, first come, first served. If they run out, the
+// youngest gives its pages back and waits again, so the oldest always goes on.
 class Scheduler {
  public:
   // `model` and `pool` must outlive it. Error if kv_bytes has no room for a context.

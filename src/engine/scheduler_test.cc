@@ -104,6 +104,62 @@ TEST(Scheduler, AnswersDependOnTheirRequestsAlone) {
   }
 }
 
+// Alone, and among 32 others at any time.
+TEST(Scheduler, AHundredEqualRequestsHaveEqualAnswers) {
+  ThreadPool pool(2);
+  const auto model = TinyModel(pool);
+  Request request = DrawnRequest(TestPrompt(100), 7, 30);
+  request.ignore_eos = true;
+  const Answer expected = Alone(*model, pool, request, kProbeContext);
+  ASSERT_EQ(expected.scores.size(), 30u);
+  struct Setting {
+    const char* name;
+    bool cache;
+    int64_t sequences, pages;
+    int64_t others, at_once;
+  };
+  // Eight sequences of a whole context have room in 32 pages, which leaves none to keep the others'
+  // prefixes for long. Of 40 that fill their contexts, some begin in 40 pages, and few end.
+  for (const Setting& setting : {Setting{"alone", true, 1, 160, 0, 1},
+                                 {"the cache on", true, 40, 160, 32, 8},
+                                 {"the cache off", false, 40, 160, 32, 8},
+                                 {"a cache that evicts", true, 8, 32, 32, 4},
+                                 {"too few pages", true, 40, 40, 32, 8}}) {
+    const bool too_few = setting.pages == setting.sequences;
+    std::mt19937 random(1);
+    Driver driver(*model,
+                  {.context = kProbeContext,
+                   .max_sequences = setting.sequences,
+                   .kv_bytes = setting.pages * PageBytes(*model),
+                   .batch_rows = 128,
+                   .prefix_cache = setting.cache},
+                  pool);
+    std::deque<Collector> answers, others;
+    const auto left = [](const std::deque<Collector>& of) {
+      return std::ranges::count_if(of, [](const Collector& one) { return !one.over(); });
+    };
+    do {
+      while (left(others) < setting.others) {
+        Request other = RandomRequest(random);
+        if (too_few) other.max_tokens = kProbeContext;
+        other.ignore_eos = too_few;
+        driver.Add(other, others.emplace_back());
+      }
+      while (left(answers) < setting.at_once && answers.size() < 100) {
+        driver.Add(request, answers.emplace_back());
+      }
+      driver.scheduler().Step();
+    } while (answers.size() < 100 || left(answers) > 0);
+    for (const Collector& answer : answers)
+      EXPECT_TRUE(answer.answer() == expected) << setting.name;
+    const SchedulerStatistics statistics = driver.scheduler().statistics();
+    EXPECT_EQ(statistics.cached_tokens > 0, setting.cache) << setting.name;
+    EXPECT_EQ(statistics.preemptions > 0, too_few) << setting.name;
+    driver.Finish();
+    ExpectAllFree(driver);
+  }
+}
+
 TEST(Scheduler, PagesBehindAWindowAreGivenBack) {
   ThreadPool pool(2);
   const auto model = TinyModel(pool, "tiny-mistral");
@@ -249,9 +305,58 @@ TEST(Scheduler, TakesSequencesInOrderAndStarvesNone) {
     EXPECT_TRUE(steps >= std::ssize(answers) || answers[steps].over()) << steps;
     ++steps;
   }
-  // The long prompt had a half of the quarter at least, and all of it when there was no other.
+  // The long prompt had what was left of the quarter, and all of it when there was no other.
   EXPECT_LE(steps, kLong / 8);
   EXPECT_GE(steps, kLong / 16);
+}
+
+// However many shorter ones there are.
+TEST(Scheduler, AQuarterOfTheRowsIsForTheOldestPrompt) {
+  ThreadPool pool(1);
+  const auto model = TinyModel(pool);
+  constexpr int64_t kLong = 400, kRows = 16;
+  Collector huge;
+  std::deque<Collector> answers;
+  Driver driver(*model, {.context = 512, .max_sequences = 20, .batch_rows = kRows}, pool);
+  driver.Add(GreedyRequest(TestPrompt(kLong), 1), huge);
+  int64_t steps = 0;
+  for (; !huge.over(); ++steps) {
+    for (int i = 0; i < 3; ++i) {
+      const auto first = static_cast<int32_t>(answers.size()) + 1;
+      driver.Add(GreedyRequest(TestPrompt(8, first), 1), answers.emplace_back());
+    }
+    driver.scheduler().Step();
+  }
+  EXPECT_LE(steps, kLong / 4);
+  EXPECT_GE(steps, kLong / 4 - 2);  // in the end it has no more left than they
+  // The others had three quarters.
+  EXPECT_GE(std::ranges::count_if(answers, &Collector::over), (steps - 1) * (kRows - 4) / 8);
+  driver.Finish();
+  ExpectAllFree(driver);
+}
+
+// The shorter ones first, then the older ones; none of them gets rows that one before it could use.
+TEST(Scheduler, PromptsThatComeTogetherEndOneAfterTheOther) {
+  ThreadPool pool(1);
+  const auto model = TinyModel(pool);
+  constexpr int64_t kRows = 64, kBeside = kRows / 4;
+  Driver driver(*model, {.context = 256, .batch_rows = kRows}, pool);
+  Collector answers[8];
+  for (int32_t i = 0; i < 8; ++i) {
+    Request request = GreedyRequest(TestPrompt(i == 5 ? kBeside : kRows, i), 100);
+    request.ignore_eos = true;
+    driver.Add(request, answers[i]);
+  }
+  std::vector<int64_t> first_tokens(8);  // steps
+  for (int64_t step = 1; std::ranges::count(first_tokens, 0) > 0; ++step) {
+    driver.scheduler().Step();
+    for (size_t i = 0; i < 8; ++i) {
+      if (first_tokens[i] == 0 && !answers[i].answer().tokens.empty()) first_tokens[i] = step;
+    }
+  }
+  // The oldest has its quarter in the first step. The short one, whose turn it is, ends there, so
+  // no more is computed before it has its token; from then on prompts get a quarter of the rows.
+  EXPECT_EQ(first_tokens, (std::vector<int64_t>{4, 8, 12, 16, 20, 1, 24, 28}));
 }
 
 TEST(Scheduler, DeadlinesAndCancelsEndWhatRunsAndWaits) {

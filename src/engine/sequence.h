@@ -56,6 +56,7 @@ class Sequence {
   bool started() const { return started_.has_value(); }  // it had a step, or its first one comes
   bool decoding() const { return begun_ && left() == 1; }
   bool answering() const { return answer() > 0; }
+  bool will_decode() const { return room() > 1; }  // after its prompt
 
   // The next rows, at most left().
   BatchChunk Chunk(int64_t rows) const;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 namespace fptq {
 
@@ -15,19 +16,28 @@ int64_t FirstPlace(std::span<const float> numbers, float number);
 // The sum of Exp(logit - largest), added in order; no logit is larger.
 double SumOfExponentials(std::span<const float> logits, float largest);
 
-// Relative errors that are not exceeded: of a result of ApproximateExponentials, and of a sum of
-// 2^24 of them at most, the largest one of 1 included. The exponents' rounding to float makes the
-// error of a result grow with its exponent, which what counts in a sum does not have.
+// exp((logit - largest) / temperature) of each logit, by the kernels in float: the same bits
+// everywhere, and next to nothing beside the exact ones in time.
+class FloatExponentials {
+ public:
+  // No logit is larger.
+  void Assign(std::span<const float> logits, float largest, double temperature);
+
+  std::span<const float> of_each() const { return of_each_; }  // below 10^-38: 0
+  double sum() const { return sum_; }
+  // The first place where the sum of all up to it exceeds `part` of that of all, 0 <= part < 1.
+  // It is none of those that are 0.
+  int64_t PlaceOf(double part) const;
+
+ private:
+  std::vector<float> of_each_, of_blocks_;
+  double sum_ = 0;
+};
+
+// Relative errors that are not exceeded: of one of them that is not 0, and of a sum of 2^24 of them
+// at most, the largest one of 1 included. The exponents' rounding to float makes the error of one
+// grow with its exponent, which what counts in a sum does not have.
 inline constexpr double kExponentialError = 0x1p-14;
 inline constexpr double kExponentialSumError = 0x1p-16;
-
-// results[i] = exp((logits[i] - largest) / temperature), roughly, and not below exp(-87), about
-// 10^-38. Returns their sum.
-double ApproximateExponentials(std::span<const float> logits, float largest, double temperature,
-                               std::span<float> results);
-
-// The place where the sum of all numbers up to it exceeds `sum` first, which has to be less than
-// that of all of them; `before` becomes the sum of those before it.
-int64_t PlaceOfSum(std::span<const float> numbers, double sum, double& before);
 
 }  // namespace fptq

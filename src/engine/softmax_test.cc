@@ -39,41 +39,66 @@ TEST(Softmax, FindsTheLargestAndItsFirstPlace) {
 }
 
 TEST(Softmax, ExponentialsAreWithinTheirError) {
+  FloatExponentials exponentials;
   for (const double temperature : {1e-40, 0.01, 0.7, 1.0, 3.0, 1e30}) {
     for (const float width : {0.0f, 1.0f, 10.0f, 43.0f}) {
       const std::vector<float> logits = Numbers(1001, width);
       const float largest = Largest(logits);
-      std::vector<float> results(logits.size());
-      const double sum = ApproximateExponentials(logits, largest, temperature, results);
+      exponentials.Assign(logits, largest, temperature);
       double exact_sum = 0;
       for (size_t i = 0; i < logits.size(); ++i) {
         const double x = (double{logits[i]} - double{largest}) / temperature;
-        const double exact = std::exp(std::max(x, -87.0));
-        EXPECT_NEAR(results[i], exact, exact * kExponentialError) << x;
+        const double exact = x > -87.3 ? std::exp(x) : 0;
+        EXPECT_NEAR(exponentials.of_each()[i], exact, exact * kExponentialError) << x;
         exact_sum += exact;
       }
-      EXPECT_NEAR(sum, exact_sum, exact_sum * kExponentialSumError);
+      EXPECT_NEAR(exponentials.sum(), exact_sum, exact_sum * kExponentialSumError);
     }
   }
 }
 
+// Exponentials of 1/8, 1/4, 1/2 and 1 far from each other.
 TEST(Softmax, FindsThePlaceOfASum) {
-  std::vector<float> numbers(700, 0.0f);
-  numbers[3] = 1;
-  numbers[255] = 2;
-  numbers[256] = 4;
-  numbers[699] = 8;
-  double before = -1;
-  EXPECT_EQ(PlaceOfSum(numbers, 0, before), 3);
-  EXPECT_EQ(before, 0);
-  EXPECT_EQ(PlaceOfSum(numbers, 1, before), 255);
-  EXPECT_EQ(before, 1);
-  EXPECT_EQ(PlaceOfSum(numbers, 2.9, before), 255);
-  EXPECT_EQ(PlaceOfSum(numbers, 3, before), 256);
-  EXPECT_EQ(before, 3);
-  EXPECT_EQ(PlaceOfSum(numbers, 7, before), 699);
-  EXPECT_EQ(before, 7);
-  EXPECT_EQ(PlaceOfSum(numbers, 14.9, before), 699);
+  constexpr float kNever = -std::numeric_limits<float>::infinity();
+  std::vector<float> logits(1300, kNever);
+  const auto log2 = [](double x) { return static_cast<float>(x * std::log(2.0)); };
+  logits[3] = log2(-3);
+  logits[255] = log2(-2);
+  logits[256] = log2(-1);
+  logits[1100] = 0;  // then a block of zeros
+  FloatExponentials exponentials;
+  exponentials.Assign(logits, 0, /*temperature=*/1);
+  const double sum = 1.875, error = 1e-5;
+  EXPECT_NEAR(exponentials.sum(), sum, error);
+  EXPECT_EQ(exponentials.PlaceOf(0), 3);
+  EXPECT_EQ(exponentials.PlaceOf(0.125 / sum - error), 3);
+  EXPECT_EQ(exponentials.PlaceOf(0.125 / sum + error), 255);
+  EXPECT_EQ(exponentials.PlaceOf(0.375 / sum - error), 255);
+  EXPECT_EQ(exponentials.PlaceOf(0.375 / sum + error), 256);
+  EXPECT_EQ(exponentials.PlaceOf(0.875 / sum - error), 256);
+  EXPECT_EQ(exponentials.PlaceOf(0.875 / sum + error), 1100);
+  EXPECT_EQ(exponentials.PlaceOf(1 - 0x1p-53), 1100);
+}
+
+// But for rounding, as sums go block by block.
+TEST(Softmax, ThePlaceIsTheFirstWhoseSumExceedsIt) {
+  std::mt19937_64 random(1);
+  FloatExponentials exponentials;
+  for (const float width : {0.0f, 1.0f, 40.0f}) {
+    const std::vector<float> logits = Numbers(3001, width);
+    exponentials.Assign(logits, Largest(logits), /*temperature=*/1);
+    const std::span<const float> weights = exponentials.of_each();
+    for (int i = 0; i < 1000; ++i) {
+      const double part = static_cast<double>(random() >> 11) * 0x1p-53;
+      const auto place = static_cast<size_t>(exponentials.PlaceOf(part));
+      double before = 0;
+      for (size_t j = 0; j < place; ++j) before += double{weights[j]};
+      const double after = before + double{weights[place]}, error = 1e-6 * exponentials.sum();
+      EXPECT_LE(before, part * exponentials.sum() + error);
+      EXPECT_GT(after, part * exponentials.sum() - error);
+      EXPECT_GT(weights[place], 0);
+    }
+  }
 }
 
 }  // namespace

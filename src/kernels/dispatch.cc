@@ -69,6 +69,8 @@ void InheritAll(KernelTable& table, const KernelTable& next) {
   Inherit(table.fit_int4, next.fit_int4);
   Inherit(table.rope, next.rope);
   Inherit(table.rotate, next.rotate);
+  Inherit(table.largest, next.largest);
+  Inherit(table.exponentials, next.exponentials);
   Inherit(table.append_kv_i8, next.append_kv_i8);
   Inherit(table.append_kv_f32, next.append_kv_f32);
   Inherit(table.attention_i8, next.attention_i8);

@@ -182,6 +182,24 @@ struct RotateArgs {
   int64_t n;
 };
 
+// The largest of the numbers; NaN if one of them is.
+struct LargestArgs {
+  const float* x;  // [n]
+  int64_t n;
+};
+
+// out[i] = exp((x[i] - offset) * factor), or 0 where the argument is not above kMinExp
+// (row_ops.inc); it must not be above kMaxExp. The sum of each block is one over a row.
+struct ExponentialsArgs {
+  const float* x;  // [n]
+  int64_t n;
+  float offset;
+  float factor;
+  float* out;         // [n]
+  float* block_sums;  // [ceil(n / kSumBlock)]
+};
+inline constexpr int64_t kSumBlock = 256;
+
 // --- KV cache and attention --------------------------------------------------------------------
 // The cache of one layer and KV head, in pages, and the block table of one sequence: its block b,
 // positions b * kKvBlock to b * kKvBlock + kKvBlock - 1, is page pages[b]. `dim` is the head_dim
@@ -311,6 +329,8 @@ struct KernelTable {
   void (*fit_int4)(const FitInt4Args&);
   void (*rope)(const RopeArgs&);
   void (*rotate)(const RotateArgs&);
+  float (*largest)(const LargestArgs&);
+  void (*exponentials)(const ExponentialsArgs&);
   void (*append_kv_i8)(const AppendKvArgs<KvI8>&);
   void (*append_kv_f32)(const AppendKvArgs<KvF32>&);
   void (*attention_i8)(const AttentionArgs<KvI8>&);

@@ -149,6 +149,18 @@ void Rows(benchmark::State& state, const KernelTable& table, int64_t n) {
   CountWork(state, static_cast<double>(n), 0);
 }
 
+// What sampling does with the logits of a vocabulary.
+void Softmax(benchmark::State& state, const KernelTable& table, int64_t n) {
+  const std::vector<float> x = Normal(n);
+  std::vector<float> out(Size(n)), sums(Size((n + kSumBlock - 1) / kSumBlock));
+  for (auto _ : state) {
+    const float largest = table.largest({x.data(), n});
+    table.exponentials({x.data(), n, largest, 1, out.data(), sums.data()});
+    benchmark::ClobberMemory();
+  }
+  CountWork(state, static_cast<double>(n), 0);
+}
+
 template <typename Function, typename... Args>
 void Register(const KernelTable& table, const std::string& name, Function function, Args... args) {
   std::string full = fmt::format("{}/{}", table.name, name);
@@ -179,6 +191,7 @@ const bool kRegistered = [] {
       Register(table, "attention_i8", AttentionI8, rows, 8, 128, 4096);
     }
     Register(table, "norm_silu_quantize", Rows, 1536);
+    Register(table, "softmax", Softmax, 49152);
   }
   return true;
 }();

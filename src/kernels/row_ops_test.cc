@@ -110,6 +110,75 @@ TEST(Rotate, SpreadsAnOutlierOverItsBlock) {
   for (size_t i = 0; i < x.size(); ++i) EXPECT_EQ(std::fabs(x[i]), i >= 64 && i < 128 ? 2 : 0);
 }
 
+TEST(Largest, IsTheLargestOrNan) {
+  std::mt19937 rng(13);
+  for (const int64_t n : kSizes) {
+    std::vector<float> x = WithCorners(rng, n);
+    for (float& v : x) v = -std::fabs(v);  // what is beyond the end is no number of the row
+    for (const KernelTable& table : SupportedKernels()) {
+      const std::string what = table.name;
+      const float expected = Scalar().largest({x.data(), n}), found = table.largest({x.data(), n});
+      ExpectSameBits(&expected, &found, 1, what);
+      EXPECT_EQ(found, *std::ranges::max_element(x)) << what;
+      for (const int64_t at : {int64_t{0}, n / 2, n - 1}) {
+        for (const float special : {20.0f, kInfinity, -kInfinity}) {
+          std::vector<float> changed = x;
+          changed[Size(at)] = special;
+          EXPECT_EQ(table.largest({changed.data(), n}), *std::ranges::max_element(changed)) << what;
+          changed[Size(n - 1 - at)] = std::nanf("");
+          EXPECT_TRUE(std::isnan(table.largest({changed.data(), n}))) << what << " " << n;
+        }
+      }
+    }
+    x.assign(Size(n), -kInfinity);
+    for (const KernelTable& table : SupportedKernels()) {
+      EXPECT_EQ(table.largest({x.data(), n}), -kInfinity) << table.name;
+    }
+  }
+}
+
+TEST(Exponentials, AllTablesGiveTheBitsOfScalar) {
+  std::mt19937 rng(14);
+  for (const int64_t n : {1, 15, 16, 17, 255, 256, 257, 512, 1001}) {
+    std::vector<float> x = WithCorners(rng, n);
+    x[Size(n / 2)] = -kInfinity;
+    const int64_t blocks = (n + kSumBlock - 1) / kSumBlock;
+    for (const float factor : {0.0f, 0.3f, 1.0f, 100.0f, 1e30f}) {
+      const float offset = *std::ranges::max_element(x);
+      // One more, to see writes beyond the end.
+      std::vector<float> expected(Size(n) + 1, 7.0f), expected_sums(Size(blocks) + 1, 7.0f);
+      Scalar().exponentials({x.data(), n, offset, factor, expected.data(), expected_sums.data()});
+      for (const KernelTable& table : SupportedKernels()) {
+        std::vector<float> found(Size(n) + 1, 7.0f), sums(Size(blocks) + 1, 7.0f);
+        table.exponentials({x.data(), n, offset, factor, found.data(), sums.data()});
+        ExpectSameBits(expected, found, table.name);
+        ExpectSameBits(expected_sums, sums, table.name);
+      }
+    }
+  }
+}
+
+TEST(Exponentials, ScalarIsTheFormula) {
+  std::mt19937 rng(15);
+  const int64_t n = 1000;
+  const std::vector<float> x = Normal(rng, n, 20);
+  const float offset = *std::ranges::max_element(x);
+  std::vector<float> out(Size(n)), sums(4);
+  Scalar().exponentials({x.data(), n, offset, 0.5f, out.data(), sums.data()});
+  double sum = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const double argument = (double{x[Size(i)]} - double{offset}) * 0.5;
+    const double expected = argument > -87.3 ? std::exp(argument) : 0;
+    // The polynomial, and the rounding of the difference.
+    EXPECT_NEAR(out[Size(i)], expected, (2 - argument) * kUlp * expected);
+    sum += out[Size(i)];
+    if ((i + 1) % kSumBlock == 0 || i + 1 == n) {
+      EXPECT_NEAR(sums[Size(i / kSumBlock)], sum, 20 * kUlp * sum);  // sums of 16, and the tree
+      sum = 0;
+    }
+  }
+}
+
 TEST(LayerNorm, AllTablesGiveTheBitsOfScalar) {
   std::mt19937 rng(7);
   for (int64_t n : kSizes) {
