@@ -22,7 +22,7 @@ int main(int argc, char** argv) {
     fptq::SamplingParams params;
     params.temperature = 0;
     params.max_tokens = 8;
-    auto stream = llm.Submit(llm.Encode(text), params);
+    auto stream = llm.Submit(llm.tokenizer().Encode(text), params);
     while (const auto chunk = stream.Next()) std::fputs(chunk->text.c_str(), stdout);
     std::puts("");
   } catch (const fptq::Error& error) {

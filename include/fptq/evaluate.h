@@ -3,10 +3,11 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <string>
 #include <string_view>
 
 #include "fptq/error.h"
-#include "fptq/quantize.h"
+#include "fptq/progress.h"
 
 namespace fptq {
 

@@ -5,8 +5,11 @@
 
 #include "fptq/error.h"
 #include "fptq/evaluate.h"
+#include "fptq/inside.h"
 #include "fptq/llm.h"
 #include "fptq/quantize.h"
+#include "fptq/serve.h"
+#include "fptq/tokenizer.h"
 
 namespace fptq {
 

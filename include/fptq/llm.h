@@ -14,13 +14,16 @@
 #include <vector>
 
 #include "fptq/error.h"
+#include "fptq/progress.h"
+#include "fptq/tokenizer.h"
 
 namespace fptq {
 
 struct LlmOptions {
   int threads = 0;  // 0: as many as this process may use cores
-  int64_t context =
-      0;  // most tokens of a sequence, prompt and answer; 0: what the model has, up to 8,192
+  // The most tokens of a sequence, prompt and answer: up to one more than the model has positions,
+  // as the last one needs none. 0: what the model has, up to 8,192; -1: all.
+  int64_t context = 0;
   int64_t max_sequences = 64;  // that run at a time; others wait
   int64_t kv_memory = 0;       // bytes for keys and values; 0: a part of what is free
   bool prefix_cache = true;    // what prompts have in common is computed once; changes speed alone
@@ -105,10 +108,7 @@ class FPTQ_API Stream {
   std::shared_ptr<State> state_;
 };
 
-struct ChatMessage {
-  std::string role;  // "system", "user", "assistant", or what else the model's template knows
-  std::string content;
-};
+enum class Pooling { kMean, kLast };
 
 struct ModelInfo {
   std::string architecture;  // "llama"
@@ -133,18 +133,7 @@ class FPTQ_API LLM {
   const ModelInfo& info() const;
   int64_t context() const;
 
-  // Token ids of a text. `special`: whether special tokens that stand in it are recognized.
-  // `prefix`: whether what the model expects before a text, e.g. BOS, is put there.
-  std::vector<int32_t> Encode(std::string_view text, bool special = true, bool prefix = true) const;
-  std::string Decode(std::span<const int32_t> tokens, bool skip_special = true) const;
-  // The prompt of a conversation, by the model's own template. What messages say can become no
-  // control token. Error if the model has no template, or its template refuses.
-  std::vector<int32_t> EncodeChat(std::span<const ChatMessage> messages,
-                                  bool add_generation_prompt = true) const;
-  // The same of a JSON object {"messages": [...], "tools": [...], ...}, as templates see it.
-  std::vector<int32_t> EncodeChat(std::string_view conversation_json) const;
-  // Tokens at which an answer in a chat ends.
-  std::vector<int32_t> chat_stop_tokens() const;
+  const ModelTokenizer& tokenizer() const;
 
   Stream Submit(std::vector<int32_t> prompt, const SamplingParams& params);
   // All prompts together, in their order.
@@ -156,6 +145,13 @@ class FPTQ_API LLM {
   // The log-probability of each token after those before it: [sequences][tokens]; NaN for the
   // first.
   std::vector<std::vector<double>> Score(std::span<const std::vector<int32_t>> sequences);
+
+  // What the model makes of each sequence: the hidden state after the last norm, at the last token
+  // or the mean over all, [sequences][hidden]. Computed beside what else runs, on threads of its
+  // own.
+  std::vector<std::vector<float>> Embed(std::span<const std::vector<int32_t>> sequences,
+                                        Pooling pooling = Pooling::kMean,
+                                        const ProgressCallback& progress = {});
 
  private:
   struct State;

@@ -5,17 +5,39 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "fptq/error.h"
+#include "fptq/progress.h"
 
 namespace fptq {
 
-// Called now and then with what is going on and how far it is. False cancels: what is thrown then
-// is an Error of kind kCancelled, and the same call goes on later with what was finished.
-using ProgressCallback = std::function<bool(std::string_view stage, int64_t done, int64_t total)>;
+// A linear whose weights are about to be rounded, after equalization: what is rounded is what the
+// folder will stand for. Spans are valid during the call.
+struct LinearToRound {
+  std::string name;  // Hugging Face's, "model.layers.0.mlp.down_proj"
+  int64_t layer = 0;
+  std::string site;                     // "attn_in", "attn_out", "mlp_in" or "mlp_mid"
+  int64_t channels = 0, inputs = 0;     // N, K
+  int64_t group_size = 0;               // inputs that share a scale; divides K
+  int bits = 4;                         // 4 or 8
+  std::span<const float> weights;       // [N, K]
+  std::span<const float> mean_squares;  // [K], of the calibrated inputs X
+  std::span<const float> gram;          // [K, K], X^T X; empty if the recipe's method has no use
+};
+
+// w = q * scale of the group.
+struct RoundedLinear {
+  std::vector<int8_t> q;      // [N, K], from -2^(bits - 1) to 2^(bits - 1) - 1
+  std::vector<float> scales;  // [N, K / group_size], not 0; rounded to the model's type
+};
+
+// Called for each linear; nothing: the recipe's method rounds it.
+using RoundingFunction = std::function<std::optional<RoundedLinear>(const LinearToRound&)>;
 
 struct QuantizationOptions {
   // A name of a recipe ("fptq", "fptq-paper", "rtn", ...; RecipeNames has all) or a JSON file;
@@ -23,12 +45,17 @@ struct QuantizationOptions {
   std::string recipe;
   // Settings as a recipe file has them, e.g. {"group_size": 64}; they go before the recipe's.
   std::string settings_json;
+  // Token ids to calibrate with, in place of what the recipe says; empty: as it says.
+  std::vector<std::vector<int32_t>> calibration;
+  // Rounds in place of the recipe's method. As nobody can tell whether a function is the same, an
+  // interrupted run with one begins anew.
+  RoundingFunction rounding;
   int threads = 0;             // 0: as many as this process may use cores
   bool replace = false;        // an output that exists, if fptq wrote it
   bool restart = false;        // do not go on with what an interrupted run left
   bool ignore_limits = false;  // begin though memory or disk are too small
   std::string pre_tokenizer;   // as LlmOptions has it
-  ProgressCallback progress;
+  ProgressCallback progress;   // a call that was cancelled goes on later with what was finished
 };
 
 struct QuantizationSummary {
@@ -48,7 +75,8 @@ FPTQ_API QuantizationSummary Quantize(const std::filesystem::path& source,
                                       const std::filesystem::path& output,
                                       const QuantizationOptions& options = {});
 
-// What Quantize would decide, as JSON: a list with one object a site. Writes nothing.
+// What Quantize would decide, as JSON: a list with one object a site, as those of "sites" in
+// fptq.json. Writes nothing.
 FPTQ_API std::string PlanQuantization(const std::filesystem::path& source,
                                       const QuantizationOptions& options = {});
 

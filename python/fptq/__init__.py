@@ -5,6 +5,11 @@
     fptq.quantize("models/SmolLM2", "models/SmolLM2-w4a8")
     llm = fptq.LLM("models/SmolLM2-w4a8")
     print(llm.chat([{"role": "user", "content": "What is a CPU?"}]).text)
+
+Quantize: quantize, plan, recipe_names; Report.read for what a folder's fptq.json says.
+Run: LLM (generate, stream, chat, score, embed), Tokenizer, Server.
+Measure: perplexity, compare; fptq.lm_eval for the lm-eval harness.
+Look inside: activations, weights, linear_names; quantize(rounding=...) for a rounding of your own.
 """
 
 from fptq._fptq import (
@@ -13,10 +18,11 @@ from fptq._fptq import (
     Measured,
     ModelInfo,
     Perplexity,
-    QuantizationSummary,
+    Stream,
     TokenScore,
+    kernel_name,
+    version,
 )
-from fptq._fptq import kernel_name, version
 from fptq.errors import (
     CancelledError,
     Error,
@@ -25,8 +31,20 @@ from fptq.errors import (
     InternalError,
     ResourceError,
 )
-from fptq.llm import LLM
-from fptq.quantization import compare, perplexity, plan, quantize, recipe_names
+from fptq.llm import LLM, Server, Tokenizer
+from fptq.quantization import (
+    LinearToRound,
+    SiteActivations,
+    activations,
+    compare,
+    linear_names,
+    perplexity,
+    plan,
+    quantize,
+    recipe_names,
+    weights,
+)
+from fptq.report import LinearReport, Quantized, Report, SiteReport
 
 __version__ = version().split(" ")[0]
 
@@ -39,17 +57,28 @@ __all__ = [
     "FileError",
     "InputError",
     "InternalError",
+    "LinearReport",
+    "LinearToRound",
     "Measured",
     "ModelInfo",
     "Perplexity",
-    "QuantizationSummary",
+    "Quantized",
+    "Report",
     "ResourceError",
+    "Server",
+    "SiteActivations",
+    "SiteReport",
+    "Stream",
     "TokenScore",
+    "Tokenizer",
+    "activations",
     "compare",
     "kernel_name",
+    "linear_names",
     "perplexity",
     "plan",
     "quantize",
     "recipe_names",
     "version",
+    "weights",
 ]

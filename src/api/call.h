@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "base/progress.h"
-#include "fptq/quantize.h"
+#include "fptq/progress.h"
 #include "machine/limits.h"
 
 namespace fptq {

@@ -9,15 +9,16 @@
 #include <utility>
 
 #include "api/call.h"
-#include "base/json.h"
+#include "api/running_model.h"
+#include "api/tokenizer_state.h"
+#include "base/error.h"
 #include "engine/service.h"
+#include "eval/embedding.h"
 #include "model/model.h"
-#include "text/chat_format.h"
 
 namespace fptq {
 namespace {
 
-constexpr int64_t kDefaultContext = 8192;
 constexpr int64_t kQueue = int64_t{1} << 20;  // requests that wait: the caller's memory bounds them
 
 TokenScore ScoreOf(TokenLogProbability&& given) {
@@ -72,7 +73,7 @@ Request RequestOf(std::vector<int32_t> prompt, const SamplingParams& params) {
 }  // namespace
 
 // Filled by the engine's thread, emptied by the caller's.
-struct Stream::State {
+struct [[gnu::visibility("hidden")]] Stream::State {
   std::mutex mutex;
   std::condition_variable changed;
   std::deque<Delta> deltas;
@@ -89,22 +90,25 @@ struct Stream::State {
   }
 };
 
-struct LLM::State {
-  ThreadPool pool;
-  std::shared_ptr<const Model> model;
-  std::shared_ptr<Service> service;  // goes before the model and the threads
-  std::optional<ChatFormat> format;
-  std::string no_format;  // why there is none
-  ModelInfo info;
+struct [[gnu::visibility("hidden")]] LLM::State {
+  State(const std::filesystem::path& path, const LlmOptions& options)
+      : running(path, options, kQueue),
+        tokenizer(std::make_unique<ModelTokenizer::State>(running.model, running.model->tokenizer,
+                                                          running.model->chat_templates)),
+        info(Describe(*running.model)) {}
 
-  explicit State(int threads) : pool(threads) {}
-  void Describe();
-  void Start(const LlmOptions& options);
-  const ChatFormat& Format() const;  // Error if there is none
+  static ModelInfo Describe(const Model& model);
+
+  RunningModel running;
+  ModelTokenizer tokenizer;
+  ModelInfo info;
+  // The engine's threads serve one step at a time.
+  std::mutex embedding_mutex;
+  std::optional<ThreadPool> embedding_pool;
 };
 
 // Hands what comes to the stream.
-class Stream::Receiver : public Sink {
+class [[gnu::visibility("hidden")]] Stream::Receiver : public Sink {
  public:
   explicit Receiver(std::shared_ptr<State> state) : state_(std::move(state)) {}
 
@@ -171,116 +175,39 @@ Completion Stream::Collect() {
 }
 
 LLM::LLM(const std::filesystem::path& model, const LlmOptions& options)
-    : state_(AsApi([&] {
-        auto state = std::make_unique<State>(ThreadCount(options.threads));
-        state->model = LoadModel({model, options.pre_tokenizer}, state->pool,
-                                 options.int8_weights ? FloatForm::kInt8 : FloatForm::kFloat32);
-        state->Describe();
-        state->Start(options);
-        return state;
-      })) {}
+    : state_(AsApi([&] { return std::make_unique<State>(model, options); })) {}
 LLM::LLM(LLM&&) noexcept = default;
 LLM& LLM::operator=(LLM&&) noexcept = default;
 LLM::~LLM() = default;
 
-void LLM::State::Describe() {
-  const ModelConfig& config = model->config();
-  info = {.architecture = std::string(model->source.arch().name),
-          .quantized = model->quantized(),
+ModelInfo LLM::State::Describe(const Model& model) {
+  const ModelConfig& config = model.config();
+  return {.architecture = std::string(model.source.arch().name),
+          .quantized = model.quantized(),
           .layers = config.layers,
           .hidden = config.hidden,
           .vocab = config.vocab,
           .positions = config.max_positions,
-          .eos_tokens = model->special_tokens.eos,
-          .start_token = model->special_tokens.start,
-          .weight_bytes = model->WeightBytes(),
-          .warnings = model->warnings};
-  try {
-    format.emplace(model->chat_templates, model->tokenizer);
-  } catch (const Error& e) {
-    no_format = e.what();
-  }
-}
-
-void LLM::State::Start(const LlmOptions& options) {
-  const int64_t positions = model->config().max_positions;
-  if (options.context < 0 || options.context > positions) {
-    throw Error("context: expected 0 to {}, the positions of the model, found {}", positions,
-                options.context);
-  }
-  const SchedulerOptions scheduler{
-      .context = options.context > 0 ? options.context : std::min(kDefaultContext, positions),
-      .max_sequences = options.max_sequences,
-      .kv_bytes = options.kv_memory,
-      .prefix_cache = options.prefix_cache};
-  service = std::make_shared<Service>(model, pool, scheduler, kQueue);
+          .eos_tokens = model.special_tokens.eos,
+          .start_token = model.special_tokens.start,
+          .weight_bytes = model.WeightBytes(),
+          .warnings = model.warnings};
 }
 
 const ModelInfo& LLM::info() const { return state_->info; }
-int64_t LLM::context() const { return state_->service->context(); }
+int64_t LLM::context() const { return state_->running.service->context(); }
 
-std::vector<int32_t> LLM::Encode(std::string_view text, bool special, bool prefix) const {
-  return AsApi([&] {
-    return state_->model->tokenizer.Encode(text, {.parse_special = special, .add_prefix = prefix});
-  });
-}
-
-std::string LLM::Decode(std::span<const int32_t> tokens, bool skip_special) const {
-  return AsApi([&] { return state_->model->tokenizer.Decode(tokens, skip_special); });
-}
-
-const ChatFormat& LLM::State::Format() const {
-  if (!format) throw Error("{}", no_format);
-  return *format;
-}
-
-std::vector<int32_t> LLM::EncodeChat(std::span<const ChatMessage> messages,
-                                     bool add_generation_prompt) const {
-  return AsApi([&] {
-    Conversation conversation;
-    conversation.add_generation_prompt = add_generation_prompt;
-    for (const ChatMessage& message : messages) {
-      conversation.messages.push_back({{"role", message.role}, {"content", message.content}});
-    }
-    return state_->Format().Encode(conversation);
-  });
-}
-
-std::vector<int32_t> LLM::EncodeChat(std::string_view conversation_json) const {
-  return AsApi([&] {
-    const Json json = ParseJson(conversation_json, "conversation");
-    const JsonFields fields(json, "conversation");
-    Conversation conversation;
-    for (const auto& [name, value] : json.items()) {
-      if (name == "messages") {
-        conversation.messages = value;
-      } else if (name == "tools") {
-        conversation.tools = value;
-      } else if (name == "documents") {
-        conversation.documents = value;
-      } else if (name == "add_generation_prompt") {
-        conversation.add_generation_prompt = fields.BoolOr("add_generation_prompt", true);
-      } else {
-        conversation.variables[name] = value;
-      }
-    }
-    return state_->Format().Encode(conversation);
-  });
-}
-
-std::vector<int32_t> LLM::chat_stop_tokens() const {
-  return AsApi([&] { return state_->Format().stop_tokens(); });
-}
+const ModelTokenizer& LLM::tokenizer() const { return state_->tokenizer; }
 
 Stream LLM::Submit(std::vector<int32_t> prompt, const SamplingParams& params) {
   return AsApi([&] {
     auto stream = std::make_shared<Stream::State>();
-    const Service::Submission submission = state_->service->Submit(
+    const Service::Submission submission = state_->running.service->Submit(
         RequestOf(std::move(prompt), params), std::make_unique<Stream::Receiver>(stream));
     if (submission.refusal != Service::Refusal::kNone) {
       throw Error(ErrorKind::kResource, "too many requests wait");
     }
-    stream->service = state_->service;
+    stream->service = state_->running.service;
     stream->id = submission.id;
     return Stream(std::move(stream));
   });
@@ -296,13 +223,13 @@ std::vector<Completion> LLM::Generate(std::span<const std::vector<int32_t>> prom
 }
 
 Completion LLM::Generate(std::string_view prompt, const SamplingParams& params) {
-  return Submit(Encode(prompt), params).Collect();
+  return Submit(tokenizer().Encode(prompt), params).Collect();
 }
 
 Completion LLM::Chat(std::span<const ChatMessage> messages, const SamplingParams& params) {
   SamplingParams chat = params;
-  std::ranges::copy(chat_stop_tokens(), std::back_inserter(chat.stop_tokens));
-  return Submit(EncodeChat(messages), chat).Collect();
+  std::ranges::copy(tokenizer().chat_stop_tokens(), std::back_inserter(chat.stop_tokens));
+  return Submit(tokenizer().EncodeChat(messages), chat).Collect();
 }
 
 std::vector<std::vector<double>> LLM::Score(std::span<const std::vector<int32_t>> sequences) {
@@ -317,6 +244,17 @@ std::vector<std::vector<double>> LLM::Score(std::span<const std::vector<int32_t>
     }
   }
   return scores;
+}
+
+std::vector<std::vector<float>> LLM::Embed(std::span<const std::vector<int32_t>> sequences,
+                                           Pooling pooling, const ProgressCallback& progress) {
+  return AsApi([&] {
+    const std::lock_guard lock(state_->embedding_mutex);
+    if (!state_->embedding_pool) state_->embedding_pool.emplace(state_->running.pool.threads());
+    const auto which = pooling == Pooling::kMean ? EmbeddingOf::kMean : EmbeddingOf::kLastToken;
+    return EmbedSequences(*state_->running.model, sequences, which, *state_->embedding_pool,
+                          ProgressOf(progress));
+  });
 }
 
 }  // namespace fptq

@@ -1,8 +1,10 @@
-#include "quant/quantize.h"
+#include "fptq/quantize.h"
+
+#include <utility>
 
 #include "api/call.h"
+#include "api/quantization.h"
 #include "base/json.h"
-#include "fptq/quantize.h"
 #include "quant/forecast.h"
 #include "quant/machine_speed.h"
 #include "quant/named_recipes.h"
@@ -10,25 +12,24 @@
 namespace fptq {
 namespace {
 
-QuantRecipe RecipeOf(const QuantizationOptions& options) {
-  QuantRecipe recipe =
-      options.recipe.empty() ? QuantRecipe() : LoadRecipe(options.recipe, "recipe");
-  if (!options.settings_json.empty()) {
-    Json json = RecipeToJson(recipe);
-    json.merge_patch(ParseJson(options.settings_json, "settings"));
-    recipe = RecipeFromJson(json, "settings");
-  }
-  Validate(recipe, "recipe");
-  return recipe;
-}
-
-Json SiteJson(const SitePolicy& site) {
-  Json alternatives = Json::object();
-  for (const Alternative& a : site.alternatives) alternatives[ActChoiceName(a.choice)] = a.error;
-  return {{"layer", site.layer},   {"site", ActSiteName(site.site)},
-          {"range", site.range},   {"choice", ActChoiceName(site.choice)},
-          {"scale", site.scale},   {"group_size", site.group_size},
-          {"reason", site.reason}, {"alternatives", std::move(alternatives)}};
+CustomRounding CustomRoundingOf(const QuantizationOptions& options, int bits) {
+  if (!options.rounding) return {};
+  return [&options, bits](const SourceLinear& linear, const SitePolicy& site,
+                          const SiteStatistics& inputs) -> std::optional<CustomRounded> {
+    const std::vector<float> mean_squares = inputs.MeanSquares();
+    auto rounded = options.rounding({.name = linear.name,
+                                     .layer = site.layer,
+                                     .site = std::string(ActSiteName(site.site)),
+                                     .channels = linear.channels,
+                                     .inputs = linear.k,
+                                     .group_size = site.group_size,
+                                     .bits = bits,
+                                     .weights = linear.weight.span(),
+                                     .mean_squares = mean_squares,
+                                     .gram = inputs.gram.span()});
+    if (!rounded) return std::nullopt;
+    return CustomRounded{.q = std::move(rounded->q), .scales = std::move(rounded->scales)};
+  };
 }
 
 }  // namespace
@@ -43,42 +44,44 @@ QuantizationSummary Quantize(const std::filesystem::path& source,
                              const std::filesystem::path& output,
                              const QuantizationOptions& options) {
   return AsApi([&] {
-    const QuantRecipe recipe = RecipeOf(options);
-    const ModelLocation location(source, options.pre_tokenizer);
+    const Quantization call(source, options);
     ThreadPool pool(ThreadCount(options.threads));
-    OutputFolder::Check(output, options.replace, kQuantizedFolder, QuantizeInputs(source, recipe));
+    OutputFolder::Check(output, options.replace, kQuantizedFolder,
+                        QuantizeInputs(source, call.recipe));
     if (!options.ignore_limits) {
-      const Forecast forecast = ForecastQuantization(OpenFloatSource(location, recipe), recipe,
-                                                     pool.threads(), MeasureSpeed(pool));
+      const Forecast forecast =
+          ForecastQuantization(OpenFloatSource(call.location, call.recipe), call.recipe,
+                               pool.threads(), MeasureSpeed(pool));
       CheckLimits(forecast, LimitsFor(output), output.string());
     }
     const QuantizeReport report = QuantizeCheckpoint(
-        location, output, recipe, {.replace = options.replace, .restart = options.restart}, pool,
-        ProgressOf(options.progress));
+        call.location, output, call.recipe,
+        {.replace = options.replace,
+         .restart = options.restart,
+         .given = options.calibration,
+         .rounding = CustomRoundingOf(options, static_cast<int>(call.recipe.weight_bits))},
+        pool, ProgressOf(options.progress));
     return QuantizationSummary{.seconds = report.seconds,
                                .source_bytes = report.source_bytes,
                                .output_bytes = report.output_bytes,
                                .bits_per_weight = report.BitsPerWeight(),
                                .sites = report.CountChoices(),
                                .warnings = report.warnings,
-                               .report_json = ReportToJson(report, recipe).dump()};
+                               .report_json = ReportToJson(report, call.recipe).dump()};
   });
 }
 
 std::string PlanQuantization(const std::filesystem::path& source,
                              const QuantizationOptions& options) {
   return AsApi([&] {
-    const QuantRecipe recipe = RecipeOf(options);
-    const ModelLocation location(source, options.pre_tokenizer);
+    const Quantization call(source, options);
     ThreadPool pool(ThreadCount(options.threads));
-    if (!options.ignore_limits) {
-      CheckLimits(ForecastPlan(OpenFloatSource(location, recipe), recipe, pool.threads()),
-                  {.memory_bytes = AvailableMemory(), .disk_bytes = 0}, source.string());
-    }
+    call.CheckPlanLimits(pool);
     Json sites = Json::array();
-    for (const SitePolicy& site :
-         PlanCheckpoint(location, recipe, pool, ProgressOf(options.progress)).sites) {
-      sites.push_back(SiteJson(site));
+    for (const SitePolicy& site : PlanCheckpoint(call.location, call.recipe, pool,
+                                                 ProgressOf(options.progress), options.calibration)
+                                      .sites) {
+      sites.push_back(SiteReportToJson(site));
     }
     return sites.dump();
   });

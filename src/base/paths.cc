@@ -46,6 +46,11 @@ bool IsFolder(const fs::path& path) {
   return fs::is_directory(status);
 }
 
+std::string LastName(const fs::path& path) {
+  const fs::path full = fs::absolute(path).lexically_normal();
+  return (full.has_filename() ? full.filename() : full.parent_path().filename()).string();
+}
+
 // Not by fs::directory_iterator, which ends the program where memory runs out.
 std::vector<fs::path> EntriesOf(const fs::path& folder) {
   const auto fail = [&] {

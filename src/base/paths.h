@@ -20,6 +20,9 @@ std::vector<std::filesystem::path> EntriesOf(const std::filesystem::path& folder
 // is in are resolved as the system does it. Error if there is no such folder.
 std::filesystem::path OutputPath(const std::filesystem::path& path);
 
+// The last name of a path, be it "." or with a slash at its end.
+std::string LastName(const std::filesystem::path& path);
+
 // The files that a command reads, so that what it writes can keep off them.
 class InputFiles {
  public:

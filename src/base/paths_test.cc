@@ -64,5 +64,12 @@ TEST(InputFiles, AreFoundByWhateverName) {
   EXPECT_FALSE(inputs.Contains(folder / "absent"));
 }
 
+TEST(Paths, LastName) {
+  EXPECT_EQ(LastName("a/model"), "model");
+  EXPECT_EQ(LastName("a/model/"), "model");
+  EXPECT_EQ(LastName("a/model/."), "model");
+  EXPECT_EQ(LastName("."), std::filesystem::current_path().filename().string());
+}
+
 }  // namespace
 }  // namespace fptq

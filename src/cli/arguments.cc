@@ -26,9 +26,24 @@ CLI::Validator RangeValidator(T min, T max, std::string_view noun) {
       "");
 }
 
+// Who wants to see the options instead of having them parsed.
+const FunctionRef<void(const CLI::App&)>* visitor = nullptr;
+
 }  // namespace
 
+void VisitOptions(const Subcommand& subcommand, FunctionRef<void(const CLI::App&)> visit) {
+  std::string name(subcommand.name);
+  char* argv[] = {name.data(), nullptr};
+  visitor = &visit;
+  subcommand.run(1, argv);
+  visitor = nullptr;
+}
+
 bool ParseArguments(CLI::App& app, int argc, char** argv) {
+  if (visitor != nullptr) {
+    (*visitor)(app);
+    return false;
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
@@ -48,7 +63,7 @@ CLI::Validator Between(double min, double max) { return RangeValidator(min, max,
 void AddThreads(CLI::App& app, int& threads) {
   threads = UsableCores();
   app.add_option("--threads", threads,
-                 fmt::format("threads to compute with (default {}, the cores)", threads))
+                 "threads to compute with (default: the cores that this process may use)")
       ->check(Between(int64_t{1}, int64_t{1024}));
 }
 

@@ -6,6 +6,8 @@
 #include <optional>
 #include <string>
 
+#include "base/thread_pool.h"
+#include "cli/subcommands.h"
 #include "model/config.h"
 #include "model/kv_cache.h"
 
@@ -14,6 +16,9 @@ namespace fptq {
 // Parses and returns true; prints the help if it is asked for and returns false. Error for wrong
 // usage.
 bool ParseArguments(CLI::App& app, int argc, char** argv);
+
+// Calls visit(app) with the options of a subcommand, which does nothing else. Not from two threads.
+void VisitOptions(const Subcommand& subcommand, FunctionRef<void(const CLI::App&)> visit);
 
 // For CLI::Option::check(). NaN is in no range.
 CLI::Validator Between(int64_t min, int64_t max);

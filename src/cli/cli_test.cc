@@ -40,6 +40,25 @@ TEST(Cli, HelpListsSubcommandsAndOptions) {
   EXPECT_NE(Succeed({"quantize", "--help"}).out.find("--calibration"), std::string::npos);
 }
 
+// All that the helps list, with what they say of it.
+TEST(Cli, ManualAndCompletionHaveTheOptionsOfTheHelp) {
+  const std::string manual = Succeed({"--manual"}).out, bash = Succeed({"--bash-completion"}).out;
+  for (const std::string name : {"quantize", "serve", "bench"}) {
+    const std::string help = Succeed({name, "--help"}).out;
+    int options = 0;
+    for (size_t at = help.find("  --"); at != help.npos; at = help.find("  --", at + 1)) {
+      const std::string option = help.substr(at + 4, help.find_first_of(" \n,", at + 4) - at - 4);
+      std::string troff;
+      for (const char c : "--" + option) troff += c == '-' ? "\\-" : std::string(1, c);
+      EXPECT_NE(manual.find(troff), manual.npos) << option;
+      EXPECT_NE(bash.find(" --" + option), bash.npos) << option;
+      ++options;
+    }
+    EXPECT_GE(options, 5) << help;
+  }
+  EXPECT_NE(manual.find("cores"), manual.npos);
+}
+
 TEST(Cli, WrongUsageIsOneLine) {
   const std::string model = Tiny("tiny-llama-w4a8");
   Fail("quantize, plan, compare, inspect, run, serve, perplexity", {});

@@ -13,6 +13,7 @@
 #include "cli/subcommands.h"
 #include "cli/terminal.h"
 #include "model/model_text.h"
+#include "quant/readers.h"
 
 namespace fptq {
 namespace {
@@ -161,6 +162,14 @@ Json Describe(const ModelSource& source, const std::string& path) {
   return description;
 }
 
+Json DescribeReaders(const ModelSource& source) {
+  Json rows = Json::array();
+  for (const Reader& reader : ReadersOf(source)) {
+    rows.push_back({{"reader", reader.name}, {"reads", reader.reads}, {"reason", reader.reason}});
+  }
+  return rows;
+}
+
 std::string CellText(const Json& value) {
   if (value.is_string()) return value.get<std::string>();
   if (value.is_number_float()) return fmt::format("{:.6g}", value.get<double>());
@@ -212,17 +221,22 @@ int RunInspect(int argc, char** argv) {
   CLI::App app("Shows what a model file holds: config, tensors, bits per weight, policy.",
                "fptq inspect");
   std::string path, pre_tokenizer;
-  bool json = false;
+  bool json = false, readers = false;
   app.add_option("MODEL", path,
                  "quantized folder, or float model: Hugging Face folder or GGUF file")
       ->required();
   AddPreTokenizer(app, pre_tokenizer);
   app.add_flag("--json", json, "print one JSON object");
+  app.add_flag("--readers", readers,
+               "only say which other engines run it as it is, and why others do not");
   if (!ParseArguments(app, argc, argv)) return 0;
 
-  const Json description = Describe(OpenSourceAndWarn(Locate(path, pre_tokenizer)), path);
+  const ModelSource source = OpenSourceAndWarn(Locate(path, pre_tokenizer));
+  const Json description = readers ? DescribeReaders(source) : Describe(source, path);
   if (json) {
     Print(DumpJson(description, 2) + "\n");
+  } else if (readers) {
+    PrintObjects(description, {"reader", "reads", "reason"}, "lll");
   } else {
     PrintDescription(description);
   }

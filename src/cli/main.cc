@@ -11,18 +11,13 @@
 #include "base/build.h"
 #include "base/error.h"
 #include "cli/interrupt.h"
+#include "cli/manual.h"
 #include "cli/subcommands.h"
 #include "cli/terminal.h"
 #include "kernels/dispatch.h"
 
 namespace fptq {
 namespace {
-
-struct Subcommand {
-  std::string_view name;
-  std::string_view help;
-  int (*run)(int argc, char** argv);
-};
 
 constexpr Subcommand kSubcommands[] = {
     {"quantize", "turn a float model into an FPTQ W4A8 model", RunQuantize},
@@ -44,7 +39,9 @@ std::string Help() {
   for (const Subcommand& s : kSubcommands) help += fmt::format("  {:<12} {}\n", s.name, s.help);
   help +=
       "\n  fptq SUBCOMMAND --help   shows its options\n"
-      "  fptq --version           prints the version and the kernels in use\n";
+      "  fptq --version           prints the version and the kernels in use\n"
+      "  fptq --manual            prints the manual page, all options of all subcommands\n"
+      "  fptq --bash-completion   prints what bash reads to complete command lines\n";
   return help;
 }
 
@@ -52,6 +49,14 @@ int Dispatch(int argc, char** argv) {
   const std::string_view name = argc < 2 ? "" : argv[1];
   if (name == "--version") {
     Print(fmt::format("fptq {} ({})\n", kVersion, Kernels().name));
+    return 0;
+  }
+  if (name == "--manual") {
+    Print(ManualPage(kSubcommands));
+    return 0;
+  }
+  if (name == "--bash-completion") {
+    Print(BashCompletion(kSubcommands));
     return 0;
   }
   if (name == "--help" || name == "-h") {

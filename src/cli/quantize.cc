@@ -11,6 +11,7 @@
 #include "cli/subcommands.h"
 #include "cli/terminal.h"
 #include "quant/forecast.h"
+#include "quant/readers.h"
 
 namespace fptq {
 namespace {
@@ -43,6 +44,7 @@ void PrintSummary(const QuantizeReport& report, const std::string& output) {
     sites += fmt::format("{}{} {}", sites.empty() ? "" : ", ", count, choice);
   }
   Print(fmt::format("sites    {}\n", sites));
+  Print(fmt::format("readers  {}\n", ReadersText(ReadersOf(ModelSource::Open(output)))));
   Print(fmt::format("written  {}\n", output));
 }
 

@@ -14,6 +14,7 @@
 
 #include "base/build.h"
 #include "base/error.h"
+#include "base/paths.h"
 #include "base/text_file.h"
 #include "cli/arguments.h"
 #include "cli/chat_option.h"
@@ -110,17 +111,10 @@ void RaiseFileLimit(int64_t& connections) {
   connections = std::max<int64_t>(std::min(connections, allowed), 1);
 }
 
-std::string ModelName(const std::string& path) {
-  const std::filesystem::path full = std::filesystem::absolute(path).lexically_normal();
-  const std::filesystem::path name =
-      full.has_filename() ? full.filename() : full.parent_path().filename();
-  return OneLine(name.string());
-}
-
 ServerOptions MakeServerOptions(ServeOptions& o) {
   ServerOptions options = o.server;
   options.port = static_cast<uint16_t>(o.port);
-  if (options.model_names.empty()) options.model_names = {ModelName(o.path)};
+  if (options.model_names.empty()) options.model_names = {OneLine(LastName(o.path))};
   if (!o.api_key_file.empty()) {
     options.access.api_keys = ParseKeys(TextFile(o.api_key_file).text(), o.api_key_file);
   }
@@ -198,9 +192,7 @@ int RunServe(int argc, char** argv) {
   SignalThread signals;
   Server server(MakeServerOptions(options));
   signals.Start(server);
-  const bool v6 = server.host().find(':') != std::string::npos;
-  Print(fmt::format("listening on http://{}{}{}:{}\n", v6 ? "[" : "", server.host(), v6 ? "]" : "",
-                    server.port()));
+  Print(fmt::format("listening on {}\n", server.url()));
   ThreadPool pool(options.threads);
   const auto model =
       LoadModelAndWarn(Locate(options.path, options.pre_tokenizer), pool, options.form);

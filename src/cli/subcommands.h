@@ -2,7 +2,15 @@
 // status.
 #pragma once
 
+#include <string_view>
+
 namespace fptq {
+
+struct Subcommand {
+  std::string_view name;
+  std::string_view help;
+  int (*run)(int argc, char** argv);
+};
 
 int RunQuantize(int argc, char** argv);
 int RunPlan(int argc, char** argv);

@@ -1,4 +1,4 @@
-// What a calibration consists of: "self", "chat", "random", a file, or a mix of them.
+// What a calibration consists of: "self", "chat", "random", "given", a file, or a mix of them.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +13,7 @@ namespace fptq {
 inline constexpr std::string_view kSelfCalibration = "self";
 inline constexpr std::string_view kChatCalibration = "chat";
 inline constexpr std::string_view kRandomCalibration = "random";
+inline constexpr std::string_view kGivenCalibration = "given";  // by who calls the library
 
 struct CalibrationPart {
   std::string source;  // one of these names, or a file
@@ -20,7 +21,9 @@ struct CalibrationPart {
 
   // Whether the model writes it.
   bool is_written() const { return source == kSelfCalibration || source == kChatCalibration; }
-  bool is_file() const { return !is_written() && source != kRandomCalibration; }
+  bool is_file() const {
+    return !is_written() && source != kRandomCalibration && source != kGivenCalibration;
+  }
 };
 
 // "SOURCE[:SHARE],...": "self", "text.txt", "self:0.5,random:0.1,text.txt". Sources without a share

@@ -34,6 +34,20 @@ void AddSequences(std::span<const int32_t> tokens, std::span<const int32_t> pref
   }
 }
 
+void AddGiven(GivenSequences given, const ModelConfig& config, CalibrationSet& set) {
+  if (given.empty())
+    throw Error(
+        "calibration 'given': expected sequences from the program that calls this, found none");
+  for (size_t i = 0; i < given.size(); ++i) {
+    if (given[i].empty() || std::ssize(given[i]) > config.max_positions) {
+      throw Error("calibration: sequence {}: expected 1 to {} tokens, found {}", i,
+                  config.max_positions, given[i].size());
+    }
+    CheckTokens(given[i], config);
+    set.sequences.push_back(given[i]);
+  }
+}
+
 }  // namespace
 
 int64_t ChosenTokens(const QuantRecipe& recipe, const ModelConfig& config) {
@@ -69,7 +83,8 @@ void WarnOfShortage(const CalibrationSet& set, const QuantRecipe& recipe, const 
 
 CalibrationSet MakeCalibrationSet(const QuantRecipe& recipe, const ModelSource& source,
                                   const Tokenizer& tokenizer, const std::filesystem::path& scratch,
-                                  ThreadPool& pool, const Progress& progress) {
+                                  ThreadPool& pool, const Progress& progress,
+                                  GivenSequences given) {
   const ModelConfig& config = source.config();
   const int64_t length = std::min(recipe.sequence_length, config.max_positions);
   std::span<const int32_t> prefix = tokenizer.prefix();
@@ -91,6 +106,8 @@ CalibrationSet MakeCalibrationSet(const QuantRecipe& recipe, const ModelSource& 
       }
       std::ranges::move(SampleSelfText(*writer, prefix, options, pool, progress),
                         std::back_inserter(set.sequences));
+    } else if (part.source == kGivenCalibration) {
+      AddGiven(given, config, set);
     } else if (part.source == kRandomCalibration) {
       AddSequences(RandomText(counts[i], recipe.seed, tokenizer), prefix, length, set);
     } else {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,8 @@ struct CalibrationSet {
   int64_t LongestSequence() const;
 };
 
+using GivenSequences = std::span<const std::vector<int32_t>>;
+
 // `recipe.calibration_tokens`, or what they are by default: 32,768 where X^T X is rounded with and
 // the model has at most 500 M weights in its linears, as such a model loses most and takes least
 // time; else 8,192.
@@ -31,13 +34,15 @@ int64_t ChosenTokens(const QuantRecipe& recipe, const ModelConfig& config);
 //  self    text that the model writes itself (self_text.h);
 //  chat    the same, conversations by its chat template;
 //  random  tokens that are uniform over the vocabulary without special tokens;
+//  given   the sequences `given`, as they are, and all of them;
 //  a file  the beginning of it (calibration_text.h).
 // Every sequence that has room for another token begins with the tokenizer's prefix. `scratch`: a
 // folder for the weights of the model that writes; empty: memory holds them. `progress` may be
 // empty.
 CalibrationSet MakeCalibrationSet(const QuantRecipe& recipe, const ModelSource& source,
                                   const Tokenizer& tokenizer, const std::filesystem::path& scratch,
-                                  ThreadPool& pool, const Progress& progress);
+                                  ThreadPool& pool, const Progress& progress,
+                                  GivenSequences given = {});
 
 // Adds a warning if `set` has fewer tokens than ChosenTokens, as of a short text.
 void WarnOfShortage(const CalibrationSet& set, const QuantRecipe& recipe, const ModelConfig& config,

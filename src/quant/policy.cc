@@ -142,26 +142,25 @@ std::vector<Alternative> MeasureAlternatives(const Site& site, ThreadPool& pool)
   return alternatives;
 }
 
-// The static alternative of least error if that is near the least of all, else the least of all.
+// The dynamic alternative of least error. A static one saves a pass over each row at run time, and
+// is never much better; but a folder with one site of them is read by fewer engines (readers.h).
+// Its error is there to be compared.
 void ChooseByError(SitePolicy& policy) {
-  const auto by_error = [](const Alternative& a, const Alternative& b) {
-    return a.error < b.error;
+  const auto least = [&](ActScheme scheme) {
+    const Alternative* best = nullptr;
+    for (const Alternative& alternative : policy.alternatives) {
+      if (alternative.choice.scheme != scheme) continue;
+      if (best == nullptr || alternative.error < best->error) best = &alternative;
+    }
+    return best;
   };
-  const auto is_static = [](const Alternative& a) { return a.choice.scheme == ActScheme::kStatic; };
-  const auto best = std::ranges::min_element(policy.alternatives, by_error);
-  std::vector<Alternative> statics;
-  std::ranges::copy_if(policy.alternatives, std::back_inserter(statics), is_static);
-  if (statics.empty()) {
-    policy.choice = best->choice;
-    policy.reason =
-        fmt::format("least error, {:.2f} %, of those that have a scale", 100 * best->error);
-    return;
+  const Alternative* best = least(ActScheme::kDynamic);
+  FPTQ_CHECK(best != nullptr);
+  policy.choice = best->choice;
+  policy.reason = fmt::format("least error per token, {:.2f} %", 100 * best->error);
+  if (const Alternative* fixed = least(ActScheme::kStatic)) {
+    policy.reason += fmt::format("; static {:.2f} %", 100 * fixed->error);
   }
-  const auto best_static = std::ranges::min_element(statics, by_error);
-  const bool take_static = best_static->error <= kStaticFactor * best->error;
-  policy.choice = take_static ? best_static->choice : best->choice;
-  policy.reason = fmt::format("static error {:.2f} % {} {} x {:.2f} %", 100 * best_static->error,
-                              take_static ? "<=" : ">", kStaticFactor, 100 * best->error);
 }
 
 // The first override whose pattern matches LAYER/SITE or the name of a linear of the site.
@@ -197,7 +196,7 @@ void Choose(const Site& site, ThreadPool& pool, SitePolicy& policy) {
     case PolicyMode::kAuto:
       if (site.inputs.rows < kMinFittedTokens) {
         policy.choice = {Equalization::kNone, ActScheme::kDynamic};
-        policy.reason = fmt::format("{} calibration tokens, a static scale needs {}",
+        policy.reason = fmt::format("{} calibration tokens, equalization needs {}",
                                     site.inputs.rows, kMinFittedTokens);
         policy.notes.push_back(fmt::format("per token: {}", policy.reason));
         return;

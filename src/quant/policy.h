@@ -60,8 +60,8 @@ inline constexpr int64_t kMinFittedTokens = 512;
 //  paper    v <= v0 static; v0 < v < v1 equalized, then static; v >= v1 dynamic. Where it asks to
 //           equalize but there is no norm to fold into, or equalization is off: dynamic.
 //  auto     measures the output error of each scheme with rounded weights, with and without
-//           equalization, and takes a static one if its error is at most kStaticFactor times the
-//           least, else the best. With less than kMinFittedTokens: dynamic, not equalized.
+//           equalization, and takes the best dynamic one. With less than kMinFittedTokens: not
+//           equalized.
 //  static, dynamic   that scheme everywhere, equalized where there is a norm to fold into.
 // Activations of 16 bits are float everywhere. Overrides go before all of them; Error if one asks
 // to equalize a site that has no producer. Whatever asks for a static scale that the model's type
@@ -86,8 +86,5 @@ std::vector<std::string> CollectNotes(std::span<const SitePolicy> sites);
 
 // Output channels that the policy auto measures together.
 inline constexpr int64_t kMeasuredChannels = 2048;
-
-// A static scale costs less at run time: no pass for the maximum of a row, and a smaller file.
-inline constexpr double kStaticFactor = 1.02;
 
 }  // namespace fptq

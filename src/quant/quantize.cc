@@ -115,9 +115,27 @@ void WriteLinear(const SourceLinear& linear, const GroupQuantized& quantized,
   }
 }
 
+// By `custom` what it takes on, by `method` the rest.
+RoundedSite RoundSite(const RoundingMethod& method, const CustomRounding& custom,
+                      std::span<const SourceLinear> linears, const SitePolicy& site,
+                      SiteStatistics& inputs, const RoundingOptions& options, ThreadPool& pool) {
+  if (!custom) return method.round(linears, inputs, options, pool);
+  auto rounded = RoundByCustom(custom, linears, site, inputs, options);
+  RoundedSite result;
+  if (!std::ranges::all_of(rounded, [](const auto& linear) { return linear.has_value(); })) {
+    result = method.round(linears, inputs, options, pool);
+  }
+  result.linears.resize(linears.size());
+  for (size_t i = 0; i < linears.size(); ++i) {
+    if (rounded[i]) result.linears[i] = std::move(*rounded[i]);
+  }
+  return result;
+}
+
 // Rounds and writes; frees the weights and the statistics site by site.
-LayerResult WriteLayer(const ModelConfig& config, const QuantRecipe& recipe, EqualizedLayer& layer,
-                       ThreadPool& pool, const Progress& progress, TensorSpool& spool) {
+LayerResult WriteLayer(const ModelConfig& config, const QuantRecipe& recipe,
+                       const CustomRounding& custom, EqualizedLayer& layer, ThreadPool& pool,
+                       const Progress& progress, TensorSpool& spool) {
   LayerResult result;
   const RoundingMethod& rounding = RoundingOf(recipe);
   const auto bits = static_cast<int>(recipe.weight_bits);
@@ -139,8 +157,9 @@ LayerResult WriteLayer(const ModelConfig& config, const QuantRecipe& recipe, Equ
     const std::vector<SourceLinear> linears = std::move(layer.weights.linears[index]);
     SiteStatistics statistics = std::move(layer.statistics[index]);
     if (site.quantizes_weights()) {
-      RoundedSite rounded = rounding.round(
-          linears, statistics, {.bits = bits, .group_size = site.group_size, .dtype = dtype}, pool);
+      RoundedSite rounded =
+          RoundSite(rounding, custom, linears, site, statistics,
+                    {.bits = bits, .group_size = site.group_size, .dtype = dtype}, pool);
       if (!rounded.note.empty()) site.notes.push_back(std::move(rounded.note));
       for (size_t i = 0; i < linears.size(); ++i) {
         const GroupQuantized& linear = rounded.linears[i];
@@ -215,7 +234,7 @@ QuantizeReport QuantizeCheckpoint(const ModelLocation& location, const fs::path&
                                   ThreadPool& pool, const Progress& progress) {
   OutputFolder folder(output, options.replace, kQuantizedFolder,
                       QuantizeInputs(location.path, recipe));
-  if (RunState::Exists(folder.work())) folder.Keep();
+  if (!options.rounding && RunState::Exists(folder.work())) folder.Keep();
   const QuantizeReport report = QuantizeInto(folder, location, recipe, options, pool, progress);
   folder.Commit();
   return report;
@@ -227,13 +246,14 @@ QuantizeReport QuantizeInto(OutputFolder& folder, const ModelLocation& location,
   const auto start = std::chrono::steady_clock::now();
   const ModelSource source = OpenFloatSource(location, recipe);
   const ModelText text = LoadText(source);
-  RunState state(folder.work(), source.config(), FingerprintOf(source, recipe, pool, progress),
-                 options.restart);
+  RunState state(folder.work(), source.config(),
+                 FingerprintOf(source, recipe, options.given, pool, progress),
+                 options.restart || options.rounding);
   if (!state.calibration()) {
-    state.SetCalibration(
-        MakeCalibrationSet(recipe, source, text.tokenizer, folder.work(), pool, progress));
+    state.SetCalibration(MakeCalibrationSet(recipe, source, text.tokenizer, folder.work(), pool,
+                                            progress, options.given));
   }
-  if (options.keep) folder.Keep();
+  if (options.keep && !options.rounding) folder.Keep();
 
   QuantizeReport report;
   report.warnings = text.warnings;
@@ -251,8 +271,8 @@ QuantizeReport QuantizeInto(OutputFolder& folder, const ModelLocation& location,
     GoOn(source, state, hidden, pool, progress);
     ForEachLayer(source, *state.calibration(), recipe, report.resumed_layers, hidden, pool,
                  progress, [&](EqualizedLayer& layer) {
-                   LayerResult result =
-                       WriteLayer(source.config(), recipe, layer, pool, progress, state.spool());
+                   LayerResult result = WriteLayer(source.config(), recipe, options.rounding, layer,
+                                                   pool, progress, state.spool());
                    state.FinishLayer(std::move(result), hidden);
                  });
   }
@@ -266,12 +286,12 @@ QuantizeReport QuantizeInto(OutputFolder& folder, const ModelLocation& location,
 }
 
 QuantizationPlan PlanCheckpoint(const ModelLocation& location, const QuantRecipe& recipe,
-                                ThreadPool& pool, const Progress& progress) {
+                                ThreadPool& pool, const Progress& progress, GivenSequences given) {
   const ModelSource source = OpenFloatSource(location, recipe);
   const ModelText text = LoadText(source);
   CheckWeights(source, pool, progress);
   const CalibrationSet calibration =
-      MakeCalibrationSet(recipe, source, text.tokenizer, /*scratch=*/{}, pool, progress);
+      MakeCalibrationSet(recipe, source, text.tokenizer, /*scratch=*/{}, pool, progress, given);
   HiddenStates hidden(source, calibration, /*memory=*/{}, pool);
   QuantizationPlan plan = {.sites = {}, .warnings = text.warnings};
   WarnOfShortage(calibration, recipe, source.config(), plan.warnings);

@@ -8,6 +8,8 @@
 #include "base/progress.h"
 #include "base/thread_pool.h"
 #include "model/source.h"
+#include "quant/calibration_set.h"
+#include "quant/custom_rounding.h"
 #include "quant/policy.h"
 #include "quant/recipe.h"
 #include "quant/report.h"
@@ -24,9 +26,13 @@ extern const OutputKind kQuantizedFolder;
 InputFiles QuantizeInputs(const std::filesystem::path& source, const QuantRecipe& recipe);
 
 struct QuantizeOptions {
-  bool replace = false;  // an output that exists, if fptq wrote it
-  bool restart = false;  // do not go on with what an interrupted run left
-  bool keep = true;      // what is finished where this throws after calibration
+  bool replace = false;       // an output that exists, if fptq wrote it
+  bool restart = false;       // do not go on with what an interrupted run left
+  bool keep = true;           // what is finished where this throws after calibration
+  GivenSequences given = {};  // for the calibration of that name
+  // Rounds in place of the recipe's method; empty: that does. Nobody can tell whether a function is
+  // the one of an interrupted run, so that it begins anew.
+  CustomRounding rounding = {};
 };
 
 // Calibrates, decides, equalizes and quantizes layer by layer, so that one layer is float-resident
@@ -51,6 +57,7 @@ struct QuantizationPlan {
 
 // What QuantizeCheckpoint would decide; writes nothing.
 QuantizationPlan PlanCheckpoint(const ModelLocation& source, const QuantRecipe& recipe,
-                                ThreadPool& pool, const Progress& progress);
+                                ThreadPool& pool, const Progress& progress,
+                                GivenSequences given = {});
 
 }  // namespace fptq

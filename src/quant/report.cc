@@ -19,7 +19,9 @@ std::vector<float> Deciles(std::vector<float> values) {
   return deciles;
 }
 
-Json SiteToJson(const SitePolicy& site) {
+}  // namespace
+
+Json SiteReportToJson(const SitePolicy& site) {
   Json json = {{"layer", site.layer},
                {"site", ActSiteName(site.site)},
                {"range", site.range},
@@ -42,8 +44,6 @@ Json SiteToJson(const SitePolicy& site) {
   return json;
 }
 
-}  // namespace
-
 double QuantizeReport::BitsPerWeight() const {
   return 8 * static_cast<double>(linear_bytes) / static_cast<double>(linear_weights);
 }
@@ -56,7 +56,7 @@ std::map<std::string, int64_t> QuantizeReport::CountChoices() const {
 
 Json ReportToJson(const QuantizeReport& report, const QuantRecipe& recipe) {
   Json sites = Json::array();
-  for (const SitePolicy& site : report.sites) sites.push_back(SiteToJson(site));
+  for (const SitePolicy& site : report.sites) sites.push_back(SiteReportToJson(site));
   Json linears = Json::array();
   for (const LinearReport& linear : report.linears) {
     linears.push_back({{"name", linear.name},

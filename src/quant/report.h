@@ -35,6 +35,9 @@ struct QuantizeReport {
   std::map<std::string, int64_t> CountChoices() const;  // sites by ActChoiceName
 };
 
+// An object of "sites" in fptq.json.
+Json SiteReportToJson(const SitePolicy& site);
+
 // fptq.json: the recipe, the policy of each site with its reason, the error of each linear, the
 // version.
 Json ReportToJson(const QuantizeReport& report, const QuantRecipe& recipe);

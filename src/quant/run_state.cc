@@ -91,13 +91,16 @@ void RemoveIfThere(const fs::path& path) {
 
 }  // namespace
 
-Json FingerprintOf(const ModelSource& source, const QuantRecipe& recipe, ThreadPool& pool,
-                   const Progress& progress) {
+Json FingerprintOf(const ModelSource& source, const QuantRecipe& recipe, GivenSequences given,
+                   ThreadPool& pool, const Progress& progress) {
   uint32_t tokenizer = 0;
   for (const fs::path& file : CompanionFiles(source)) tokenizer = FileChecksum(file, tokenizer);
   Json texts = Json::array();
   for (const fs::path& file : CalibrationFiles(recipe.calibration)) {
     texts.push_back(FileChecksum(file));
+  }
+  for (const std::vector<int32_t>& tokens : given) {
+    texts.push_back(Checksum(std::as_bytes(std::span(tokens))));
   }
   return {{"build", fmt::format("{} ({})", kVersion, kCommit)},
           {"recipe", RecipeToJson(recipe)},

@@ -22,8 +22,8 @@ namespace fptq {
 // config, tensors and tokenizer and of the calibration text. Reads the whole source (CheckWeights).
 // That costs 1 % of what quantizing it does, and neither names nor times of files tell what is in
 // them. `progress` may be empty.
-Json FingerprintOf(const ModelSource& source, const QuantRecipe& recipe, ThreadPool& pool,
-                   const Progress& progress);
+Json FingerprintOf(const ModelSource& source, const QuantRecipe& recipe, GivenSequences given,
+                   ThreadPool& pool, const Progress& progress);
 
 class RunState {
  public:

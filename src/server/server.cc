@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <ctime>
 #include <utility>
 
@@ -155,6 +156,10 @@ Server::~Server() { Stop(); }
 
 const std::string& Server::host() const { return state_->http.host(); }
 uint16_t Server::port() const { return state_->http.port(); }
+std::string Server::url() const {
+  const bool v6 = host().find(':') != std::string::npos;
+  return fmt::format("http://{}{}{}:{}", v6 ? "[" : "", host(), v6 ? "]" : "", port());
+}
 
 void Server::Serve(Service& service, const ChatFormat* chat_format) {
   State& s = *state_;
@@ -183,6 +188,12 @@ void Server::Drain() {
 void Server::Wait() {
   std::unique_lock lock(state_->mutex);
   state_->over_changed.wait(lock, [this] { return state_->over; });
+}
+
+bool Server::WaitFor(double seconds) {
+  std::unique_lock lock(state_->mutex);
+  return state_->over_changed.wait_for(lock, std::chrono::duration<double>(seconds),
+                                       [this] { return state_->over; });
 }
 
 void Server::Stop() {

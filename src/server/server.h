@@ -43,6 +43,7 @@ class Server {
 
   const std::string& host() const;
   uint16_t port() const;
+  std::string url() const;  // "http://127.0.0.1:8000"
 
   // `chat_format`: null if the model cannot chat. Both must live until Stop() has returned, and the
   // server must outlive the service. Once.
@@ -51,6 +52,8 @@ class Server {
   void Drain();
   // Returns when all has been answered after Drain(), or after Stop().
   void Wait();
+  // The same, or after so many seconds: whether all has been answered.
+  bool WaitFor(double seconds);
   // Breaks all connections off.
   void Stop();
 

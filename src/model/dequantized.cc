@@ -1,0 +1,57 @@
+#include "model/dequantized.h"
+
+#include "base/error.h"
+#include "io/packed_linear.h"
+
+namespace fptq {
+namespace {
+
+SourceLinear Dequantized(const ModelSource& source, const LinearSpec& spec, int64_t layer) {
+  const std::string module = source.Name(spec.module, layer);
+  const auto how = source.quantized() ? source.quantization()->Find(module) : std::nullopt;
+  if (!how) return source.ReadLinear(spec, layer);
+  SourceLinear linear = {.name = ModelSource::HfName(spec.module, layer),
+                         .channels = spec.channels(source.config()),
+                         .k = SiteInputs(source.config(), spec.site),
+                         .weight = {},
+                         .bias = {}};
+  const PackedLinear packed =
+      GetPackedLinear(source.checkpoint(), module, *how, linear.channels, linear.k);
+  linear.weight.Resize(linear.channels * linear.k);
+  std::vector<int8_t> q(static_cast<size_t>(linear.k));
+  std::vector<int8_t> zeros(static_cast<size_t>(packed.groups()));
+  std::vector<float> scales(zeros.size());
+  float* out = linear.weight.data();
+  for (int64_t channel = 0; channel < linear.channels; ++channel) {
+    packed.ReadRow(channel, q, zeros, scales);
+    for (int64_t i = 0; i < linear.k; ++i) {
+      const auto group = static_cast<size_t>(i / packed.group_size);
+      *out++ = scales[group] * static_cast<float>(q[static_cast<size_t>(i)] - zeros[group]);
+    }
+  }
+  return linear;
+}
+
+}  // namespace
+
+std::vector<std::string> LinearNames(const ModelSource& source) {
+  std::vector<std::string> names;
+  for (int64_t layer = 0; layer < source.config().layers; ++layer) {
+    for (const LinearSpec& spec : source.arch().linears) {
+      names.push_back(ModelSource::HfName(spec.module, layer));
+    }
+  }
+  return names;
+}
+
+SourceLinear DequantizedLinear(const ModelSource& source, std::string_view name) {
+  for (int64_t layer = 0; layer < source.config().layers; ++layer) {
+    for (const LinearSpec& spec : source.arch().linears) {
+      if (ModelSource::HfName(spec.module, layer) == name) return Dequantized(source, spec, layer);
+    }
+  }
+  throw Error("{}: expected the name of a linear, as {}, found '{}'",
+              source.checkpoint().path().string(), LinearNames(source).front(), name);
+}
+
+}  // namespace fptq

@@ -1,0 +1,34 @@
+// Rounding by a function that is not ours.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "quant/policy.h"
+#include "quant/rounding.h"
+
+namespace fptq {
+
+// q and scales as in GroupQuantized.
+struct CustomRounded {
+  std::vector<int8_t> q;
+  std::vector<float> scales;
+};
+
+// Asked for each linear of a site; nothing: the recipe's method rounds it.
+using CustomRounding = std::function<std::optional<CustomRounded>(
+    const SourceLinear& linear, const SitePolicy& site, const SiteStatistics& inputs)>;
+
+// What the function makes of each linear, its scales as they read back, its error measured. Error
+// naming the linear if q or scales have a wrong number of elements, q one that the bits do not
+// hold, or the scales one that is not finite or 0.
+std::vector<std::optional<GroupQuantized>> RoundByCustom(const CustomRounding& rounding,
+                                                         std::span<const SourceLinear> linears,
+                                                         const SitePolicy& site,
+                                                         const SiteStatistics& inputs,
+                                                         const RoundingOptions& options);
+
+}  // namespace fptq

@@ -1,0 +1,121 @@
+#include "quant/readers.h"
+
+#include <fmt/format.h>
+
+#include <map>
+#include <optional>
+
+#include "model/arch/arch.h"
+
+namespace fptq {
+namespace {
+
+// A linear, and how many channels those that vLLM joins with it have together.
+struct StoredLinear {
+  LinearQuantization how;
+  int64_t k = 0, site_channels = 0;
+};
+
+// vLLM has schemes for integer weights in 4-bit words whose inputs are float or int8 per token, and
+// for 8-bit weights with a scale a channel whose inputs are int8 of either kind. Its int8 scheme
+// knows but symmetric weights.
+std::string WhyNotVllm(const StoredLinear& linear) {
+  const LinearQuantization& how = linear.how;
+  const bool is_static = how.activations == ActivationQuantization::kStaticTensor;
+  const bool whole_row = how.group_size == LinearQuantization::kWholeRow;
+  switch (how.storage) {
+    case WeightStorage::kPacked:
+      if (is_static) return "static int8 inputs of weights in pack-quantized";
+      return how.per_tensor ? "one weight scale for a whole tensor in pack-quantized" : "";
+    case WeightStorage::kInt8:
+      if (how.activations == ActivationQuantization::kNone) return "int8 weights of float inputs";
+      if (how.weight_bits != 8) return "4-bit weights in int-quantized";
+      if (!how.symmetric) return "asymmetric 8-bit weights";
+      return whole_row ? "" : "8-bit weights in groups in int-quantized";
+    case WeightStorage::kFloat:
+      return "weights that are stored as floats, though the config calls them quantized";
+  }
+  return "";
+}
+
+// Its kernel for pack-quantized on x86 is for 4 bits and multiples of 32.
+std::string WhyNotVllmCpu(const StoredLinear& linear) {
+  if (std::string reason = WhyNotVllm(linear); !reason.empty()) return reason;
+  if (linear.how.storage != WeightStorage::kPacked) return "";
+  if (linear.how.weight_bits != 4) return "8-bit weights in pack-quantized";
+  if (linear.k % 32 != 0) return "inputs that are no multiple of 32";
+  return linear.site_channels % 32 != 0 ? "outputs that are no multiple of 32" : "";
+}
+
+std::string WhyNotVllmGpu(const StoredLinear& linear) {
+  if (std::string reason = WhyNotVllm(linear); !reason.empty()) return reason;
+  if (linear.how.storage != WeightStorage::kPacked) return "";
+  return linear.site_channels % 8 != 0 ? "outputs that are no multiple of 8" : "";
+}
+
+std::vector<StoredLinear> StoredLinears(const ModelSource& source) {
+  std::vector<StoredLinear> linears;
+  for (int64_t layer = 0; layer < source.config().layers; ++layer) {
+    for (const LinearSpec& spec : source.arch().linears) {
+      const auto how = source.quantization()->Find(source.Name(spec.module, layer));
+      if (!how) continue;
+      linears.push_back({.how = *how,
+                         .k = SiteInputs(source.config(), spec.site),
+                         .site_channels = SiteChannels(source.config(), spec.site)});
+    }
+  }
+  return linears;
+}
+
+Reader Judge(std::string_view name, const std::vector<StoredLinear>& linears,
+             std::string (*why_not)(const StoredLinear&), std::string how) {
+  std::map<std::string, int64_t> reasons;
+  for (const StoredLinear& linear : linears) {
+    if (const std::string reason = why_not(linear); !reason.empty()) ++reasons[reason];
+  }
+  if (reasons.empty()) return {.name = name, .reads = true, .reason = std::move(how)};
+  std::string text;
+  for (const auto& [reason, count] : reasons) {
+    text += fmt::format("{}{} of {} linears have {}", text.empty() ? "" : "; ", count,
+                        linears.size(), reason);
+  }
+  return {.name = name, .reads = false, .reason = std::move(text)};
+}
+
+}  // namespace
+
+std::vector<Reader> ReadersOf(const ModelSource& source) {
+  constexpr std::string_view kTransformers = "transformers", kCpu = "vLLM on CPUs",
+                             kGpu = "vLLM on GPUs";
+  if (source.checkpoint().format() == Checkpoint::Format::kGguf) {
+    return {{kTransformers, true, "as floats, with gguf_file"},
+            {kCpu, false, "GGUF files need a plugin there"},
+            {kGpu, false, "GGUF files need a plugin there"}};
+  }
+  if (!source.quantized()) {
+    return {
+        {kTransformers, true, "as floats"}, {kCpu, true, "as floats"}, {kGpu, true, "as floats"}};
+  }
+  const std::vector<StoredLinear> linears = StoredLinears(source);
+  return {
+      {kTransformers, true, "by compressed-tensors, which computes in floats what int8 would give"},
+      Judge(kCpu, linears, WhyNotVllmCpu,
+            "weights as stored; inputs of 4-bit weights stay float there"),
+      Judge(kGpu, linears, WhyNotVllmGpu,
+            "weights as stored; inputs of 4-bit weights stay float there, but by its Humming "
+            "kernel")};
+}
+
+std::string ReadersText(const std::vector<Reader>& readers) {
+  std::string reads, others;
+  for (const Reader& reader : readers) {
+    if (reader.reads) {
+      reads += fmt::format("{}{}", reads.empty() ? "" : ", ", reader.name);
+    } else {
+      others += fmt::format("; not {}: {}", reader.name, reader.reason);
+    }
+  }
+  return reads + others;
+}
+
+}  // namespace fptq
