@@ -20,8 +20,8 @@ void RecipeOptions::AddTo(CLI::App& app) {
       "{\"messages\": [...]}, or a mix of them, e.g. self:0.5,random:0.1,FILE (default "
       "self)");
   app.add_option("--calibration-tokens", calibration_tokens_,
-                 "how many of them (default 32768 for gptq on models of up to 500 M weights, else "
-                 "8192)");
+                 "how many of them (default 8192; for gptq 4.3e13 divided by the weights of the "
+                 "model's linears, from 8192 to 32768)");
   app.add_option("--seed", seed_, "of what is random in calibration (default 0)");
   app.add_option("--group-size", group_size_,
                  "inputs that share a weight scale: 32, 64 or 128 (default 128)");
