@@ -306,7 +306,7 @@ def add_others(seeds):
     recipe = {
         "group_size": 128, "v0": 15.0, "v1": 150.0, "policy": "auto", "equalization": "lae",
         "overrides": {"3/mlp_mid": "lae_static", "model\\.layers\\.[0-9]+\\.mlp.*": "dynamic"},
-        "weight_bits": 4, "activation_bits": 8, "rounding": "gptq", "calibration": "self",
+        "weight_bits": 4, "eight_bit_share": 0.02, "activation_bits": 8, "rounding": "gptq", "calibration": "self",
         "calibration_tokens": 0, "sequence_length": 512, "seed": 0, "kv_bits": 8}
     seeds.add("recipe", recipe)
     run = {"build": "0.1.0", "recipe": recipe, "calibration_text": None, "config": 1, "tokenizer": 2,
@@ -331,7 +331,7 @@ def add_others(seeds):
     seeds.add("report_page", {
         "model": "m", "quality": [["perplexity", "5"]], "sensitivity": [{"kl": 0.1, "standard_error": 0.2}],
         "bits_per_weight": 4.25, "recipe": recipe, "sites": [described],
-        "linears": [{"name": "model.layers.0.mlp.down_proj", "weight_error": 0.1, "group_size": 32}]})
+        "linears": [{"name": "model.layers.0.mlp.down_proj", "weight_error": 0.1, "bits": 4, "group_size": 32}]})
 
 
 def add_requests(seeds):

@@ -12,10 +12,10 @@
 namespace fptq {
 namespace {
 
-CustomRounding CustomRoundingOf(const QuantizationOptions& options, int bits) {
+CustomRounding CustomRoundingOf(const QuantizationOptions& options) {
   if (!options.rounding) return {};
-  return [&options, bits](const SourceLinear& linear, const SitePolicy& site,
-                          const SiteStatistics& inputs) -> std::optional<CustomRounded> {
+  return [&options](const SourceLinear& linear, int bits, const SitePolicy& site,
+                    const SiteStatistics& inputs) -> std::optional<CustomRounded> {
     const std::vector<float> mean_squares = inputs.MeanSquares();
     auto rounded = options.rounding({.name = linear.name,
                                      .layer = site.layer,
@@ -54,13 +54,12 @@ QuantizationSummary Quantize(const std::filesystem::path& source,
                                pool.threads(), MeasureSpeed(pool));
       CheckLimits(forecast, LimitsFor(output), output.string());
     }
-    const QuantizeReport report = QuantizeCheckpoint(
-        call.location, output, call.recipe,
-        {.replace = options.replace,
-         .restart = options.restart,
-         .given = options.calibration,
-         .rounding = CustomRoundingOf(options, static_cast<int>(call.recipe.weight_bits))},
-        pool, ProgressOf(options.progress));
+    const QuantizeReport report = QuantizeCheckpoint(call.location, output, call.recipe,
+                                                     {.replace = options.replace,
+                                                      .restart = options.restart,
+                                                      .given = options.calibration,
+                                                      .rounding = CustomRoundingOf(options)},
+                                                     pool, ProgressOf(options.progress));
     return QuantizationSummary{.seconds = report.seconds,
                                .source_bytes = report.source_bytes,
                                .output_bytes = report.output_bytes,

@@ -20,8 +20,8 @@ void RecipeOptions::AddTo(CLI::App& app) {
       "{\"messages\": [...]}, or a mix of them, e.g. self:0.5,random:0.1,FILE (default "
       "self)");
   app.add_option("--calibration-tokens", calibration_tokens_,
-                 "how many of them (default 32768 for gptq on models of up to 500 M weights, else "
-                 "8192)");
+                 "how many of them (default 8192; for gptq 4.3e13 divided by the weights of the "
+                 "model's linears, from 8192 to 32768)");
   app.add_option("--seed", seed_, "of what is random in calibration (default 0)");
   app.add_option("--group-size", group_size_,
                  "inputs that share a weight scale: 32, 64 or 128 (default 128)");
@@ -38,6 +38,10 @@ void RecipeOptions::AddTo(CLI::App& app) {
                  "REGEX=CHOICE pins the sites whose LAYER/SITE or module it matches: static, "
                  "dynamic, lae_static, lae_dynamic; may be repeated");
   app.add_option("--weight-bits", weight_bits_, "4 or 8 (default 4)");
+  app.add_option("--eight-bit-share", eight_bit_share_,
+                 "linears with at most this share of their layer's weights, such as k_proj and "
+                 "v_proj where many queries share a key, have 8 bits (default 0.02; 0: none, as "
+                 "vLLM needs it, for which q, k and v are one linear)");
   app.add_option("--activation-bits", activation_bits_, "8, or 16: float (default 8)");
   app.add_option("--rounding", rounding_,
                  "how to round weights to 4 bits: rtn, weighted or gptq (default gptq)");
@@ -61,6 +65,7 @@ QuantRecipe RecipeOptions::Recipe() const {
   if (policy_) recipe.policy = PolicyModeFromName(*policy_, "--policy");
   if (equalization_) recipe.equalization = EqualizationFromName(*equalization_, "--equalization");
   Override(recipe.weight_bits, weight_bits_);
+  Override(recipe.eight_bit_share, eight_bit_share_);
   Override(recipe.activation_bits, activation_bits_);
   Override(recipe.rounding, rounding_);
   // Before those of the file, as the first that matches counts.

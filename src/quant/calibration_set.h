@@ -24,9 +24,10 @@ struct CalibrationSet {
 
 using GivenSequences = std::span<const std::vector<int32_t>>;
 
-// `recipe.calibration_tokens`, or what they are by default: 32,768 where X^T X is rounded with and
-// the model has at most 500 M weights in its linears, as such a model loses most and takes least
-// time; else 8,192.
+// `recipe.calibration_tokens`, or what they are by default: 8,192, and where X^T X is rounded with
+// as many as make 4.3e13 products with the weights of the linears, from 8,192 to 32,768. X^T X of a
+// down_proj with 9,000 inputs needs more rows than that, and the time allows it: 32,768 tokens for
+// models of up to 1.3 G weights, 8,192 from 5.2 G on.
 int64_t ChosenTokens(const QuantRecipe& recipe, const ModelConfig& config);
 
 // About ChosenTokens tokens in sequences of `recipe.sequence_length` (or the model's context if

@@ -53,7 +53,13 @@ TEST(CalibrationSet, ChoosesTokensByRoundingAndSize) {
   ModelConfig config = ModelSource::Open(kModel).config();
   QuantRecipe recipe;
   EXPECT_EQ(ChosenTokens(recipe, config), 32768);
-  config.layers = 100'000;
+  int64_t layer_weights = 0;
+  for (const ActSite site : kAllActSites) {
+    layer_weights += SiteInputs(config, site) * SiteChannels(config, site);
+  }
+  config.layers = 2'150'000'000 / layer_weights;
+  EXPECT_NEAR(static_cast<double>(ChosenTokens(recipe, config)), 20'000, 20);
+  config.layers = 7'000'000'000 / layer_weights;
   EXPECT_EQ(ChosenTokens(recipe, config), 8192);
   config.layers = 2;
   recipe.rounding = "rtn";

@@ -10,15 +10,15 @@
 namespace fptq {
 namespace {
 
-void CheckRounded(const SourceLinear& linear, const CustomRounded& rounded,
-                  const RoundingOptions& options) {
-  const int64_t scales = linear.channels * (linear.k / options.group_size);
+void CheckRounded(const SourceLinear& linear, const CustomRounded& rounded, int bits,
+                  int64_t group_size) {
+  const int64_t scales = linear.channels * (linear.k / group_size);
   if (std::ssize(rounded.q) != linear.channels * linear.k || std::ssize(rounded.scales) != scales) {
     throw Error("{}: custom rounding: expected {} x {} integers and {} scales, found {} and {}",
                 linear.name, linear.channels, linear.k, scales, rounded.q.size(),
                 rounded.scales.size());
   }
-  const int largest = (1 << (options.bits - 1)) - 1;
+  const int largest = (1 << (bits - 1)) - 1;
   const auto [low, high] = std::ranges::minmax(rounded.q);
   if (low < -largest - 1 || high > largest) {
     throw Error("{}: custom rounding: expected integers from {} to {}, found {}", linear.name,
@@ -53,12 +53,15 @@ std::vector<std::optional<GroupQuantized>> RoundByCustom(const CustomRounding& r
                                                          const SiteStatistics& inputs,
                                                          const RoundingOptions& options) {
   std::vector<std::optional<GroupQuantized>> results;
-  for (const SourceLinear& linear : linears) {
-    std::optional<CustomRounded> rounded = rounding(linear, site, inputs);
+  for (size_t i = 0; i < linears.size(); ++i) {
+    const SourceLinear& linear = linears[i];
+    const int bits = options.bits[i];
+    std::optional<CustomRounded> rounded = rounding(linear, bits, site, inputs);
     std::optional<GroupQuantized>& result = results.emplace_back();
     if (!rounded) continue;
-    CheckRounded(linear, *rounded, options);
-    result = GroupQuantized{.group_size = options.group_size,
+    CheckRounded(linear, *rounded, bits, options.group_size);
+    result = GroupQuantized{.bits = bits,
+                            .group_size = options.group_size,
                             .q = std::move(rounded->q),
                             .scales = std::move(rounded->scales)};
     for (float& scale : result->scales) scale = RoundToStoredScale(scale, options.dtype);

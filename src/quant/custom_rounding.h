@@ -18,9 +18,10 @@ struct CustomRounded {
   std::vector<float> scales;
 };
 
-// Asked for each linear of a site; nothing: the recipe's method rounds it.
+// Asked for each linear of a site, with the bits that its integers have; nothing: the recipe's
+// method rounds it.
 using CustomRounding = std::function<std::optional<CustomRounded>(
-    const SourceLinear& linear, const SitePolicy& site, const SiteStatistics& inputs)>;
+    const SourceLinear& linear, int bits, const SitePolicy& site, const SiteStatistics& inputs)>;
 
 // What the function makes of each linear, its scales as they read back, its error measured. Error
 // naming the linear if q or scales have a wrong number of elements, q one that the bits do not

@@ -29,7 +29,8 @@ constexpr int64_t kFloat = sizeof(float);
 
 struct Site {
   int64_t k = 0, channels = 0;
-  int64_t group_size = 0;  // 0: the weights stay float
+  int64_t group_size = 0;    // 0: the weights stay float
+  int64_t packed_bytes = 0;  // of the weights, else
   int64_t weights() const { return k * channels; }
   int64_t groups() const { return group_size == 0 ? 0 : weights() / group_size; }
 };
@@ -76,6 +77,11 @@ Counts Count(const ModelConfig& config, const QuantRecipe& recipe, int threads) 
         .channels = SiteChannels(config, act_site),
         .group_size = GroupSizeFor(k, recipe.group_size)};
     counts.max_k = std::max(counts.max_k, k);
+  }
+  for (const LinearSpec& linear : config.arch->linears) {
+    Site& site = counts.sites[static_cast<size_t>(linear.site)];
+    const int64_t weights = linear.channels(config) * site.k;
+    site.packed_bytes += weights * WeightBits(recipe, config, weights) / 8;
   }
   return counts;
 }
@@ -144,7 +150,7 @@ int64_t OtherElements(const ModelSource& source, int64_t linear_weights) {
 }
 
 // Of the linears of a layer as stored.
-int64_t StoredLayerBytes(const Counts& c, const QuantRecipe& recipe) {
+int64_t StoredLayerBytes(const Counts& c) {
   const int64_t size = BlockSizeOf(c.config.dtype).bytes;
   constexpr int64_t kShapeBytes = 16;
   const auto linears = std::ranges::count_if(c.config.arch->linears, [&](const LinearSpec& linear) {
@@ -152,7 +158,7 @@ int64_t StoredLayerBytes(const Counts& c, const QuantRecipe& recipe) {
   });
   return c.Sum([&](const Site& s) {
     if (s.group_size == 0) return s.weights() * size;
-    return s.weights() * recipe.weight_bits / 8 + s.groups() * size;
+    return s.packed_bytes + s.groups() * size;
   }) + linears * (kShapeBytes + size);  // with input scales, which static sites alone have
 }
 
@@ -250,7 +256,7 @@ Forecast ForecastQuantization(const ModelSource& source, const QuantRecipe& reci
   const int64_t linear_weights = c.LayerWeights() * config.layers;
   Forecast forecast;
 
-  const int64_t layers_bytes = StoredLayerBytes(c, recipe) * config.layers;
+  const int64_t layers_bytes = StoredLayerBytes(c) * config.layers;
   forecast.output_bytes =
       layers_bytes + OtherElements(source, linear_weights) * BlockSizeOf(config.dtype).bytes;
   // The layers wait in a file of their own for the output; the hidden states stand in memory's

@@ -33,6 +33,7 @@ TEST(Forecast, KnowsTheSizeOfTheOutput) {
         QuantRecipe recipe = Recipe();
         recipe.policy = policy;
         recipe.weight_bits = bits;
+        recipe.eight_bit_share = 0.04;  // k_proj and v_proj of tiny-llama-f32
         const ModelSource source = OpenFloatSource(kModels / name, recipe);
         const Forecast forecast = ForecastQuantization(source, recipe, 2, kUnitSpeed);
         const int64_t written = QuantizeCheckpoint(kModels / name, folder / "out", recipe,

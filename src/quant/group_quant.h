@@ -14,6 +14,7 @@ namespace fptq {
 // w = q * scale: q in -8..7, scales of either sign (with a negative one a group reaches further up
 // than down), as they read back after being stored.
 struct GroupQuantized {
+  int bits = 4;
   int64_t group_size = 0;
   std::vector<int8_t> q;      // [N, K]
   std::vector<float> scales;  // [N, K / group_size]

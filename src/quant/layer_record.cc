@@ -99,6 +99,7 @@ Json ResultToJson(const LayerResult& result) {
   for (const SitePolicy& site : result.policy) sites.push_back(SiteToJson(site));
   for (const LinearReport& linear : result.linears) {
     linears.push_back({{"name", linear.name},
+                       {"bits", linear.bits},
                        {"group_size", linear.group_size},
                        {"weight_error", linear.weight_error}});
   }
@@ -125,6 +126,7 @@ LayerResult ResultFromJson(const Json& json, const ModelConfig& config, int64_t 
   for (const Json& item : fields.Array("linears")) {
     const JsonFields linear(item, kWhere);
     result.linears.push_back({.name = linear.String("name"),
+                              .bits = linear.Int("bits", 4, 8),
                               .group_size = linear.Int("group_size", 0, widest),
                               .weight_error = linear.Double("weight_error")});
   }

@@ -34,7 +34,7 @@ class LayerRecordTest : public testing::Test {
     }
     result.policy[1].channel_scales.clear();
     result.linears = {
-        {.name = "model.layers.1.mlp.down_proj", .group_size = 32, .weight_error = 0.3}};
+        {.name = "model.layers.1.mlp.down_proj", .bits = 8, .group_size = 32, .weight_error = 0.3}};
     result.linear_weights = 1000;
     result.linear_bytes = 600;
     const std::vector<TensorSpool::Entry> tensors = {

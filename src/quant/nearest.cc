@@ -14,6 +14,7 @@ GroupQuantized QuantizeNearest(const SourceLinear& linear, std::span<const float
   FPTQ_CHECK(k % group_size == 0 && std::ssize(mean_squares) == k);
   const auto largest = static_cast<float>((1 << (bits - 1)) - 1);
   GroupQuantized result;
+  result.bits = bits;
   result.group_size = group_size;
   result.q.resize(static_cast<size_t>(linear.weight.size()));
   result.scales.resize(static_cast<size_t>(linear.channels * groups));

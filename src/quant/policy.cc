@@ -8,6 +8,7 @@
 #include "quant/equalize.h"
 #include "quant/group_quant.h"
 #include "quant/nearest.h"
+#include "quant/rounding.h"
 #include "quant/site_error.h"
 #include "quant/storage.h"
 
@@ -73,17 +74,15 @@ SourceLinear Channels(const SourceLinear& from, int64_t first, int64_t channels,
   return part;
 }
 
-// The linear rounded in the recipe's bits, as floats. 4 bits by QuantizeGroups whatever the
+// The linear rounded to `bits`, as floats. 4 bits by QuantizeGroups whatever the
 // recipe's method is: it need not be exact to tell which alternative is best.
-Linear RoundedLinear(const Site& site, SourceLinear linear, std::span<const float> mean_squares,
-                     ThreadPool& pool) {
+Linear RoundedLinear(const Site& site, int bits, SourceLinear linear,
+                     std::span<const float> mean_squares, ThreadPool& pool) {
   const DataType dtype = site.layer.config.dtype;
   const int64_t group_size = site.group_size();
   const GroupQuantized quantized =
-      site.recipe.weight_bits == 4
-          ? QuantizeGroups(linear, mean_squares, group_size, dtype, pool)
-          : QuantizeNearest(linear, mean_squares, static_cast<int>(site.recipe.weight_bits),
-                            group_size, dtype, pool);
+      bits == 4 ? QuantizeGroups(linear, mean_squares, group_size, dtype, pool)
+                : QuantizeNearest(linear, mean_squares, bits, group_size, dtype, pool);
   pool.ParallelFor(std::ssize(quantized.scales), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin * group_size; i < end * group_size; ++i) {
       linear.weight[i] = quantized.scales[static_cast<size_t>(i / group_size)] *
@@ -126,13 +125,14 @@ std::vector<Alternative> MeasureAlternatives(const Site& site, ThreadPool& pool)
   }
   const std::vector<float> ones(site.inputs.absmax.size(), 1.0f);
   for (const SourceLinear& linear : site.layer.source.linears[static_cast<size_t>(site.site)]) {
+    const int bits = WeightBits(site.recipe, site.layer.config, linear.weight.size());
     for (int64_t first = 0; first < linear.channels; first += kMeasuredChannels) {
       const int64_t channels = std::min(kMeasuredChannels, linear.channels - first);
       const SourceLinear exact = Channels(linear, first, channels, ones, pool);
       meter.SetChannels(FloatLinear({&exact, 1}, pool));
       for (const Method& method : methods) {
         const Linear rounded =
-            RoundedLinear(site, Channels(linear, first, channels, method.scales, pool),
+            RoundedLinear(site, bits, Channels(linear, first, channels, method.scales, pool),
                           method.mean_squares, pool);
         for (const size_t quantization : method.quantizations) meter.Measure(quantization, rounded);
       }

@@ -100,7 +100,8 @@ void WriteFloats(const std::string& name, std::vector<int64_t> shape, std::span<
 }
 
 void WriteLinear(const SourceLinear& linear, const GroupQuantized& quantized,
-                 const SitePolicy& site, int bits, DataType dtype, TensorSpool& spool) {
+                 const SitePolicy& site, DataType dtype, TensorSpool& spool) {
+  const int bits = quantized.bits;
   std::vector<int32_t> packed(quantized.q.size() * static_cast<size_t>(bits) / 32);
   PackIntegers(bits, quantized.q, packed);
   spool.Add(
@@ -138,7 +139,6 @@ LayerResult WriteLayer(const ModelConfig& config, const QuantRecipe& recipe,
                        const Progress& progress, TensorSpool& spool) {
   LayerResult result;
   const RoundingMethod& rounding = RoundingOf(recipe);
-  const auto bits = static_cast<int>(recipe.weight_bits);
   const DataType dtype = config.dtype;
   const auto write_vector = [&](const std::string& name, std::span<const float> values) {
     WriteFloats(name, {std::ssize(values)}, values, dtype, spool);
@@ -157,17 +157,22 @@ LayerResult WriteLayer(const ModelConfig& config, const QuantRecipe& recipe,
     const std::vector<SourceLinear> linears = std::move(layer.weights.linears[index]);
     SiteStatistics statistics = std::move(layer.statistics[index]);
     if (site.quantizes_weights()) {
+      std::vector<int> bits;
+      for (const SourceLinear& linear : linears) {
+        bits.push_back(WeightBits(recipe, config, linear.weight.size()));
+      }
       RoundedSite rounded =
           RoundSite(rounding, custom, linears, site, statistics,
                     {.bits = bits, .group_size = site.group_size, .dtype = dtype}, pool);
       if (!rounded.note.empty()) site.notes.push_back(std::move(rounded.note));
       for (size_t i = 0; i < linears.size(); ++i) {
         const GroupQuantized& linear = rounded.linears[i];
-        WriteLinear(linears[i], linear, site, bits, dtype, spool);
-        result.linears.push_back({linears[i].name, site.group_size, linear.relative_error});
+        WriteLinear(linears[i], linear, site, dtype, spool);
+        result.linears.push_back(
+            {linears[i].name, linear.bits, site.group_size, linear.relative_error});
         result.linear_weights += std::ssize(linear.q);
-        result.linear_bytes +=
-            std::ssize(linear.q) * bits / 8 + std::ssize(linear.scales) * BlockSizeOf(dtype).bytes;
+        result.linear_bytes += std::ssize(linear.q) * linear.bits / 8 +
+                               std::ssize(linear.scales) * BlockSizeOf(dtype).bytes;
       }
     } else {
       for (const SourceLinear& linear : linears) {

@@ -17,6 +17,7 @@
 #include "model/model.h"
 #include "model/testing.h"
 #include "quant/forecast.h"
+#include "quant/rounding.h"
 #include "quant/testing.h"
 #include "text/tokenizer.h"
 
@@ -102,6 +103,53 @@ TEST(QuantizeCheckpoint, OutliersCollapseUnderStaticAndRecoverUnderFptq) {
   // cost little.
   EXPECT_GT(all_static, 2 * floor) << floor;
   EXPECT_LT(fptq, 1.3 * floor) << floor;
+}
+
+TEST(QuantizeCheckpoint, LinearsOfFewWeightsHaveEightBits) {
+  const TempFolder folder;
+  const fs::path source = kModels / "tiny-llama-f32";
+  for (const char* rounding : {"rtn", "weighted", "gptq"}) {
+    QuantRecipe recipe = Recipe(PolicyMode::kDynamic);
+    recipe.rounding = rounding;
+    recipe.eight_bit_share = 0;
+    const QuantizeReport plain = Quantize(source, folder / "plain", recipe, 2, /*replace=*/true);
+    recipe.eight_bit_share = 0.04;  // k_proj and v_proj have 0.036 of a layer each
+    const QuantizeReport report = Quantize(source, folder / "out", recipe, 2, /*replace=*/true);
+    ASSERT_EQ(report.linears.size(), plain.linears.size());
+    const auto quantization = CompressedTensorsConfig::Parse(
+        Checkpoint::Open(folder / "out")->metadata()["quantization_config"], "out");
+    int eights = 0;
+    for (size_t i = 0; i < report.linears.size(); ++i) {
+      const LinearReport& linear = report.linears[i];
+      const bool few = linear.name.ends_with("k_proj") || linear.name.ends_with("v_proj");
+      EXPECT_EQ(linear.bits, few ? 8 : 4) << linear.name;
+      EXPECT_EQ(quantization.Find(linear.name).value().weight_bits, linear.bits) << linear.name;
+      // Steps of 1/17, but rounded with less care than 4 bits.
+      if (few) {
+        EXPECT_LT(linear.weight_error, plain.linears[i].weight_error / 4) << linear.name;
+      }
+      eights += few ? 1 : 0;
+    }
+    EXPECT_EQ(eights, 4) << "of 2 layers";
+    EXPECT_NEAR(report.BitsPerWeight() - plain.BitsPerWeight(), 4 * 2 * 1024.0 / 28672, 1e-12);
+    EXPECT_LT(RelativeError(Logits(folder / "out"), Logits(source)), 0.5);  // it runs
+  }
+}
+
+TEST(WeightBits, IsForTheFew) {
+  ModelConfig config = ModelSource::Open(kModels / "tiny-llama-f32").config();
+  config.hidden = 896;  // Qwen2.5-0.5B
+  config.heads = 14;
+  config.kv_heads = 2;
+  config.head_dim = 64;
+  config.mlp = 4864;
+  QuantRecipe recipe;
+  EXPECT_EQ(WeightBits(recipe, config, 128 * 896), 8);
+  EXPECT_EQ(WeightBits(recipe, config, 896 * 896), 4);
+  recipe.eight_bit_share = 0;
+  EXPECT_EQ(WeightBits(recipe, config, 128 * 896), 4);
+  recipe.weight_bits = 8;
+  EXPECT_EQ(WeightBits(recipe, config, 896 * 896), 8);
 }
 
 TEST(QuantizeCheckpoint, StoresQuantizedWeights) {

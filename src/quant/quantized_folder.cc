@@ -1,6 +1,7 @@
 #include "quant/quantized_folder.h"
 
 #include <algorithm>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -66,9 +67,13 @@ ActivationQuantization QuantizationOf(ActScheme scheme) {
   return {};
 }
 
-// `sites` by layer and site.
-Json ConfigJson(const ModelSource& source, const SpecialTokens& special, const QuantRecipe& recipe,
-                std::span<const SitePolicy> sites) {
+Json ConfigJson(const ModelSource& source, const SpecialTokens& special,
+                const QuantizeReport& report) {
+  const std::vector<SitePolicy>& sites = report.sites;  // by layer and site
+  std::map<std::string_view, int> bits;
+  for (const LinearReport& linear : report.linears) {
+    bits[linear.name] = static_cast<int>(linear.bits);
+  }
   std::vector<std::pair<std::string, LinearQuantization>> linears;
   std::vector<std::string> ignore = {ModelSource::HfName(source.arch().head)};
   for (int64_t layer = 0; layer < source.config().layers; ++layer) {
@@ -79,9 +84,9 @@ Json ConfigJson(const ModelSource& source, const SpecialTokens& special, const Q
         ignore.push_back(name);
         continue;
       }
-      linears.emplace_back(name, LinearQuantization{sites[index].group_size,
-                                                    QuantizationOf(sites[index].choice.scheme),
-                                                    static_cast<int>(recipe.weight_bits)});
+      linears.emplace_back(
+          name, LinearQuantization{sites[index].group_size,
+                                   QuantizationOf(sites[index].choice.scheme), bits.at(name)});
     }
   }
   Json json = source.HfConfig();
@@ -100,7 +105,7 @@ void WriteQuantizedFolder(const ModelSource& source, const ModelText& text,
                           const QuantRecipe& recipe, const TensorSpool& layers,
                           const fs::path& folder, QuantizeReport& report) {
   report.output_bytes = WriteTensors(source, layers, folder);
-  WriteJsonFile(folder / kConfig, ConfigJson(source, text.special_tokens, recipe, report.sites));
+  WriteJsonFile(folder / kConfig, ConfigJson(source, text.special_tokens, report));
   WriteCompanions(source, text, folder);
   WriteJsonFile(folder / kReport, ReportToJson(report, recipe));
 }

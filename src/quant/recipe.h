@@ -47,8 +47,11 @@ struct QuantRecipe {
   double v1 = 150;           // range from which it is dynamic
   PolicyMode policy = PolicyMode::kAuto;
   Equalization equalization = Equalization::kLae;
-  std::vector<SiteOverride> overrides;        // the first that matches counts
-  int64_t weight_bits = 4;                    // 4 or 8
+  std::vector<SiteOverride> overrides;  // the first that matches counts
+  int64_t weight_bits = 4;              // 4 or 8
+  // Linears with at most this share of their layer's weights have 8 bits: k_proj and v_proj where
+  // many queries share a key, and with it their errors. From 0, none of them, to 1.
+  double eight_bit_share = 0.02;
   int64_t activation_bits = 8;                // 8, or 16: float
   std::string rounding = "gptq";              // a row of AllRoundingMethods
   std::string calibration{kSelfCalibration};  // as ParseCalibration reads it

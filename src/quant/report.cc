@@ -60,6 +60,7 @@ Json ReportToJson(const QuantizeReport& report, const QuantRecipe& recipe) {
   Json linears = Json::array();
   for (const LinearReport& linear : report.linears) {
     linears.push_back({{"name", linear.name},
+                       {"bits", linear.bits},
                        {"group_size", linear.group_size},
                        {"weight_error", linear.weight_error}});
   }

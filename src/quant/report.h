@@ -13,6 +13,7 @@ namespace fptq {
 
 struct LinearReport {
   std::string name;
+  int64_t bits = 0;
   int64_t group_size = 0;
   // sqrt(sum d (w - s q)^2 / sum d w^2) with d the mean square of the input channel: the relative
   // error of the output, taking channels as uncorrelated.

@@ -11,28 +11,36 @@
 namespace fptq {
 namespace {
 
-// Each linear by QuantizeGroups with the mean squares of the inputs.
-RoundedSite RoundWeighted(std::span<const SourceLinear> linears, SiteStatistics& inputs,
-                          const RoundingOptions& options, ThreadPool& pool) {
+// The linears of 4 bits by `round`, those of 8 to nearest.
+template <typename Round>
+RoundedSite RoundEach(std::span<const SourceLinear> linears, const SiteStatistics& inputs,
+                      const RoundingOptions& options, ThreadPool& pool, Round round) {
+  FPTQ_CHECK(options.bits.size() == linears.size());
   const std::vector<float> mean_squares = inputs.MeanSquares();
   RoundedSite result;
-  for (const SourceLinear& linear : linears) {
-    result.linears.push_back(
-        QuantizeGroups(linear, mean_squares, options.group_size, options.dtype, pool));
+  for (size_t i = 0; i < linears.size(); ++i) {
+    result.linears.push_back(options.bits[i] == 4
+                                 ? round(linears[i], mean_squares)
+                                 : QuantizeNearest(linears[i], mean_squares, options.bits[i],
+                                                   options.group_size, options.dtype, pool));
   }
   return result;
 }
 
-// Scales absmax / (2^(bits - 1) - 1), each weight to the nearest.
+// Each linear by QuantizeGroups with the mean squares of the inputs.
+RoundedSite RoundWeighted(std::span<const SourceLinear> linears, SiteStatistics& inputs,
+                          const RoundingOptions& options, ThreadPool& pool) {
+  return RoundEach(linears, inputs, options, pool, [&](const auto& linear, const auto& squares) {
+    return QuantizeGroups(linear, squares, options.group_size, options.dtype, pool);
+  });
+}
+
+// Scales absmax / 7, each weight to the nearest.
 RoundedSite RoundToNearest(std::span<const SourceLinear> linears, SiteStatistics& inputs,
                            const RoundingOptions& options, ThreadPool& pool) {
-  const std::vector<float> mean_squares = inputs.MeanSquares();
-  RoundedSite result;
-  for (const SourceLinear& linear : linears) {
-    result.linears.push_back(QuantizeNearest(linear, mean_squares, options.bits, options.group_size,
-                                             options.dtype, pool));
-  }
-  return result;
+  return RoundEach(linears, inputs, options, pool, [&](const auto& linear, const auto& squares) {
+    return QuantizeNearest(linear, squares, /*bits=*/4, options.group_size, options.dtype, pool);
+  });
 }
 
 // All linears by RoundGptq with the sums of products of their inputs.
@@ -47,15 +55,15 @@ RoundedSite RoundByGptq(std::span<const SourceLinear> linears, SiteStatistics& i
         "beyond what float32 can factor";
     return plain;
   }
-  RoundedSite result;
+  RoundedSite result =
+      RoundEach(linears, inputs, options, pool, [&](const auto& linear, const auto&) {
+        return RoundGptq(linear, *error, kGptqSweeps, options.dtype, pool);
+      });
   if (error->damping() != OutputError::kDampings[0]) {
     result.note = fmt::format(
         "gptq with a damping of {} instead of {} times the mean of the diagonal: its inputs are "
         "too much like each other",
         error->damping(), OutputError::kDampings[0]);
-  }
-  for (const SourceLinear& linear : linears) {
-    result.linears.push_back(RoundGptq(linear, *error, kGptqSweeps, options.dtype, pool));
   }
   return result;
 }
@@ -77,6 +85,16 @@ const RoundingMethod& FindRoundingMethod(std::string_view name, std::string_view
     names += (names.empty() ? "" : ", ") + std::string(method.name);
   }
   throw Error("{}: expected one of {}, found '{}'", where, names, name);
+}
+
+int WeightBits(const QuantRecipe& recipe, const ModelConfig& config, int64_t weights) {
+  int64_t layer_weights = 0;
+  for (const ActSite site : kAllActSites) {
+    layer_weights += SiteInputs(config, site) * SiteChannels(config, site);
+  }
+  const bool few =
+      static_cast<double>(weights) <= recipe.eight_bit_share * static_cast<double>(layer_weights);
+  return few ? 8 : static_cast<int>(recipe.weight_bits);
 }
 
 const RoundingMethod& RoundingOf(const QuantRecipe& recipe) {

@@ -16,8 +16,11 @@
 
 namespace fptq {
 
+// Of a linear with so many weights: 4, or 8 if the recipe has it or they are few.
+int WeightBits(const QuantRecipe& recipe, const ModelConfig& config, int64_t weights);
+
 struct RoundingOptions {
-  int bits = 4;                     // 4 or 8
+  std::span<const int> bits;        // of each linear, 4 or 8
   int64_t group_size = 0;           // divides K
   DataType dtype = DataType::kF32;  // in which scales are stored
 };
