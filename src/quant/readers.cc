@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <optional>
 
@@ -34,6 +35,10 @@ std::string WhyNotVllm(const StoredLinear& linear) {
       return whole_row ? "" : "8-bit weights in groups in int-quantized";
     case WeightStorage::kFloat:
       return "weights that are stored as floats, though the config calls them quantized";
+    case WeightStorage::kGptq:
+    case WeightStorage::kGptqV2:
+    case WeightStorage::kAwq:
+      return "";  // schemes of its own
   }
   return "";
 }
@@ -97,6 +102,16 @@ std::vector<Reader> ReadersOf(const ModelSource& source) {
         {kTransformers, true, "as floats"}, {kCpu, true, "as floats"}, {kGpu, true, "as floats"}};
   }
   const std::vector<StoredLinear> linears = StoredLinears(source);
+  const auto is_compressed = [](const StoredLinear& linear) {
+    return linear.how.storage == WeightStorage::kPacked ||
+           linear.how.storage == WeightStorage::kInt8 ||
+           linear.how.storage == WeightStorage::kFloat;
+  };
+  if (!std::ranges::all_of(linears, is_compressed)) {
+    return {{kTransformers, true, "with a package for GPTQ or AWQ beside it"},
+            {kCpu, true, "by its schemes for GPTQ and AWQ, which was not tried"},
+            {kGpu, true, "by its schemes for GPTQ and AWQ, which was not tried"}};
+  }
   return {
       {kTransformers, true, "by compressed-tensors, which computes in floats what int8 would give"},
       Judge(kCpu, linears, WhyNotVllmCpu,
