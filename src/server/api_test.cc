@@ -265,6 +265,11 @@ TEST_F(ApiTest, ChatRefusesWhatItCannotDo) {
               "tools[0].type");
   ChatRefused(ChatWith({{"top_logprobs", 3}}), 400, "top_logprobs");
   ChatRefused(ChatWith({{"logprobs", 3}}), 400, "logprobs");
+  ChatRefused(ChatWith({{"n_predict", 3}}), 400, "n_predict");
+  EXPECT_STREQ(ApiErrorOf([&] {
+                 ParseChat({{"messages", Json::array()}}, text_->context, 0);
+               }).what(),
+               "'messages': expected at least one message, found an empty array");
   ChatRefused(ChatWith({{"functions", {{{"name", "f"}}}}}), 400, "functions");
   ChatRefused(ChatWith({{"modalities", {"audio"}}}), 400, "modalities");
   ChatRefused(ChatWith({{"chat_template", "{{ 1 }}"}}), 400, "chat_template");
@@ -302,7 +307,29 @@ TEST_F(ApiTest, TheTemplateReadsWhatTheRequestHas) {
     prompt({{"messages", {{{"role", "user"}, {"content", "no"}}}}});
   });
   EXPECT_EQ(error.status(), 400);
-  EXPECT_NE(std::string(error.what()).find("not that"), std::string::npos) << error.what();
+  EXPECT_EQ(std::string(error.what()), "test: line 1: the template refuses this: not that");
+}
+
+// As llama.cpp does, too: agents send them to any model.
+TEST_F(ApiTest, CallsWithoutAContentReadAsEmptyWhereTheTemplateNeedsOne) {
+  const Json call = {{{"id", "1"}, {"function", {{"name", "f"}, {"arguments", "{}"}}}}};
+  const auto prompt = [&](const std::string& source, const Json& message) {
+    const ChatFormat format(FindChatTemplates(text_->files), text_->tokenizer,
+                            ChatTemplate::Parse(source, "test"));
+    ApiContext context = text_->context;
+    context.chat_format = &format;
+    const AnswerCall chat = ParseChat(ChatWith({{"messages", Json::array({message})}}), context, 0);
+    return text_->tokenizer.Decode(chat.prompts[0], /*skip_special=*/false);
+  };
+  const std::string needs = "{{ 'x' + messages[0]['content'] + 'y' }}";
+  const std::string asks = "{{ messages[0]['content'] is defined }}";
+  const Json null = {{"role", "assistant"}, {"content", nullptr}, {"tool_calls", call}};
+  const Json absent = {{"role", "assistant"}, {"tool_calls", call}};
+  for (const Json& message : {null, absent}) {
+    EXPECT_EQ(prompt(needs, message), "xy");
+    EXPECT_EQ(prompt(asks, message), "False");  // as transformers has it
+    EXPECT_EQ(ApiErrorOf([&] { prompt("{{ raise_exception('no') }}", message); }).status(), 400);
+  }
 }
 
 TEST_F(ApiTest, TokenizesAndBack) {

@@ -14,7 +14,9 @@ namespace {
 // A value as it may stand in a message: short, and no half characters.
 std::string Excerpt(const Json& value) {
   constexpr size_t kMaxLength = 60;
-  if (value.is_structured()) return fmt::format("an {}", value.type_name());
+  if (value.is_structured()) {
+    return fmt::format("an {}{}", value.empty() ? "empty " : "", value.type_name());
+  }
   if (value.is_string() && value.get_ref<const std::string&>().size() > kMaxLength) {
     return fmt::format("a string of {} bytes", value.get_ref<const std::string&>().size());
   }

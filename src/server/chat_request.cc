@@ -4,6 +4,9 @@
 #include <array>
 #include <iterator>
 #include <limits>
+#include <optional>
+#include <string>
+#include <utility>
 
 #include "base/error.h"
 #include "server/request_fields.h"
@@ -186,6 +189,20 @@ Conversation ReadConversation(const BodyFields& fields) {
   return conversation;
 }
 
+// Calls of tools come without a content, of which templates that know no tools write the text.
+// Nothing if all messages have one.
+std::optional<Conversation> WithEmptyContents(const Conversation& conversation) {
+  Conversation result = conversation;
+  bool changed = false;
+  for (Json& message : result.messages) {
+    if (!message.contains("content") || message["content"].is_null()) {
+      message["content"] = "";
+      changed = true;
+    }
+  }
+  return changed ? std::optional(std::move(result)) : std::nullopt;
+}
+
 std::vector<int32_t> EncodeConversation(const Conversation& conversation,
                                         const ApiContext& context) {
   if (context.chat_format == nullptr) {
@@ -197,7 +214,14 @@ std::vector<int32_t> EncodeConversation(const Conversation& conversation,
   try {
     return context.chat_format->Encode(conversation);
   } catch (const Error& e) {
-    throw ApiError(400, e.what(), "messages", "invalid_value");
+    const std::string why = e.what();
+    if (const auto filled = WithEmptyContents(conversation)) {
+      try {
+        return context.chat_format->Encode(*filled);
+      } catch (const Error&) {  // then the first one tells more
+      }
+    }
+    throw ApiError(400, why, "messages", "invalid_value");
   }
 }
 

@@ -66,6 +66,10 @@ constexpr KnownField kCommonFields[] = {
     {"json_schema", "answers follow no schema"},
     {"typical_p", "see top_p, top_k and min_p", 1},
     {"mirostat", "see top_p, top_k and min_p"},
+    // Names that llama.cpp's own endpoints have for what has another name here.
+    {"n_predict", "see max_tokens"},
+    {"n_probs", "see logprobs"},
+    {"repeat_penalty", "see repetition_penalty", 1},
 };
 
 std::vector<std::string> ReadStopStrings(const BodyFields& fields) {

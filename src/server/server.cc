@@ -76,7 +76,10 @@ std::string Server::State::AllowedMethods(std::string_view path) const {
 
 std::optional<ApiError> Server::State::WhyNot(const HttpHead& head) const {
   if (AllowedMethods(head.path).empty()) {
-    return ApiError(404, "there is nothing at this path; see /openapi.json", "", "not_found");
+    return ApiError(
+        404,
+        "there is nothing at this path; OpenAI's begin with /v1, /openapi.json has all of them", "",
+        "not_found");
   }
   const Row* row = Find(head);
   if (row == nullptr) {

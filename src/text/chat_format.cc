@@ -46,8 +46,11 @@ ChatFormat::ChatFormat(const ChatTemplateFiles& files, const Tokenizer& tokenize
     for (const char* name : {kDefault, kToolUse}) {
       const auto text = files.texts.find(name);
       if (text == files.texts.end()) continue;
-      add(name, ChatTemplate::Parse(text->second,
-                                    fmt::format("{}: chat template '{}'", files.where, name)));
+      try {
+        add(name, ChatTemplate::Parse(text->second, fmt::format("chat template '{}'", name)));
+      } catch (const Error& error) {  // later ones are told to clients, whom no path concerns
+        throw Error("{}: {}", files.where, error.what());
+      }
     }
   }
   if (!variants_.contains(kDefault)) {
