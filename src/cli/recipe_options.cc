@@ -40,8 +40,9 @@ void RecipeOptions::AddTo(CLI::App& app) {
   app.add_option("--weight-bits", weight_bits_, "4 or 8 (default 4)");
   app.add_option("--eight-bit-share", eight_bit_share_,
                  "linears with at most this share of their layer's weights, such as k_proj and "
-                 "v_proj where many queries share a key, have 8 bits (default 0.02; 0: none, as "
-                 "vLLM needs it, for which q, k and v are one linear)");
+                 "v_proj where many queries share a key, have 8 bits (default 0: none; 0.02 is "
+                 "worth trying where vLLM, for which q, k and v are one linear, is not to load "
+                 "the folder)");
   app.add_option("--activation-bits", activation_bits_, "8, or 16: float (default 8)");
   app.add_option("--rounding", rounding_,
                  "how to round weights to 4 bits: rtn, weighted or gptq (default gptq)");

@@ -127,8 +127,9 @@ TEST(RoundGptq, LowersTheErrorOfTheOutput) {
       EXPECT_LE(error, last * (1 + 1e-6)) << rank << " " << sweeps;  // sums in float32
       last = error;
       // The error that is reported: the gradients are sums in float32 that go through all sweeps.
-      const double norm =
-          TrueError(linear, damped, {kGroup, std::vector<int8_t>(gptq.q.size()), gptq.scales, 0});
+      const double norm = TrueError(
+          linear, damped,
+          {.group_size = kGroup, .q = std::vector<int8_t>(gptq.q.size()), .scales = gptq.scales});
       EXPECT_NEAR(gptq.relative_error, std::sqrt(error / norm), 1e-3 * gptq.relative_error);
     }
   }

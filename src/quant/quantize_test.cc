@@ -17,6 +17,7 @@
 #include "model/model.h"
 #include "model/testing.h"
 #include "quant/forecast.h"
+#include "quant/readers.h"
 #include "quant/rounding.h"
 #include "quant/testing.h"
 #include "text/tokenizer.h"
@@ -116,7 +117,7 @@ TEST(QuantizeCheckpoint, LinearsOfFewWeightsHaveEightBits) {
     recipe.eight_bit_share = 0.04;  // k_proj and v_proj have 0.036 of a layer each
     const QuantizeReport report = Quantize(source, folder / "out", recipe, 2, /*replace=*/true);
     ASSERT_EQ(report.linears.size(), plain.linears.size());
-    const auto quantization = CompressedTensorsConfig::Parse(
+    const auto quantization = QuantizationConfig::Parse(
         Checkpoint::Open(folder / "out")->metadata()["quantization_config"], "out");
     int eights = 0;
     for (size_t i = 0; i < report.linears.size(); ++i) {
@@ -131,6 +132,10 @@ TEST(QuantizeCheckpoint, LinearsOfFewWeightsHaveEightBits) {
       eights += few ? 1 : 0;
     }
     EXPECT_EQ(eights, 4) << "of 2 layers";
+    const Reader vllm = ReadersOf(ModelSource::Open(folder / "out"))[1];
+    EXPECT_FALSE(vllm.reads);
+    EXPECT_NE(vllm.reason.find("6 of 14 linears have other bits"), std::string::npos)
+        << vllm.reason;
     EXPECT_NEAR(report.BitsPerWeight() - plain.BitsPerWeight(), 4 * 2 * 1024.0 / 28672, 1e-12);
     EXPECT_LT(RelativeError(Logits(folder / "out"), Logits(source)), 0.5);  // it runs
   }
@@ -144,6 +149,7 @@ TEST(WeightBits, IsForTheFew) {
   config.head_dim = 64;
   config.mlp = 4864;
   QuantRecipe recipe;
+  recipe.eight_bit_share = 0.02;
   EXPECT_EQ(WeightBits(recipe, config, 128 * 896), 8);
   EXPECT_EQ(WeightBits(recipe, config, 896 * 896), 4);
   recipe.eight_bit_share = 0;

@@ -15,6 +15,7 @@ namespace {
 struct StoredLinear {
   LinearQuantization how;
   int64_t k = 0, site_channels = 0;
+  bool alike = true;  // those that vLLM joins with it are quantized as it is
 };
 
 // vLLM has schemes for integer weights in 4-bit words whose inputs are float or int8 per token, and
@@ -22,6 +23,7 @@ struct StoredLinear {
 // knows but symmetric weights.
 std::string WhyNotVllm(const StoredLinear& linear) {
   const LinearQuantization& how = linear.how;
+  if (!linear.alike) return "other bits or groups than those that it joins with them";
   const bool is_static = how.activations == ActivationQuantization::kStaticTensor;
   const bool whole_row = how.group_size == LinearQuantization::kWholeRow;
   switch (how.storage) {
@@ -64,9 +66,14 @@ std::vector<StoredLinear> StoredLinears(const ModelSource& source) {
     for (const LinearSpec& spec : source.arch().linears) {
       const auto how = source.quantization()->Find(source.Name(spec.module, layer));
       if (!how) continue;
+      const bool alike = std::ranges::all_of(source.arch().linears, [&](const LinearSpec& other) {
+        return other.site != spec.site ||
+               source.quantization()->Find(source.Name(other.module, layer)) == how;
+      });
       linears.push_back({.how = *how,
                          .k = SiteInputs(source.config(), spec.site),
-                         .site_channels = SiteChannels(source.config(), spec.site)});
+                         .site_channels = SiteChannels(source.config(), spec.site),
+                         .alike = alike});
     }
   }
   return linears;
