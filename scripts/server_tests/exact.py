@@ -13,7 +13,7 @@ TOKENS = 24
 
 
 def client_of(server, kind):
-    return kind(base_url=server.url + "/v1", api_key="none", max_retries=0, timeout=300)
+    return kind(base_url=server.url + "/v1", api_key="none", max_retries=0, timeout=900)
 
 
 def wanted(model):
