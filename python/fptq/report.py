@@ -44,6 +44,7 @@ class LinearReport:
     """How well the weights of a linear were rounded."""
 
     name: str
+    bits: int
     group_size: int
     weight_error: float
     """sqrt(sum d (w - q)^2 / sum d w^2), d the mean square of the input channel."""
