@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "kernels/kernels.h"
+#include "kernels/dispatch.h"
 
 namespace fptq {
 namespace {
@@ -179,15 +179,18 @@ void PackRowInt8(QuantizedMatrix& matrix, int64_t channel, std::span<const float
   const float absmax = *std::ranges::max_element(largest);
   float scale = absmax / 127;
   if (scale == 0) scale = 1;  // zeros, or denormals that vanish in the division
+  // Within +-127 but for the rounding of the division and, where it is a denormal, of the scale.
   thread_local std::vector<int8_t> q;
   q.resize(row.size());
-  for (size_t i = 0; i < row.size(); ++i) {
-    // Rounds half to even; within +-127 but for the rounding of the division.
-    constexpr float kMagic = 0x1.8p23f;
-    const float rounded = (row[i] / scale + kMagic) - kMagic;
-    const float low = rounded < -127.0f ? -127.0f : rounded;
-    q[i] = static_cast<int8_t>(static_cast<int32_t>(low > 127.0f ? 127.0f : low));
-  }
+  int32_t sum = 0;
+  Kernels().quantize_row({.x = row.data(),
+                          .n = matrix.k,
+                          .group_size = matrix.k,
+                          .static_scale = scale,
+                          .q = q.data(),
+                          .scale = &scale,
+                          .group_sums = &sum});
+  for (int8_t& x : q) x = x == -128 ? int8_t{-127} : x;
   PackRow(matrix, channel, q, {&scale, 1});
 }
 
