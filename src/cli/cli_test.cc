@@ -118,7 +118,7 @@ TEST(Cli, ShowsAndRunsWhatOthersQuantized) {
       "scales": "per channel", "activations": "int8 per token", "runs_as": "W8A8"}])",
                                             "test"));
   const std::string mixed = Succeed({"inspect", Tiny("tiny-llama-mixed")}).out;
-  for (const char* part : {"int4 asymmetric  per group of 32  int8 per token  W8A8",
+  for (const char* part : {"int4 asymmetric  per group of 32  int8 per token  W4A8",
                            "int4 asymmetric  per group of 32  float           float32",
                            "int8 symmetric   per tensor       int8 static     W8A8"}) {
     EXPECT_NE(mixed.find(part), std::string::npos) << part << "\n" << mixed;
@@ -137,7 +137,7 @@ TEST(Cli, InspectNamesWhatIsNotSupported) {
     Fail(part, {"inspect", folder / "model"});
   };
   fail("architecture 'mamba' is not supported; supported: ", "model_type", "mamba");
-  for (const char* method : {"gptq", "awq", "bitsandbytes", "fp8"}) {
+  for (const char* method : {"bitsandbytes", "fp8", "hqq"}) {
     fail("is not supported; supported: compressed-tensors pack-quantized", "quantization_config",
          {{"quant_method", method}, {"bits", 4}});
   }

@@ -216,7 +216,7 @@ TEST(ModelSource, TensorsMustBeFloats) {
 
 // By their names, though their tensors are of types that are not read.
 TEST(ModelSource, OtherQuantizationsAreNamed) {
-  for (const char* method : {"gptq", "awq", "bitsandbytes", "fp8", "hqq"}) {
+  for (const char* method : {"bitsandbytes", "fp8", "hqq"}) {
     const TempFolder folder;
     EditModel(kTiny, folder.path(), [&](EditableModel& model) {
       model.config["quantization_config"] = {{"quant_method", method}, {"bits", 4}};
