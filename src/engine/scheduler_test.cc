@@ -340,8 +340,8 @@ TEST(Scheduler, PromptsThatComeTogetherEndOneAfterTheOther) {
   ThreadPool pool(1);
   const auto model = TinyModel(pool);
   constexpr int64_t kRows = 64, kBeside = kRows / 4;
+  Collector answers[8];  // outlive the sequences, which do not end here
   Driver driver(*model, {.context = 256, .batch_rows = kRows}, pool);
-  Collector answers[8];
   for (int32_t i = 0; i < 8; ++i) {
     Request request = GreedyRequest(TestPrompt(i == 5 ? kBeside : kRows, i), 100);
     request.ignore_eos = true;
