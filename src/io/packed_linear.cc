@@ -345,4 +345,13 @@ void PackedLinear::ReadRow(int64_t channel, std::span<int8_t> q, std::span<int16
   for (size_t i = 0; i < q.size(); ++i) q[i] = as_stored[static_cast<size_t>(input_order[i])];
 }
 
+void PackedLinear::DequantizeRow(int64_t channel, std::span<float> out) const {
+  const PackedRow row(*this, channel);
+  for (size_t i = 0; i < row.q.size(); ++i) {
+    const size_t group = i / static_cast<size_t>(group_size);
+    out[input_order.empty() ? i : static_cast<size_t>(input_order[i])] =
+        row.scales[group] * static_cast<float>(row.q[i] - row.zeros[group]);
+  }
+}
+
 }  // namespace fptq

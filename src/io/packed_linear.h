@@ -37,6 +37,8 @@ struct PackedLinear {
   // integer that is stored in more bits does not fit.
   void ReadRow(int64_t channel, std::span<int8_t> q, std::span<int16_t> zeros,
                std::span<float> scales_out) const;
+  // What the row stands for: (q - zero) * scale, [k], the inputs in their own order.
+  void DequantizeRow(int64_t channel, std::span<float> out) const;
 
  private:
   uint32_t Field(const TensorView& words, int64_t row, int64_t channel) const;
@@ -46,6 +48,19 @@ struct PackedLinear {
   void UnpackWords(int64_t channel, std::span<int8_t> q) const;
   void RoundFloats(int64_t channel, std::span<const int16_t> zeros,
                    std::span<const float> scales_of_row, std::span<int8_t> q) const;
+};
+
+// What PackedLinear::ReadRow fills.
+struct PackedRow {
+  PackedRow(const PackedLinear& linear, int64_t channel)
+      : q(static_cast<size_t>(linear.k)),
+        zeros(static_cast<size_t>(linear.groups())),
+        scales(static_cast<size_t>(linear.groups())) {
+    linear.ReadRow(channel, q, zeros, scales);
+  }
+  std::vector<int8_t> q;       // [k]
+  std::vector<int16_t> zeros;  // [groups]
+  std::vector<float> scales;   // [groups]
 };
 
 // Error naming the tensor if one is missing, or does not have the shape, type or value that it must

@@ -18,17 +18,10 @@ SourceLinear Dequantized(const ModelSource& source, const LinearSpec& spec, int6
   const PackedLinear packed =
       GetPackedLinear(source.checkpoint(), module, *how, linear.channels, linear.k);
   linear.weight.Resize(linear.channels * linear.k);
-  std::vector<int8_t> q(static_cast<size_t>(linear.k));
-  std::vector<int16_t> zeros(static_cast<size_t>(packed.groups()));
-  std::vector<float> scales(zeros.size());
   for (int64_t channel = 0; channel < linear.channels; ++channel) {
-    packed.ReadRow(channel, q, zeros, scales);
-    float* row = linear.weight.data() + channel * linear.k;
-    for (int64_t i = 0; i < linear.k; ++i) {
-      const auto at = static_cast<size_t>(i), group = static_cast<size_t>(i / packed.group_size);
-      const int64_t input = packed.input_order.empty() ? i : packed.input_order[at];
-      row[input] = scales[group] * static_cast<float>(q[at] - zeros[group]);
-    }
+    packed.DequantizeRow(channel,
+                         linear.weight.span().subspan(static_cast<size_t>(channel * linear.k),
+                                                      static_cast<size_t>(linear.k)));
   }
   return linear;
 }

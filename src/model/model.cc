@@ -49,35 +49,16 @@ struct StoredLinear {
   }
 };
 
-// A row of a PackedLinear.
-struct PackedRow {
-  explicit PackedRow(const PackedLinear& linear)
-      : group_size(static_cast<size_t>(linear.group_size)),
-        q(static_cast<size_t>(linear.k)),
-        zeros(static_cast<size_t>(linear.groups())),
-        scales(static_cast<size_t>(linear.groups())) {}
-  size_t group_size;
-  std::vector<int8_t> q;       // [k]
-  std::vector<int16_t> zeros;  // [groups]
-  std::vector<float> scales;   // [groups]
-};
-
-// The row's integers in `matrix`, or the floats that they stand for, whose inputs stand in their
-// own order.
-void PackChannel(QuantizedMatrix& matrix, int64_t channel, const PackedRow& row,
-                 std::span<const int32_t>) {
-  PackRow(matrix, channel, row.q, row.scales, row.zeros);
+// The row's integers in `matrix`, or the floats that they stand for.
+void PackChannel(QuantizedMatrix& matrix, int64_t channel, const PackedLinear& from, int64_t row) {
+  const PackedRow packed(from, row);
+  PackRow(matrix, channel, packed.q, packed.scales, packed.zeros);
 }
 
-void PackChannel(FloatMatrix& matrix, int64_t channel, const PackedRow& row,
-                 std::span<const int32_t> input_order) {
+void PackChannel(FloatMatrix& matrix, int64_t channel, const PackedLinear& from, int64_t row) {
   thread_local std::vector<float> values;
-  values.resize(row.q.size());
-  for (size_t i = 0; i < values.size(); ++i) {
-    const size_t group = i / row.group_size;
-    values[input_order.empty() ? i : static_cast<size_t>(input_order[i])] =
-        row.scales[group] * static_cast<float>(row.q[i] - row.zeros[group]);
-  }
+  values.resize(static_cast<size_t>(from.k));
+  from.DequantizeRow(row, values);
   PackRow(matrix, channel, values);
 }
 
@@ -105,9 +86,7 @@ Linear PackedLinears(const ModelSource& source, std::span<const StoredLinear> li
   const auto pack = [&](auto matrix) {
     ForEachChannel(channels, pool, [&](size_t linear, int64_t row, int64_t channel) {
       const StoredLinear& from = linears[linear];
-      PackedRow packed(from.packed);
-      from.packed.ReadRow(from.Row(row), packed.q, packed.zeros, packed.scales);
-      PackChannel(matrix, channel, packed, from.packed.input_order);
+      PackChannel(matrix, channel, from.packed, from.Row(row));
     });
     result.weights = std::move(matrix);
   };

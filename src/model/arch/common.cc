@@ -313,4 +313,14 @@ Json LlamaConfigToHf(const ModelConfig& config) {
   return json;
 }
 
+void ReadBiases(const JsonFields& fields, ModelConfig& config) {
+  config.attention_bias = fields.BoolOr("attention_bias", false);
+  config.mlp_bias = fields.BoolOr("mlp_bias", false);
+}
+
+void WriteBiases(const ModelConfig& config, Json& json) {
+  json["attention_bias"] = config.attention_bias;
+  json["mlp_bias"] = config.mlp_bias;
+}
+
 }  // namespace fptq

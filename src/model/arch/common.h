@@ -72,5 +72,8 @@ ModelConfig LlamaConfigFromHf(const JsonFields& fields, const LlamaDefaults& def
 // LlamaConfigFromHf, with the sliding window of Qwen2 and Qwen3.
 ModelConfig QwenConfigFromHf(const JsonFields& fields, const LlamaDefaults& defaults);
 Json LlamaConfigToHf(const ModelConfig& config);
+// attention_bias and mlp_bias, of those relatives whose config.json has both.
+void ReadBiases(const JsonFields& fields, ModelConfig& config);
+void WriteBiases(const ModelConfig& config, Json& json);
 
 }  // namespace fptq

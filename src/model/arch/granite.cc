@@ -22,8 +22,7 @@ double LogitScale(double divisor) { return divisor == 0 ? 1 : 1 / divisor; }
 ModelConfig ConfigFromHf(const JsonFields& fields) {
   RequireFullAttention(fields);
   ModelConfig config = LlamaConfigFromHf(fields, {});
-  config.attention_bias = fields.BoolOr("attention_bias", false);
-  config.mlp_bias = fields.BoolOr("mlp_bias", false);
+  ReadBiases(fields, config);
   config.embedding_scale = fields.DoubleOr("embedding_multiplier", 1);
   config.attention_scale = fields.DoubleOr("attention_multiplier", 1);
   config.residual_scale = fields.DoubleOr("residual_multiplier", 1);
@@ -46,8 +45,7 @@ ModelConfig ConfigFromGguf(const JsonFields& fields) {
 
 Json ConfigToHf(const ModelConfig& config) {
   Json json = LlamaConfigToHf(config);
-  json["attention_bias"] = config.attention_bias;
-  json["mlp_bias"] = config.mlp_bias;
+  WriteBiases(config, json);
   json["embedding_multiplier"] = config.embedding_scale;
   json["attention_multiplier"] = config.softmax_scale();
   json["residual_multiplier"] = config.residual_scale;

@@ -13,8 +13,7 @@ constexpr auto kLinears =
 ModelConfig ConfigFromHf(const JsonFields& fields) {
   RequireFullAttention(fields);
   ModelConfig config = LlamaConfigFromHf(fields, {});
-  config.attention_bias = fields.BoolOr("attention_bias", false);
-  config.mlp_bias = fields.BoolOr("mlp_bias", false);
+  ReadBiases(fields, config);
   return config;
 }
 
@@ -24,8 +23,7 @@ ModelConfig ConfigFromGguf(const JsonFields& fields) {
 
 Json ConfigToHf(const ModelConfig& config) {
   Json json = LlamaConfigToHf(config);
-  json["attention_bias"] = config.attention_bias;
-  json["mlp_bias"] = config.mlp_bias;
+  WriteBiases(config, json);
   return json;
 }
 

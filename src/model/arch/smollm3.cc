@@ -29,8 +29,7 @@ ModelConfig ConfigFromHf(const JsonFields& fields) {
   ModelConfig config =
       LlamaConfigFromHf(fields, {.kv_heads = 4, .max_positions = 32768, .rope_theta = 2000000});
   config.tied_head = fields.BoolOr("tie_word_embeddings", true);
-  config.attention_bias = fields.BoolOr("attention_bias", false);
-  config.mlp_bias = fields.BoolOr("mlp_bias", false);
+  ReadBiases(fields, config);
   config.rotated =
       RotatedLayers(config.layers, fields.IntOr("no_rope_layer_interval", kInterval, 1, kMaxInt));
   if (fields.Has("no_rope_layers")) {
@@ -54,8 +53,7 @@ ModelConfig ConfigFromGguf(const JsonFields& fields) {
 
 Json ConfigToHf(const ModelConfig& config) {
   Json json = LlamaConfigToHf(config);
-  json["attention_bias"] = config.attention_bias;
-  json["mlp_bias"] = config.mlp_bias;
+  WriteBiases(config, json);
   Json rotated = Json::array();
   for (const bool rotates : config.rotated) rotated.push_back(rotates ? 1 : 0);
   json["no_rope_layers"] = rotated;
