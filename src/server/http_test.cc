@@ -88,6 +88,10 @@ TEST(RequestReaderTest, ReadsChunks) {
       3);
   EXPECT_EQ(read.state, State::kDone);
   EXPECT_EQ(read.body, "hello");
+  const Read empty =
+      ReadAll("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: b\r\n\r\n", 1);
+  EXPECT_EQ(empty.state, State::kDone);
+  EXPECT_EQ(empty.body, "");
 }
 
 TEST(RequestReaderTest, RefusesWhatIsTooLarge) {

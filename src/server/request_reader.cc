@@ -16,6 +16,9 @@ using boost::beast::string_view;
 
 // Of a request that comes while the one before is answered, or of a line that does not end.
 constexpr size_t kMostPending = 64 << 10;
+// The end of any chunked body: 0, CRLF, CRLF. Beast's parser takes for granted that it sees as much
+// of a last chunk of which it knows that it is one.
+constexpr size_t kLeastLastChunk = 5;
 
 std::string Text(string_view text) { return {text.data(), text.size()}; }
 
@@ -59,6 +62,7 @@ void RequestReader::Advance() {
       return;
     }
     if (pending_.empty()) return;
+    if (state_ == State::kBody && parser_->chunked() && pending_.size() < kLeastLastChunk) return;
     boost::system::error_code error;
     const bool had_header = parser_->is_header_done();
     const size_t taken =
