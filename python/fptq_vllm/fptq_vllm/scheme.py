@@ -1,0 +1,81 @@
+"""A linear layer of vLLM whose arithmetic is fptq's: int8 activations and integer weights."""
+
+import torch
+from vllm.distributed.utils import verify_group_size_divides_partition
+from vllm.model_executor.layers.quantization.compressed_tensors.schemes import CompressedTensorsScheme
+from vllm.model_executor.parameter import (
+    BasevLLMParameter,
+    ChannelQuantScaleParameter,
+    GroupQuantScaleParameter,
+    PackedvLLMParameter,
+)
+
+from . import ops
+
+TYPES = (torch.float32, torch.bfloat16)
+GROUP_STEP = 32  # group sizes are multiples of it
+
+
+class FptqScheme(CompressedTensorsScheme):
+    """Of one linear: `bits` a weight, groups of `group_size` (None: a row is one), and whether the scale of the activations is
+    in the file or each row has its own."""
+
+    def __init__(self, bits, group_size, static):
+        self.bits, self.group_size, self.static = bits, group_size, static
+
+    @classmethod
+    def of(cls, weights, inputs, outputs, format):
+        """The scheme for a group of a quantization_config, or None if it is none of ours."""
+        if format != "pack-quantized" or weights is None or inputs is None or outputs is not None:
+            return None
+        ours = (weights.type == "int" and weights.num_bits in (4, 8) and weights.symmetric and not weights.dynamic
+                and weights.strategy in ("group", "channel") and (weights.group_size or GROUP_STEP) % GROUP_STEP == 0
+                and weights.actorder in (None, "weight", "static"))
+        ours = ours and inputs.type == "int" and inputs.num_bits == 8 and inputs.symmetric
+        if not ours or (inputs.strategy, bool(inputs.dynamic)) not in (("token", True), ("tensor", False)):
+            return None
+        return cls(weights.num_bits, weights.group_size if weights.strategy == "group" else None, not inputs.dynamic)
+
+    @classmethod
+    def get_min_capability(cls):
+        return -1
+
+    def create_weights(self, layer, output_partition_sizes, input_size_per_partition, params_dtype, weight_loader, input_size,
+                       **_):
+        """Parameters as they are in the file, of this process's part of the linear."""
+        k, channels = input_size_per_partition, sum(output_partition_sizes)
+        if params_dtype not in TYPES:
+            raise ValueError(f"fptq_vllm: expected dtype float32 or bfloat16, found {params_dtype}")
+        if k % GROUP_STEP:
+            raise ValueError(f"fptq_vllm: expected inputs of a linear in multiples of {GROUP_STEP}, found {k}")
+        if self.group_size is not None:
+            verify_group_size_divides_partition(k, self.group_size)
+        layer.register_parameter("weight_packed", PackedvLLMParameter(
+            input_dim=1, output_dim=0, packed_dim=1, packed_factor=32 // self.bits, weight_loader=weight_loader,
+            data=torch.empty(channels, k * self.bits // 32, dtype=torch.int32)))
+        scales = torch.empty(channels, 1 if self.group_size is None else k // self.group_size, dtype=torch.float32)
+        if self.group_size is None:
+            scale = ChannelQuantScaleParameter(output_dim=0, data=scales, weight_loader=weight_loader)
+        else:
+            scale = GroupQuantScaleParameter(output_dim=0, input_dim=1, data=scales, weight_loader=weight_loader)
+        layer.register_parameter("weight_scale", scale)
+        layer.register_parameter("weight_shape", BasevLLMParameter(
+            data=torch.empty(2, dtype=torch.int64), weight_loader=weight_loader))
+        if self.static:
+            layer.register_parameter("input_scale", BasevLLMParameter(
+                data=torch.empty(1, dtype=torch.float32), weight_loader=weight_loader))
+
+    def process_weights_after_loading(self, layer):
+        k = layer.weight_packed.shape[1] * 32 // self.bits
+        tiles, scales, layer.fptq_full_range = ops.tile_weights(layer.weight_packed, layer.weight_scale, self.bits, k)
+        layer.fptq_channels = layer.weight_scale.shape[0]
+        layer.fptq_static_scale = float(layer.input_scale) if self.static else 0.0
+        for name in ("weight_packed", "weight_scale", "weight_shape", *(["input_scale"] if self.static else [])):
+            delattr(layer, name)
+        layer.register_buffer("fptq_tiles", tiles, persistent=False)
+        layer.register_buffer("fptq_scales", scales, persistent=False)
+
+    def apply_weights(self, layer, x, bias=None):
+        bias = None if bias is None else bias.to(torch.float32)
+        return ops.linear(x, layer.fptq_tiles, layer.fptq_scales, bias, self.bits, layer.fptq_channels, layer.fptq_full_range,
+                          layer.fptq_static_scale)
