@@ -49,6 +49,9 @@ Mode g_mode = Mode::kOff;
 int64_t g_target = 0;  // the call that fails
 int64_t g_server_at = -1;
 int64_t g_file_calls = 0, g_allocations = 0;
+// Begins the line of standard error that tells which call failed, as they do not always come in the
+// same order.
+constexpr char kFailed[] = "fault_injection: failed ";
 int g_log = -1;
 
 struct Busy {
@@ -158,7 +161,11 @@ int FileCall(const char* name, const char* path, int error) {
   }
   if (g_file_calls != g_target) return 0;
   if (g_mode == Mode::kKill) kill(getpid(), SIGKILL);
-  return g_mode == Mode::kFail ? error : 0;
+  if (g_mode != Mode::kFail) return 0;
+  char line[64];
+  snprintf(line, sizeof(line), "%s%s\n", kFailed, name);
+  WritePlainly(STDERR_FILENO, line);
+  return error;
 }
 
 // Whether this place in the code was not there before.

@@ -61,6 +61,7 @@ struct Regex::State {
   std::string where;
 
   [[noreturn]] void Fail(int code_of_pcre2) const {
+    if (code_of_pcre2 == PCRE2_ERROR_NOMEMORY) throw std::bad_alloc();
     throw Error("{}: regular expression '{}': {}", where, Excerpt(pattern),
                 ErrorMessage(code_of_pcre2));
   }
@@ -83,6 +84,7 @@ Regex::Regex(std::string_view pattern, std::string_view where, RegexSyntax synta
   state->code.reset(pcre2_compile(Bytes(translated), translated.size(), options, &error, &position,
                                   /*context=*/nullptr));
   if (state->code == nullptr) {
+    if (error == PCRE2_ERROR_HEAP_FAILED) throw std::bad_alloc();
     throw Error("{}: regular expression '{}': {} at byte {}", where, Excerpt(translated),
                 ErrorMessage(error), position);
   }
