@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes a randomly initialised LLaMA-shaped model of any size, to test and time without a download.
+"""Makes a randomly initialised model of any size, LLaMA or, with --experts, Qwen3-MoE, to test and time without a download.
 
   scripts/make_model.py OUT [--shape 135m] [--dtype f16] [--seed 0] [--tokenizer DIR] [--gguf FILE]
 
@@ -23,7 +23,9 @@ SHAPES = {  # layers, hidden, heads, kv_heads, mlp, vocab, tied
     "135m": (30, 576, 9, 3, 1536, 49152, True),
     "1.1b": (22, 2048, 32, 4, 5632, 32000, False),
     "7b": (32, 4096, 32, 32, 11008, 32000, False),
+    "30b-a3b": (48, 2048, 32, 4, 6144, 151936, False),  # Qwen3-30B-A3B
 }
+EXPERTS = {"30b-a3b": (128, 8, 768, 128)}  # experts, of a token, their MLP, head_dim
 DIMS = ["layers", "hidden", "heads", "kv_heads", "mlp", "vocab"]
 DTYPES = {"f32": ("F32", 4, "float32"), "f16": ("F16", 2, "float16"), "bf16": ("BF16", 2, "bfloat16")}
 SHARD_BYTES = 5 * 10**9
@@ -44,6 +46,9 @@ def parse_args():
     for dim in DIMS:
         parser.add_argument("--" + dim.replace("_", "-"), type=int)
     parser.add_argument("--head-dim", type=int, help="default: hidden / heads")
+    parser.add_argument("--experts", type=int, help="of each layer; a Qwen3-MoE")
+    parser.add_argument("--active", type=int, help="experts of a token")
+    parser.add_argument("--expert-mlp", type=int, help="width of an expert's MLP")
     parser.add_argument("--dtype", choices=DTYPES, default="f16")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tokenizer", type=Path, help="folder to copy tokenizer files from")
@@ -54,6 +59,12 @@ def parse_args():
         help="of the matrices in the GGUF file: that of --dtype, or 4-bit blocks",
     )
     args = parser.parse_args()
+    defaults = EXPERTS.get(args.shape, (0, 0, 0, None))
+    for name, value in zip(["experts", "active", "expert_mlp", "head_dim"], defaults):
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+    if args.experts and args.gguf:
+        parser.error("--gguf is for models without experts")
     if args.gguf_only and not args.gguf:
         parser.error("--gguf-only needs --gguf FILE")
     *dims, args.tied = SHAPES[args.shape]
@@ -76,10 +87,14 @@ def tensor_shapes(args):
             "self_attn.v_proj": (kv, args.hidden),
             "self_attn.o_proj": (args.hidden, query),
             "post_attention_layernorm": (args.hidden,),
-            "mlp.gate_proj": (args.mlp, args.hidden),
-            "mlp.up_proj": (args.mlp, args.hidden),
-            "mlp.down_proj": (args.hidden, args.mlp),
         }
+        if args.experts:
+            layer["self_attn.q_norm"] = layer["self_attn.k_norm"] = (args.head_dim,)
+            layer["mlp.gate"] = (args.experts, args.hidden)
+        for module in [f"mlp.experts.{i}" for i in range(args.experts)] or ["mlp"]:
+            mlp = args.expert_mlp or args.mlp
+            layer[f"{module}.gate_proj"] = layer[f"{module}.up_proj"] = (mlp, args.hidden)
+            layer[f"{module}.down_proj"] = (args.hidden, mlp)
         shapes.update({f"model.layers.{i}.{n}.weight": s for n, s in layer.items()})
     shapes["model.norm.weight"] = (args.hidden,)
     if not args.tied:
@@ -192,11 +207,19 @@ def write_tokenizer(folder, args):
 
 
 def write_config(folder, args):
+    kind = ["LlamaForCausalLM", "llama"]
+    mixture = {}
+    if args.experts:
+        kind = ["Qwen3MoeForCausalLM", "qwen3_moe"]
+        mixture = {"num_experts": args.experts, "num_experts_per_tok": args.active,
+                   "moe_intermediate_size": args.expert_mlp, "norm_topk_prob": True,
+                   "decoder_sparse_step": 1, "mlp_only_layers": []}
     write_json(
         folder / "config.json",
         {
-            "architectures": ["LlamaForCausalLM"],
-            "model_type": "llama",
+            "architectures": [kind[0]],
+            "model_type": kind[1],
+            **mixture,
             "hidden_act": "silu",
             "hidden_size": args.hidden,
             "intermediate_size": args.mlp,

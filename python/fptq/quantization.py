@@ -42,7 +42,7 @@ class LinearToRound:
     """Hugging Face's, "model.layers.0.mlp.down_proj"."""
     layer: int
     site: str
-    """attn_in, attn_out, mlp_in or mlp_mid."""
+    """attn_in, attn_out, mlp_in or mlp_mid; of experts mlp_mid.0, ..., mlp_mid.shared."""
     group_size: int
     """Inputs that share a scale; divides K."""
     bits: int
@@ -63,7 +63,7 @@ class SiteActivations:
 
     layer: int
     site: str
-    """attn_in, attn_out, mlp_in or mlp_mid."""
+    """attn_in, attn_out, mlp_in or mlp_mid; of experts mlp_mid.0, ..., mlp_mid.shared."""
     rows: int
     absmax: np.ndarray
     """float32 [K], max |X_j|."""

@@ -18,7 +18,7 @@ class SiteReport:
 
     layer: int
     site: str
-    """attn_in, attn_out, mlp_in or mlp_mid."""
+    """attn_in, attn_out, mlp_in or mlp_mid; of experts mlp_mid.0, ..., mlp_mid.shared."""
     range: float
     """max |X| in calibration."""
     scheme: str

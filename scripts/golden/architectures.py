@@ -46,7 +46,7 @@ def model_of(config, seed):
             elif "embed" in name:
                 parameter.copy_(0.3 * noise)
             else:
-                parameter.copy_(noise * parameter.shape[1] ** -0.5)
+                parameter.copy_(noise * parameter.shape[-1] ** -0.5)
             parameter.copy_(parameter.bfloat16())
     return model
 
@@ -57,6 +57,34 @@ def norms_of(model, offset):
         for name, parameter in model.named_parameters():
             if "norm" in name:
                 parameter.copy_((parameter - offset).bfloat16())
+
+
+EXPERT_NAMES = {
+    "mixtral": ("block_sparse_moe", "w1", "w3", "w2"),
+    "qwen2_moe": ("mlp", "gate_proj", "up_proj", "down_proj"),
+    "qwen3_moe": ("mlp", "gate_proj", "up_proj", "down_proj"),
+}
+
+
+def published_experts(tensors, model_type):
+    """transformers 5 has all experts of a layer in two tensors; published files have one each."""
+    if model_type not in EXPERT_NAMES:
+        return tensors
+    block, gate, up, down = EXPERT_NAMES[model_type]
+    published = {}
+    for name, tensor in tensors.items():
+        name = name.replace(".mlp.", f".{block}.")
+        module, _, last = name.rpartition(".")
+        for i, expert in enumerate(tensor if module.endswith(".experts") else []):
+            if last == "gate_up_proj":
+                halves = expert.chunk(2)
+                published[f"{module}.{i}.{gate}.weight"] = halves[0].contiguous()
+                published[f"{module}.{i}.{up}.weight"] = halves[1].contiguous()
+            else:
+                published[f"{module}.{i}.{down}.weight"] = expert.clone()
+        if not module.endswith(".experts"):
+            published[name] = tensor
+    return published
 
 
 def write(name, config, published, seed, norm_offset=0):
@@ -72,7 +100,7 @@ def write(name, config, published, seed, norm_offset=0):
         "tie_word_embeddings": config.tie_word_embeddings,
     }
     base.write_json(folder / "config.json", {**fields, **COMMON, **published})
-    tensors = base.tensors_of(model, torch.bfloat16)
+    tensors = published_experts(base.tensors_of(model, torch.bfloat16), config.model_type)
     if config.model_type == "gpt_neox":  # as published; transformers 5 renames it
         tensors["embed_out.weight"] = tensors.pop("lm_head.weight")
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
@@ -103,6 +131,44 @@ def qkv_in_turn(value, heads):
     )
 
 
+def rotary_pairs(value, head_dim):
+    """The rows of each head, first half and second half, to pairs."""
+    return np.ascontiguousarray(
+        value.reshape(-1, 2, head_dim // 2, value.shape[1]).swapaxes(1, 2).reshape(value.shape)
+    )
+
+
+def split_experts(tensors):
+    """GGUF files have gate and up of all experts of a layer in a tensor each."""
+    split = {}
+    for name, tensor in tensors.items():
+        if name.endswith("experts.gate_up_proj"):
+            gate, up = tensor.chunk(2, dim=1)
+            split[name.replace("gate_up", "gate") + ".weight"] = gate.contiguous()
+            split[name.replace("gate_up", "up") + ".weight"] = up.contiguous()
+        elif name.endswith("experts.down_proj"):
+            split[name + ".weight"] = tensor
+        else:
+            split[name] = tensor
+    return split
+
+
+def mixture_fields(config, width):
+    def add_fields(writer):
+        writer.add_context_length(config.max_position_embeddings)
+        writer.add_feed_forward_length(config.intermediate_size)
+        writer.add_head_count_kv(config.num_key_value_heads)
+        writer.add_rope_freq_base(1e6)
+        writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+        writer.add_expert_count(config.num_local_experts)
+        writer.add_expert_used_count(config.num_experts_per_tok)
+        if width:
+            writer.add_expert_feed_forward_length(width)
+            writer.add_key_length(config.head_dim)
+            writer.add_value_length(config.head_dim)
+    return add_fields
+
+
 def write_gguf(name, model, arch, add_fields, norm_offset=0):
     folder = base.new_folder(name + "-gguf")
     config = model.config
@@ -126,8 +192,10 @@ def write_gguf(name, model, arch, add_fields, norm_offset=0):
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
     names = gguf.get_tensor_name_map(arch, config.num_hidden_layers)
-    for hf_name, tensor in base.tensors_of(model, torch.float32).items():
+    for hf_name, tensor in split_experts(base.tensors_of(model, torch.float32)).items():
         value = tensor.numpy()
+        if arch == gguf.MODEL_ARCH.LLAMA and ("q_proj" in hf_name or "k_proj" in hf_name):
+            value = rotary_pairs(value, config.hidden_size // config.num_attention_heads)
         if "query_key_value" in hf_name:
             value = qkv_in_turn(value, config.num_attention_heads)
         if "norm" in hf_name:
@@ -331,9 +399,50 @@ def smollm3():
     write("tiny-smollm3", config, published, 24)
 
 
+def mixtral():
+    fields = {**SMALL, "num_key_value_heads": 2, "num_local_experts": 4, "num_experts_per_tok": 2,
+              "sliding_window": None}
+    config = transformers.MixtralConfig(
+        **fields, rope_parameters={"rope_type": "default", "rope_theta": 1e6}
+    )
+    published = {**fields, "rope_theta": 1e6, "rms_norm_eps": config.rms_norm_eps,
+                 "hidden_act": "silu", "router_aux_loss_coef": 0.02}
+    model = write("tiny-mixtral", config, published, 25)
+    write_gguf("tiny-mixtral", model, gguf.MODEL_ARCH.LLAMA, mixture_fields(config, 0))
+
+
+def qwen2_moe():
+    fields = {**SMALL, "num_hidden_layers": 3, "num_key_value_heads": 2, "num_experts": 6,
+              "num_experts_per_tok": 3, "moe_intermediate_size": 32,
+              "shared_expert_intermediate_size": 64, "norm_topk_prob": False,
+              "decoder_sparse_step": 1, "mlp_only_layers": [1]}
+    config = transformers.Qwen2MoeConfig(
+        **fields, rope_parameters={"rope_type": "default", "rope_theta": 1e6}
+    )
+    published = {**fields, "rope_theta": 1e6, "rms_norm_eps": config.rms_norm_eps,
+                 "hidden_act": "silu", "use_sliding_window": False, "sliding_window": 32768,
+                 "max_window_layers": 21}
+    write("tiny-qwen2-moe", config, published, 26)
+
+
+def qwen3_moe():
+    fields = {**SMALL, "num_key_value_heads": 2, "head_dim": 16, "num_experts": 8,
+              "num_experts_per_tok": 2, "moe_intermediate_size": 32, "norm_topk_prob": True,
+              "decoder_sparse_step": 1, "mlp_only_layers": []}
+    config = transformers.Qwen3MoeConfig(
+        **fields, rope_parameters={"rope_type": "default", "rope_theta": 1e6}
+    )
+    published = {**fields, "rope_theta": 1e6, "rms_norm_eps": config.rms_norm_eps,
+                 "hidden_act": "silu", "use_sliding_window": False, "sliding_window": None,
+                 "max_window_layers": 48, "attention_bias": False}
+    model = write("tiny-qwen3-moe", config, published, 27)
+    write_gguf("tiny-qwen3-moe", model, gguf.MODEL_ARCH.QWEN3MOE, mixture_fields(config, 32))
+
+
 MAKERS = {"bloom": bloom, "llama3": llama3, "linear_rope": linear_rope, "mistral": mistral,
           "qwen2": qwen2, "qwen3": qwen3, "gpt_neox": gpt_neox, "opt": opt, "gemma2": gemma2,
-          "gemma3": gemma3, "phi3": phi3, "granite": granite, "olmo2": olmo2, "smollm3": smollm3}
+          "gemma3": gemma3, "phi3": phi3, "granite": granite, "olmo2": olmo2, "smollm3": smollm3,
+          "mixtral": mixtral, "qwen2_moe": qwen2_moe, "qwen3_moe": qwen3_moe}
 
 
 def main():

@@ -15,12 +15,13 @@ void ObserveActivations(const std::filesystem::path& source, const QuantizationO
     const Quantization call(source, options);
     ThreadPool pool(ThreadCount(options.threads));
     call.CheckPlanLimits(pool);
-    const auto take_layer = [&](int64_t layer, const LayerStatistics& statistics) {
-      for (const ActSite site : kAllActSites) {
-        const SiteStatistics& found = statistics[static_cast<size_t>(site)];
+    const auto take_layer = [&](int64_t layer, std::span<const SiteId> sites,
+                                const LayerStatistics& statistics) {
+      for (size_t i = 0; i < sites.size(); ++i) {
+        const SiteStatistics& found = statistics[i];
         const std::vector<float> mean_squares = found.MeanSquares();
         take({.layer = layer,
-              .site = std::string(ActSiteName(site)),
+              .site = SiteName(sites[i]),
               .rows = found.rows,
               .inputs = found.k(),
               .absmax = found.absmax,

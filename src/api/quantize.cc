@@ -19,7 +19,7 @@ CustomRounding CustomRoundingOf(const QuantizationOptions& options) {
     const std::vector<float> mean_squares = inputs.MeanSquares();
     auto rounded = options.rounding({.name = linear.name,
                                      .layer = site.layer,
-                                     .site = std::string(ActSiteName(site.site)),
+                                     .site = SiteName(site.site),
                                      .channels = linear.channels,
                                      .inputs = linear.k,
                                      .group_size = site.group_size,

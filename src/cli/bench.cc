@@ -94,7 +94,8 @@ Json DescribeProfile(const BenchmarkProfile& profile) {
   };
   Json parts;
   for (size_t i = 0; i < kForwardPartNames.size(); ++i) {
-    parts[std::string(kForwardPartNames[i])] = microseconds(profile.parts.seconds[i]);
+    const double seconds = profile.parts.seconds[i];
+    if (seconds > 0) parts[std::string(kForwardPartNames[i])] = microseconds(seconds);
   }
   if (profile.sampling_seconds > 0) parts["sampling"] = microseconds(profile.sampling_seconds);
   return {{"parts", parts}, {"waiting", microseconds(profile.waiting_seconds)}};

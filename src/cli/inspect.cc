@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -20,21 +21,28 @@ namespace {
 
 Json DescribeConfig(const ModelConfig& config) {
   const auto windowed = std::ranges::count_if(config.windows, [](int64_t w) { return w > 0; });
-  return {{"architecture", config.arch->name},
-          {"layers", config.layers},
-          {"hidden", config.hidden},
-          {"heads", config.heads},
-          {"kv_heads", config.kv_heads},
-          {"head_dim", config.head_dim},
-          {"mlp", config.mlp},
-          {"vocab", config.vocab},
-          {"max_positions", config.max_positions},
-          {"norm_epsilon", config.norm_epsilon},
-          {"rotary", config.rotary},
-          {"rope_theta", config.rope.theta},
-          {"alibi", config.alibi},
-          {"windowed_layers", windowed},
-          {"tied_head", config.tied_head}};
+  Json json = {{"architecture", config.arch->name},
+               {"layers", config.layers},
+               {"hidden", config.hidden},
+               {"heads", config.heads},
+               {"kv_heads", config.kv_heads},
+               {"head_dim", config.head_dim},
+               {"mlp", config.mlp},
+               {"vocab", config.vocab},
+               {"max_positions", config.max_positions},
+               {"norm_epsilon", config.norm_epsilon},
+               {"rotary", config.rotary},
+               {"rope_theta", config.rope.theta},
+               {"alibi", config.alibi},
+               {"windowed_layers", windowed},
+               {"tied_head", config.tied_head}};
+  if (const Mixture& mixture = config.mixture; mixture.experts > 0) {
+    json.update({{"experts", mixture.experts},
+                 {"experts_of_a_token", mixture.active},
+                 {"expert_mlp", mixture.width},
+                 {"shared_expert_mlp", mixture.shared_width}});
+  }
+  return json;
 }
 
 // Empty if the tokenizer cannot be used: there may be none, or one that is not supported.
@@ -72,14 +80,14 @@ struct LinearSize {
 // Of the layers' linears, whatever tensors they are stored in.
 LinearSize SizeOfLinears(const ModelSource& source) {
   LinearSize size;
-  for (const ActSite site : kAllActSites) {
-    size.weights += source.config().layers * SiteInputs(source.config(), site) *
-                    SiteChannels(source.config(), site);
-  }
   const auto& tensors = source.checkpoint().tensors();
   for (int64_t layer = 0; layer < source.config().layers; ++layer) {
-    for (const LinearSpec& linear : source.arch().linears) {
-      const std::string prefix = source.Name(linear.module, layer) + ".";
+    size.weights += WeightsOf(source.config(), layer);
+    std::set<std::string> prefixes;  // all experts may be one tensor
+    for (const LayerLinear& linear : LinearsOf(source.config(), layer)) {
+      prefixes.insert(source.Name(linear) + ".");
+    }
+    for (const std::string& prefix : prefixes) {
       for (auto it = tensors.lower_bound(prefix);
            it != tensors.end() && it->first.starts_with(prefix); ++it) {
         size.bytes += std::ssize(it->second.bytes);
@@ -127,8 +135,8 @@ Json DescribeQuantization(const ModelSource& source) {
     ++found->second;
   };
   for (int64_t layer = 0; layer < source.config().layers; ++layer) {
-    for (const LinearSpec& linear : source.arch().linears) {
-      add(source.quantization()->Find(source.Name(linear.module, layer)));
+    for (const LayerLinear& linear : LinearsOf(source.config(), layer)) {
+      add(source.quantization()->Find(source.Name(linear)));
     }
   }
   if (source.head_quantization()) add(source.head_quantization());

@@ -172,19 +172,19 @@ void PrintResult(const Divergence& d, int64_t context) {
 // A site with a static scale and how much of what it sees saturates.
 struct SaturatedSite {
   int64_t layer;
-  ActSite site;
+  SiteId site;
   double tokens, activations;  // shares
 };
 
 // The static sites, most saturated first.
-std::vector<SaturatedSite> StaticSites(Saturation& saturation) {
+std::vector<SaturatedSite> StaticSites(const ModelConfig& config, Saturation& saturation) {
   const auto share = [](int64_t part, int64_t all) {
     return static_cast<double>(part) / static_cast<double>(all);
   };
   std::vector<SaturatedSite> sites;
-  for (int64_t layer = 0; layer < saturation.layers(); ++layer) {
-    for (const ActSite site : kAllActSites) {
-      const SiteSaturation& counts = saturation.at(layer, site);
+  for (int64_t layer = 0; layer < config.layers; ++layer) {
+    for (const SiteId& site : SitesOf(config, layer)) {
+      const SiteSaturation& counts = saturation.at(config, layer, site);
       if (counts.rows == 0) continue;
       sites.push_back({layer, site, share(counts.saturated_rows, counts.rows),
                        share(counts.saturated_values, counts.values)});
@@ -198,7 +198,7 @@ Json Describe(const std::vector<SaturatedSite>& sites) {
   Json json = Json::array();
   for (const SaturatedSite& site : sites) {
     json.push_back({{"layer", site.layer},
-                    {"site", ActSiteName(site.site)},
+                    {"site", SiteName(site.site)},
                     {"tokens", site.tokens},
                     {"activations", site.activations}});
   }
@@ -213,7 +213,7 @@ void PrintResult(const std::vector<SaturatedSite>& sites) {
   Print(fmt::format("{} of {} static sites saturate{}\n", saturated, sites.size(),
                     saturated > kSitesShown ? "; most of all" : ""));
   for (const SaturatedSite& site : sites | std::views::take(std::min(saturated, kSitesShown))) {
-    rows.push_back({std::to_string(site.layer), std::string(ActSiteName(site.site)),
+    rows.push_back({std::to_string(site.layer), SiteName(site.site),
                     fmt::format("{:.2f}", 100 * site.tokens),
                     fmt::format("{:.4f}", 100 * site.activations)});
   }
@@ -226,7 +226,7 @@ void Warn(const std::vector<SaturatedSite>& sites, bool guarded) {
     Note(
         fmt::format("fptq: warning: layer {} {}: {:.1f} % of the tokens lie beyond the static "
                     "scale{}\n",
-                    site.layer, ActSiteName(site.site), 100 * site.tokens,
+                    site.layer, SiteName(site.site), 100 * site.tokens,
                     guarded ? " and got their own" : "; --guard gives them their own"));
   }
 }
@@ -249,16 +249,16 @@ int RunPerplexity(int argc, char** argv) {
   const TextFile text(args.text);
   const int64_t context = ChooseContext(args.context, kDefaultContext, model->config());
   std::optional<Saturation> counts;
-  if (args.saturation) counts.emplace(model->config().layers);
+  if (args.saturation) counts.emplace(model->config());
   Saturation* saturation = counts ? &*counts : nullptr;
   const auto show = [&](const auto& result) {
     if (!args.json) {
       PrintResult(result, context);
-      if (counts) PrintResult(StaticSites(*counts));
+      if (counts) PrintResult(StaticSites(model->config(), *counts));
       return;
     }
     Json json = Describe(result, context);
-    if (counts) json["saturation"] = Describe(StaticSites(*counts));
+    if (counts) json["saturation"] = Describe(StaticSites(model->config(), *counts));
     Print(DumpJson(json) + "\n");
   };
   if (args.against.empty()) {
@@ -268,7 +268,7 @@ int RunPerplexity(int argc, char** argv) {
     show(MeasureAgainst(args, *model, text.text(), context, saturation, cancel, pool));
   }
   if (logits) logits->Close();
-  if (counts) Warn(StaticSites(*counts), args.guard);
+  if (counts) Warn(StaticSites(model->config(), *counts), args.guard);
   return 0;
 }
 

@@ -28,9 +28,8 @@ std::vector<std::vector<std::string>> PolicyRows(const std::vector<SitePolicy>& 
   std::vector<std::vector<std::string>> rows = {
       {"layer", "site", "range v", "scheme", "scale", "group", "why"}};
   for (const SitePolicy& s : sites) {
-    rows.push_back({fmt::format("{}", s.layer), std::string(ActSiteName(s.site)),
-                    fmt::format("{:.2f}", s.range), ActChoiceName(s.choice),
-                    s.scale > 0 ? fmt::format("{:.6f}", s.scale) : "",
+    rows.push_back({fmt::format("{}", s.layer), SiteName(s.site), fmt::format("{:.2f}", s.range),
+                    ActChoiceName(s.choice), s.scale > 0 ? fmt::format("{:.6f}", s.scale) : "",
                     s.quantizes_weights() ? fmt::format("{}", s.group_size) : "",
                     s.alternatives.empty() ? s.reason : Errors(s.alternatives)});
   }

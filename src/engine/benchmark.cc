@@ -84,10 +84,21 @@ class WorkCounter {
  public:
   WorkCounter(const Model& model, int64_t kv_bytes_per_position)
       : config_(model.config()), kv_bytes_(static_cast<double>(kv_bytes_per_position)) {
-    for (const LayerWeights& layer : model.layers) {
-      for (const Linear& linear : layer.linears) {
+    const Mixture& mixture = config_.mixture;
+    active_ = static_cast<double>(mixture.active) /
+              static_cast<double>(std::max<int64_t>(1, mixture.experts));
+    for (size_t layer = 0; layer < model.layers.size(); ++layer) {
+      const LayerWeights& weights = model.layers[layer];
+      weights.ForEachLinear([&](const Linear& linear) {
         layer_bytes_ += static_cast<double>(linear.Bytes());
         layer_ops_ += OpsPerRow(linear);
+      });
+      if (!config_.is_mixture(static_cast<int64_t>(layer))) continue;
+      for (size_t expert = 0; expert < static_cast<size_t>(mixture.experts); ++expert) {
+        for (const Linear* linear : {&weights.mlps[expert].gate_up, &weights.mlps[expert].down}) {
+          expert_bytes_ += static_cast<double>(linear->Bytes());
+          layer_ops_ -= (1 - active_) * OpsPerRow(*linear);
+        }
       }
     }
     head_bytes_ = static_cast<double>(model.head.Bytes());
@@ -97,6 +108,10 @@ class WorkCounter {
   void Add(const ForwardBatch& batch, BenchmarkResult& result) const {
     const auto logits_rows = static_cast<double>(batch.logits_rows());
     result.bytes += layer_bytes_ + (logits_rows > 0 ? head_bytes_ : 0);
+    if (expert_bytes_ > 0) {  // those that rows take, as if all took different ones
+      const double read = std::min(1.0, static_cast<double>(batch.rows()) * active_);
+      result.bytes -= (1 - read) * expert_bytes_;
+    }
     result.operations += static_cast<double>(batch.rows()) * layer_ops_ + logits_rows * head_ops_;
     for (const BatchChunk& chunk : batch.chunks) {
       const auto rows = static_cast<double>(chunk.tokens.size());
@@ -116,7 +131,8 @@ class WorkCounter {
 
   const ModelConfig& config_;
   double kv_bytes_;  // of a position, all layers
-  double layer_bytes_ = 0, layer_ops_ = 0, head_bytes_ = 0, head_ops_ = 0;
+  double active_;    // share of the experts that a row takes
+  double layer_bytes_ = 0, expert_bytes_ = 0, layer_ops_ = 0, head_bytes_ = 0, head_ops_ = 0;
 };
 
 // The sequences of a case over one KV cache. Each repetition starts again at the depth.

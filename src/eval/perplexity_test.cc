@@ -191,14 +191,15 @@ TEST_F(TinyModelPerplexity, CountsSaturation) {
   const PerplexityResult plain = Measure(*model, tokens_, 32, 1);
   for (const int threads : {1, 3}) {
     ThreadPool pool(threads);
-    Saturation counts(model->config().layers);
+    const ModelConfig& config = model->config();
+    Saturation counts(config);
     const PerplexityResult counted = MeasurePerplexity(
         *model, tokens_, {}, {.context = 32, .saturation = &counts}, pool, nullptr);
     EXPECT_EQ(counted.perplexity, plain.perplexity);
     for (const ActSite site : kAllActSites) {
-      EXPECT_EQ(counts.at(0, site).rows, counted.tokens);
-      EXPECT_EQ(counts.at(0, site).values, counted.tokens * SiteInputs(model->config(), site));
-      EXPECT_EQ(counts.at(1, site).rows, 0) << "a dynamic site";
+      EXPECT_EQ(counts.at(config, 0, site).rows, counted.tokens);
+      EXPECT_EQ(counts.at(config, 0, site).values, counted.tokens * SiteInputs(config, site));
+      EXPECT_EQ(counts.at(config, 1, site).rows, 0) << "a dynamic site";
     }
   }
 }

@@ -13,6 +13,7 @@ namespace {
 // overflow. A row of weights may be one group.
 constexpr int64_t kMaxWidth = kMaxGroupSize;
 constexpr int64_t kMaxVocab = int64_t{1} << 24;
+constexpr int64_t kMaxExperts = 1024;
 
 void CheckRange(std::string_view where, std::string_view field, int64_t value, int64_t max) {
   if (value < 1 || value > max) {
@@ -70,6 +71,19 @@ void ValidateRope(const Rope& rope, const ModelConfig& config, std::string_view 
   }
 }
 
+void ValidateMixture(const Mixture& mixture, int64_t layers, std::string_view where) {
+  CheckRange(where, "number of experts", mixture.experts, kMaxExperts);
+  CheckRange(where, "experts of a token", mixture.active, mixture.experts);
+  CheckRange(where, "MLP width of an expert", mixture.width, kMaxWidth);
+  if (mixture.shared_width != 0) {
+    CheckRange(where, "MLP width of the shared expert", mixture.shared_width, kMaxWidth);
+  }
+  if (!mixture.layers.empty() && std::ssize(mixture.layers) != layers) {
+    throw Error("{}: layers with experts: expected one for each of the {} layers, found {}", where,
+                layers, mixture.layers.size());
+  }
+}
+
 }  // namespace
 
 const Rope* ModelConfig::rope_of(int64_t layer) const {
@@ -80,6 +94,12 @@ const Rope* ModelConfig::rope_of(int64_t layer) const {
 float ModelConfig::softmax_scale() const {
   if (attention_scale != 0) return static_cast<float>(attention_scale);
   return 1.0f / std::sqrt(static_cast<float>(head_dim));
+}
+
+int64_t ModelConfig::WidestMlp() const {
+  const bool has_dense =
+      mixture.experts == 0 || std::ranges::find(mixture.layers, false) != mixture.layers.end();
+  return std::max({has_dense ? mlp : 0, mixture.width, mixture.shared_width});
 }
 
 int64_t ModelConfig::LongestWindow() const {
@@ -94,6 +114,7 @@ void Validate(const ModelConfig& config, std::string_view where) {
   CheckRange(where, "number of key-value heads", config.kv_heads, config.heads);
   CheckRange(where, "head dimension", config.head_dim, kMaxHeadDim);
   CheckRange(where, "MLP width", config.mlp, kMaxWidth);
+  if (config.mixture.experts != 0) ValidateMixture(config.mixture, config.layers, where);
   CheckRange(where, "vocabulary size", config.vocab, kMaxVocab);
   CheckRange(where, "maximum position", config.max_positions, int64_t{1} << 31);
   if (config.heads % config.kv_heads != 0) {

@@ -41,6 +41,18 @@ struct Rope {
   bool operator==(const Rope&) const = default;
 };
 
+// Several MLPs in place of a dense one, of which each token takes some: those for which the
+// router's softmax is largest, ties to the lower expert. What they give is added, weighted by it.
+struct Mixture {
+  int64_t experts = 0;       // 0: all layers are dense
+  int64_t active = 0;        // experts that a token takes
+  int64_t width = 0;         // of an expert's MLP
+  int64_t shared_width = 0;  // of the MLP that all tokens take, weighted by the sigmoid of a gate
+                             // of its own; 0: there is none
+  bool normalized = false;   // the weights of a token's experts are divided by their sum
+  std::vector<bool> layers;  // by layer, whether it is a mixture; empty: all are
+};
+
 struct ModelConfig {
   const ArchSpec* arch = nullptr;  // a row of the registry
   int64_t layers = 0;
@@ -48,7 +60,8 @@ struct ModelConfig {
   int64_t heads = 0;
   int64_t kv_heads = 0;  // divides heads
   int64_t head_dim = 0;
-  int64_t mlp = 0;            // width of the MLP
+  int64_t mlp = 0;  // width of a dense MLP
+  Mixture mixture;
   int64_t vocab = 0;          // rows of the embedding
   int64_t max_positions = 0;  // the context the model was made for
   NormKind norm = NormKind::kRms;
@@ -78,7 +91,14 @@ struct ModelConfig {
 
   int64_t query_width() const { return heads * head_dim; }
   int64_t kv_width() const { return kv_heads * head_dim; }
-  int64_t mlp_width() const { return gated_mlp ? 2 * mlp : mlp; }  // gate and up, or up
+  // Whether the layer has experts instead of one dense MLP.
+  bool is_mixture(int64_t layer) const {
+    return mixture.experts > 0 &&
+           (mixture.layers.empty() || mixture.layers[static_cast<size_t>(layer)]);
+  }
+  // What the linears before the activation of an MLP of this width make: gate and up, or up.
+  int64_t gate_up_width(int64_t width) const { return gated_mlp ? 2 * width : width; }
+  int64_t WidestMlp() const;
   int64_t window(int64_t layer) const {
     return windows.empty() ? 0 : windows[static_cast<size_t>(layer)];
   }

@@ -6,13 +6,13 @@
 namespace fptq {
 namespace {
 
-SourceLinear Dequantized(const ModelSource& source, const LinearSpec& spec, int64_t layer) {
-  const std::string module = source.Name(spec.module, layer);
+SourceLinear Dequantized(const ModelSource& source, const LayerLinear& from) {
+  const std::string module = source.Name(from);
   const auto how = source.quantized() ? source.quantization()->Find(module) : std::nullopt;
-  if (!how) return source.ReadLinear(spec, layer);
-  SourceLinear linear = {.name = ModelSource::HfName(spec.module, layer),
-                         .channels = spec.channels(source.config()),
-                         .k = SiteInputs(source.config(), spec.site),
+  if (!how) return source.ReadLinear(from);
+  SourceLinear linear = {.name = ModelSource::HfName(from),
+                         .channels = from.channels(source.config()),
+                         .k = from.k(source.config()),
                          .weight = {},
                          .bias = {}};
   const PackedLinear packed =
@@ -31,8 +31,8 @@ SourceLinear Dequantized(const ModelSource& source, const LinearSpec& spec, int6
 std::vector<std::string> LinearNames(const ModelSource& source) {
   std::vector<std::string> names;
   for (int64_t layer = 0; layer < source.config().layers; ++layer) {
-    for (const LinearSpec& spec : source.arch().linears) {
-      names.push_back(ModelSource::HfName(spec.module, layer));
+    for (const LayerLinear& linear : LinearsOf(source.config(), layer)) {
+      names.push_back(ModelSource::HfName(linear));
     }
   }
   return names;
@@ -40,8 +40,8 @@ std::vector<std::string> LinearNames(const ModelSource& source) {
 
 SourceLinear DequantizedLinear(const ModelSource& source, std::string_view name) {
   for (int64_t layer = 0; layer < source.config().layers; ++layer) {
-    for (const LinearSpec& spec : source.arch().linears) {
-      if (ModelSource::HfName(spec.module, layer) == name) return Dequantized(source, spec, layer);
+    for (const LayerLinear& linear : LinearsOf(source.config(), layer)) {
+      if (ModelSource::HfName(linear) == name) return Dequantized(source, linear);
     }
   }
   throw Error("{}: expected the name of a linear, as {}, found '{}'",

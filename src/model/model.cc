@@ -112,10 +112,10 @@ Linear PackedLinears(const ModelSource& source, std::span<const StoredLinear> li
   return result;
 }
 
-// The linears of a site of a quantized folder: neighbours that are alike as one matrix. Most often
-// that is all of them.
-Linear QuantizedSite(const ModelSource& source, int64_t layer, ActSite site, FloatForm form,
-                     Arena& memory, ThreadPool& pool) {
+// Linears of a quantized folder with the same input: neighbours that are alike as one matrix. Most
+// often that is all of them.
+Linear QuantizedLinears(const ModelSource& source, std::span<const LayerLinear> linears,
+                        FloatForm form, Arena& memory, ThreadPool& pool) {
   const ModelConfig& config = source.config();
   Linear::Parts parts;
   std::vector<StoredLinear> quantized;  // of the part that is being collected
@@ -126,20 +126,19 @@ Linear QuantizedSite(const ModelSource& source, int64_t layer, ActSite site, Flo
     quantized.clear();
     floats.clear();
   };
-  for (const LinearSpec& spec : source.arch().linears) {
-    if (spec.site != site) continue;
-    const std::string name = source.Name(spec.module, layer);
+  for (const LayerLinear& from : linears) {
+    const std::string name = source.Name(from);
     const auto how = source.quantization()->Find(name);
     if (!how) {
       if (!quantized.empty()) finish_part();
-      floats.push_back(source.ReadLinear(spec, layer));
+      floats.push_back(source.ReadLinear(from));
       continue;
     }
     StoredLinear linear = {
-        .packed = GetPackedLinear(source.checkpoint(), name, *how, spec.channels(config),
-                                  SiteInputs(config, site)),
-        .qkv_head_dim = spec.row_order == RowOrder::kQkvByHead ? config.head_dim : 0,
-        .has_bias = HasBias(spec, config)};
+        .packed =
+            GetPackedLinear(source.checkpoint(), name, *how, from.channels(config), from.k(config)),
+        .qkv_head_dim = from.spec->row_order == RowOrder::kQkvByHead ? config.head_dim : 0,
+        .has_bias = HasBias(*from.spec, config)};
     if (!floats.empty() || (!quantized.empty() && !quantized[0].Alike(linear))) finish_part();
     quantized.push_back(std::move(linear));
   }
@@ -179,13 +178,32 @@ void SetKeyOffsets(const ModelConfig& config, int64_t layer, LayerWeights& weigh
   }
 }
 
-LayerWeights QuantizedLayerWeights(const ModelSource& source, int64_t layer, FloatForm form,
-                                   Arena& memory, ThreadPool& pool) {
+// `read(role, mlp)` gives the linear of attention, or of an MLP, with that input.
+template <typename Read>
+MlpWeights MakeMlpWeights(MlpId mlp, Read read) {
+  return {.gate_up = read(ActSite::kMlpIn, mlp), .down = read(ActSite::kMlpMid, mlp)};
+}
+
+// All but the MLPs.
+template <typename Read>
+LayerWeights MakeAttentionWeights(const ModelSource& source, int64_t layer, ThreadPool& pool,
+                                  Read read) {
   LayerWeights weights;
   weights.norms = source.ReadNorms(layer);
-  for (const ActSite site : kAllActSites) {
-    weights.linears[static_cast<int>(site)] =
-        QuantizedSite(source, layer, site, form, memory, pool);
+  weights.qkv = read(ActSite::kAttnIn, MlpId());
+  weights.o = read(ActSite::kAttnOut, MlpId());
+  const std::vector<SourceLinear> floats = source.ReadFloatLinears(layer);
+  if (!floats.empty()) weights.router = FloatLinear({&floats[0], 1}, pool);
+  if (floats.size() > 1) weights.shared_gate = FloatLinear({&floats[1], 1}, pool);
+  return weights;
+}
+
+template <typename Read>
+LayerWeights MakeLayerWeights(const ModelSource& source, int64_t layer, ThreadPool& pool,
+                              Read read) {
+  LayerWeights weights = MakeAttentionWeights(source, layer, pool, read);
+  for (const MlpId mlp : MlpsOf(source.config(), layer)) {
+    weights.mlps.push_back(MakeMlpWeights(mlp, read));
   }
   return weights;
 }
@@ -246,9 +264,35 @@ Linear Head(const ModelSource& source, bool integer, FloatForm form, Arena& memo
 int64_t Model::WeightBytes() const {
   int64_t bytes = head.Bytes();
   for (const LayerWeights& layer : layers) {
-    for (const Linear& linear : layer.linears) bytes += linear.Bytes();
+    layer.ForEachLinear([&](const Linear& linear) { bytes += linear.Bytes(); });
   }
   return bytes;
+}
+
+const Linear& LayerWeights::at(ActSite site, size_t mlp) const {
+  switch (site) {
+    case ActSite::kAttnIn:
+      return qkv;
+    case ActSite::kAttnOut:
+      return o;
+    case ActSite::kMlpIn:
+      return mlps.at(mlp).gate_up;
+    case ActSite::kMlpMid:
+      return mlps.at(mlp).down;
+  }
+  return qkv;
+}
+
+void LayerWeights::ForEachLinear(FunctionRef<void(const Linear&)> body) const {
+  body(qkv);
+  body(o);
+  for (const MlpWeights& mlp : mlps) {
+    body(mlp.gate_up);
+    body(mlp.down);
+  }
+  for (const Linear* linear : {&router, &shared_gate}) {
+    if (linear->channels() > 0) body(*linear);
+  }
 }
 
 namespace {
@@ -290,16 +334,6 @@ Linear Int8Linear(std::span<const SourceLinear> linears, Arena& memory, ThreadPo
       PackRowInt8);
 }
 
-// `layer`: a SourceLayer&, from which `make_linear` may move, or a const one.
-template <typename Layer, typename MakeLinear>
-LayerWeights MakeLayerWeights(Layer& layer, MakeLinear make_linear) {
-  LayerWeights weights;
-  weights.norms = layer.norms;
-  for (int site = 0; site < kActSites; ++site)
-    weights.linears[site] = make_linear(layer.linears[site]);
-  return weights;
-}
-
 }  // namespace
 
 Linear FloatLinear(std::span<const SourceLinear> linears, ThreadPool& pool) {
@@ -310,16 +344,36 @@ Linear FloatLinear(std::span<const SourceLinear> linears, ThreadPool& pool) {
 }
 
 LayerWeights FloatLayerWeights(const SourceLayer& layer, ThreadPool& pool) {
-  return MakeLayerWeights(
-      layer, [&](const std::vector<SourceLinear>& linears) { return FloatLinear(linears, pool); });
+  LayerWeights weights;
+  weights.norms = layer.norms;
+  weights.qkv = FloatLinear(layer.linears.at(0), pool);
+  weights.o = FloatLinear(layer.linears.at(1), pool);
+  weights.mlps.push_back({.gate_up = FloatLinear(layer.linears.at(2), pool),
+                          .down = FloatLinear(layer.linears.at(3), pool)});
+  return weights;
 }
 
+namespace {
+
+// Reads linears of a float source in float.
+auto FloatReader(const ModelSource& source, int64_t layer, ThreadPool& pool) {
+  return [&source, layer, &pool](ActSite role, MlpId mlp) {
+    return FloatLinear(source.ReadLinears(layer, role, mlp), pool);
+  };
+}
+
+}  // namespace
+
 LayerWeights ReadFloatLayer(const ModelSource& source, int64_t layer, ThreadPool& pool) {
-  SourceLayer weights = source.ReadLayer(layer);
-  return MakeLayerWeights(weights, [&](std::vector<SourceLinear>& linears) {
-    const std::vector<SourceLinear> taken = std::move(linears);
-    return FloatLinear(taken, pool);
-  });
+  return MakeLayerWeights(source, layer, pool, FloatReader(source, layer, pool));
+}
+
+LayerWeights ReadFloatAttention(const ModelSource& source, int64_t layer, ThreadPool& pool) {
+  return MakeAttentionWeights(source, layer, pool, FloatReader(source, layer, pool));
+}
+
+MlpWeights ReadFloatMlp(const ModelSource& source, int64_t layer, MlpId mlp, ThreadPool& pool) {
+  return MakeMlpWeights(mlp, FloatReader(source, layer, pool));
 }
 
 std::shared_ptr<const Model> LoadModel(const ModelLocation& location, ThreadPool& pool,
@@ -330,22 +384,18 @@ std::shared_ptr<const Model> LoadModel(const ModelLocation& location, ThreadPool
       std::async(std::launch::async, [&source] { return LoadText(source); });
   CheckOuterTensors(source, pool);
   std::vector<LayerWeights> layers;
-  if (source.quantized()) {
-    for (int64_t layer = 0; layer < source.config().layers; ++layer) {
-      layers.push_back(QuantizedLayerWeights(source, layer, form, memory, pool));
-    }
-  } else {
-    for (int64_t layer = 0; layer < source.config().layers; ++layer) {
-      if (form == FloatForm::kFloat32) {
-        layers.push_back(ReadFloatLayer(source, layer, pool));
-      } else {
-        const SourceLayer weights = source.ReadLayer(layer);
-        layers.push_back(MakeLayerWeights(weights, [&](const std::vector<SourceLinear>& linears) {
-          return Int8Linear(linears, memory, pool);
-        }));
+  for (int64_t layer = 0; layer < source.config().layers; ++layer) {
+    const auto read = [&](ActSite role, MlpId mlp) {
+      if (source.quantized()) {
+        return QuantizedLinears(source, LinearsOf(source.config(), layer, role, mlp), form, memory,
+                                pool);
       }
-      source.checkpoint().ReleasePages();
-    }
+      const std::vector<SourceLinear> linears = source.ReadLinears(layer, role, mlp);
+      return form == FloatForm::kFloat32 ? FloatLinear(linears, pool)
+                                         : Int8Linear(linears, memory, pool);
+    };
+    layers.push_back(MakeLayerWeights(source, layer, pool, read));
+    if (!source.quantized()) source.checkpoint().ReleasePages();
   }
   for (size_t layer = 0; layer < layers.size(); ++layer) {
     SetKeyOffsets(source.config(), static_cast<int64_t>(layer), layers[layer]);

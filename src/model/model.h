@@ -49,9 +49,12 @@ std::shared_ptr<const Model> LoadModel(const ModelLocation& location, ThreadPool
 
 // Float weights in the kernels' layout; for a site, its linears one below the other.
 Linear FloatLinear(std::span<const SourceLinear> linears, ThreadPool& pool);
-LayerWeights FloatLayerWeights(const SourceLayer& layer, ThreadPool& pool);
-// The same of a layer of `source`; what is converted is freed site by site.
+LayerWeights FloatLayerWeights(const SourceLayer& layer, ThreadPool& pool);  // a dense layer
+// The same of a layer of `source`; what is converted is freed matrix by matrix.
 LayerWeights ReadFloatLayer(const ModelSource& source, int64_t layer, ThreadPool& pool);
+// Of a mixture all but the MLPs, and one of these.
+LayerWeights ReadFloatAttention(const ModelSource& source, int64_t layer, ThreadPool& pool);
+MlpWeights ReadFloatMlp(const ModelSource& source, int64_t layer, MlpId mlp, ThreadPool& pool);
 
 // The whole forward pass; logits are in act.logits.
 void Forward(const Model& model, const ForwardBatch& batch, KvCache& cache, ThreadPool& pool,

@@ -119,14 +119,17 @@ class TensorMaker {
     constexpr int64_t kMaxLayers = 3;
     for (int64_t layer = 0; layer < std::min(config_.layers, kMaxLayers); ++layer) {
       for (const NormSpec& norm : arch.norms) AddNorm(norm.module, layer, norm.size(config_));
-      for (const LinearSpec& linear : arch.linears) AddLinear(linear, layer);
+      for (const LayerLinear& linear : LinearsOf(config_, layer)) AddLinear(linear);
+      if (!config_.is_mixture(layer)) continue;
+      AddMatrix(arch.router, layer, config_.mixture.experts, config_.hidden);
+      if (config_.mixture.shared_width > 0) AddSharedGate(layer);
     }
     return std::move(tensors_);
   }
 
  private:
-  std::string Name(const TensorNames& names, int64_t layer) const {
-    return fmt::format(fmt::runtime(gguf_ ? names.gguf : names.hf), layer);
+  std::string Name(const TensorNames& names, int64_t layer, int64_t expert = 0) const {
+    return fmt::format(fmt::runtime(gguf_ ? names.gguf : names.hf), layer, expert);
   }
 
   void Add(const std::string& name, DataType type, std::vector<int64_t> shape) {
@@ -148,14 +151,22 @@ class TensorMaker {
     if (config_.norm == NormKind::kLayer) AddVector(names, layer, ".bias", size);
   }
 
-  void AddLinear(const LinearSpec& spec, int64_t layer) {
-    const int64_t channels = spec.channels(config_), k = SiteInputs(config_, spec.site);
-    if (HasBias(spec, config_)) AddVector(spec.module, layer, ".bias", channels);
-    const std::string name = Name(spec.module, layer);
+  void AddSharedGate(int64_t layer) {
+    const std::string name = Name(config_.arch->shared_gate, layer) + ".weight";
+    Add(name, type_, gguf_ ? std::vector{config_.hidden} : std::vector{int64_t{1}, config_.hidden});
+  }
+
+  void AddLinear(const LayerLinear& linear) {
+    const LinearSpec& spec = *linear.spec;
+    const int64_t channels = linear.channels(config_), k = linear.k(config_);
+    if (HasBias(spec, config_)) AddVector(spec.module, linear.layer, ".bias", channels);
+    const std::string name = Name(spec.module, linear.layer, linear.mlp.expert);
     if (const auto how = quantization_ ? quantization_->Find(name) : std::nullopt) {
       AddQuantized(name, *how, channels, k);
+    } else if (gguf_ && linear.mlp.kind == MlpKind::kExpert) {
+      Add(name + ".weight", type_, {config_.mixture.experts, channels, k});
     } else {
-      AddMatrix(spec.module, layer, channels, k);
+      Add(name + ".weight", type_, {channels, k});
     }
   }
 
@@ -346,7 +357,7 @@ FPTQ_FUZZ_TARGET(model_gguf, kJson) {
   const JsonFields fields(json, "input");
   const Json& metadata = fields.Object("metadata");
   const JsonFields metadata_fields(metadata, "metadata");
-  const ArchSpec& arch = FindGgufArch(metadata_fields.String("general.architecture"), "metadata");
+  const ArchSpec& arch = FindGgufArch(metadata_fields);
   ModelConfig config = arch.config_from_gguf(metadata_fields);
   config.arch = &arch;
   config.vocab = metadata_fields.Has("tokenizer.ggml.tokens")

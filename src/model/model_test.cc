@@ -128,8 +128,9 @@ INSTANTIATE_TEST_SUITE_P(Model, FloatModel,
                                          "tiny-bloom", "tiny-bloom-gguf", "tiny-mistral",
                                          "tiny-qwen2", "tiny-qwen3", "tiny-gpt-neox", "tiny-opt",
                                          "tiny-gemma2", "tiny-gemma2-gguf", "tiny-gemma3",
-                                         "tiny-phi3", "tiny-granite", "tiny-olmo2",
-                                         "tiny-smollm3"));
+                                         "tiny-phi3", "tiny-granite", "tiny-olmo2", "tiny-smollm3",
+                                         "tiny-mixtral", "tiny-mixtral-gguf", "tiny-qwen2-moe",
+                                         "tiny-qwen3-moe", "tiny-qwen3-moe-gguf"));
 
 // A change of any bit of any logit changes it.
 uint64_t Hash(std::span<const float> values) {
@@ -402,7 +403,8 @@ INSTANTIATE_TEST_SUITE_P(Model, Invariance,
                          testing::Values("tiny-llama-f32", "tiny-llama-w4a8", "tiny-llama-mixed",
                                          "tiny-llama-parts", "tiny-llama-gguf", "tiny-bloom",
                                          "tiny-mistral", "tiny-qwen3", "tiny-gemma2", "tiny-gemma3",
-                                         "tiny-phi3", "tiny-smollm3"));
+                                         "tiny-phi3", "tiny-smollm3", "tiny-mixtral",
+                                         "tiny-qwen2-moe", "tiny-qwen3-moe"));
 
 // Kernels rely on the flag: some of them would take -128 for its negative. It is about the integers
 // that run, which are those of the file less their zero points.
@@ -424,7 +426,7 @@ TEST(LoadModel, FlagsIntegersOfMinus128) {
   for (const char* name : {"tiny-llama-w4a8", "tiny-llama-w8a8", "tiny-llama-mixed"}) {
     const auto model = Load(name);
     for (const LayerWeights& layer : model->layers) {
-      for (const Linear& linear : layer.linears) check(linear);
+      layer.ForEachLinear(check);
     }
   }
   EXPECT_GT(flagged, 0);

@@ -15,14 +15,15 @@ enum class ForwardPart {
   kRopeAppend,
   kAttention,
   kAttnOut,
+  kRouter,  // of a mixture, and the norm before it
   kGateUp,
   kSiluQuantize,
   kDown,
   kHead,
 };
-inline constexpr std::array<std::string_view, 10> kForwardPartNames = {
-    "embedding", "norm+quantize", "qkv",           "rope+KV append", "attention",
-    "o",         "gate/up",       "silu+quantize", "down",           "head"};
+inline constexpr std::array<std::string_view, 11> kForwardPartNames = {
+    "embedding", "norm+quantize", "qkv",           "rope+KV append", "attention", "o",
+    "router",    "gate/up",       "silu+quantize", "down",           "head"};
 
 // Wall time by part, on the thread that calls the forward pass: waiting for the others is in it.
 struct Profile {

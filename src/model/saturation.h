@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "model/arch/arch.h"
+#include "model/site.h"
 
 namespace fptq {
 
@@ -19,15 +19,18 @@ struct SiteSaturation {
 // Counts are sums over all rows seen, from any number of threads.
 class Saturation {
  public:
-  explicit Saturation(int64_t layers) : sites_(static_cast<size_t>(layers * kActSites)) {}
-
-  SiteSaturation& at(int64_t layer, ActSite site) {
-    return sites_[static_cast<size_t>(layer * kActSites + static_cast<int64_t>(site))];
+  explicit Saturation(const ModelConfig& config) {
+    for (int64_t layer = 0; layer < config.layers; ++layer) {
+      sites_.emplace_back(SitesOf(config, layer).size());
+    }
   }
-  int64_t layers() const { return std::ssize(sites_) / kActSites; }
+
+  SiteSaturation& at(const ModelConfig& config, int64_t layer, const SiteId& site) {
+    return sites_[static_cast<size_t>(layer)][SiteIndex(config, site)];
+  }
 
  private:
-  std::vector<SiteSaturation> sites_;
+  std::vector<std::vector<SiteSaturation>> sites_;  // by layer
 };
 
 }  // namespace fptq

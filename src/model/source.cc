@@ -31,8 +31,22 @@ constexpr std::string_view kRopeFactors = "rope_freqs.weight";
 constexpr std::string_view kLongFactors = "rope_factors_long.weight";
 constexpr std::string_view kShortFactors = "rope_factors_short.weight";
 
-std::string LayerName(std::string_view name, int64_t layer) {
-  return fmt::format(fmt::runtime(name), layer);
+std::string LayerName(std::string_view name, int64_t layer, int64_t expert = 0) {
+  return fmt::format(fmt::runtime(name), layer, expert);
+}
+
+// Of the router and its like, in float whatever the model's quantization.
+struct FloatSpec {
+  TensorNames module;
+  int64_t channels;
+};
+
+std::vector<FloatSpec> FloatSpecs(const ModelConfig& config, int64_t layer) {
+  std::vector<FloatSpec> specs;
+  if (!config.is_mixture(layer)) return specs;
+  specs.push_back({config.arch->router, config.mixture.experts});
+  if (config.mixture.shared_width > 0) specs.push_back({config.arch->shared_gate, 1});
+  return specs;
 }
 
 // The type in which we store what is not quantized.
@@ -113,7 +127,7 @@ void ReadRopeFactors(const Checkpoint& checkpoint, const JsonFields& fields, Mod
 ModelConfig GgufConfig(const Checkpoint& checkpoint) {
   const std::string where = checkpoint.path().string();
   const JsonFields fields(checkpoint.metadata(), where);
-  const ArchSpec& arch = FindGgufArch(fields.String("general.architecture"), where);
+  const ArchSpec& arch = FindGgufArch(fields);
   ModelConfig config = arch.config_from_gguf(fields);
   config.arch = &arch;
   config.tied_head = !checkpoint.Contains(std::string(arch.head.gguf) + ".weight");
@@ -253,13 +267,25 @@ void ModelSource::CheckTensors() {
   check_norm(arch().final_norm, 0, hidden);
   for (int64_t layer = 0; layer < config_.layers; ++layer) {
     for (const NormSpec& norm : arch().norms) check_norm(norm.module, layer, norm.size(config_));
-    for (const LinearSpec& linear : arch().linears) {
-      const std::string module = Name(linear.module, layer);
-      const int64_t channels = linear.channels(config_);
-      if (!quantized()) {  // else they have another form, checked as they are loaded
-        check(module + ".weight", {channels, SiteInputs(config_, linear.site)});
+    for (const FloatSpec& spec : FloatSpecs(config_, layer)) {
+      const std::string name = Name(spec.module, layer) + ".weight";
+      if (IsGguf(*checkpoint_) && spec.channels == 1) {
+        check(name, {hidden});
+      } else {
+        check(name, {spec.channels, hidden});
       }
-      if (ExpectsBias(linear, module + ".bias")) {
+    }
+    for (const LayerLinear& linear : LinearsOf(config_, layer)) {
+      const std::string module = Name(linear);
+      const int64_t channels = linear.channels(config_), k = linear.k(config_);
+      if (quantized()) {
+        // They have another form, checked as they are loaded.
+      } else if (IsStacked(linear)) {
+        check(module + ".weight", {config_.mixture.experts, channels, k});
+      } else {
+        check(module + ".weight", {channels, k});
+      }
+      if (ExpectsBias(*linear.spec, module + ".bias")) {
         check(module + ".bias", {channels});
       } else if (checkpoint_->Contains(module + ".bias")) {
         unused_biases.push_back(module + ".bias");
@@ -324,16 +350,29 @@ TokenizerFiles ModelSource::LoadTokenizer() const {
                                 location_.pre_tokenizer);
 }
 
-std::string ModelSource::Name(const TensorNames& names, int64_t layer) const {
-  if (IsGguf(*checkpoint_)) return LayerName(names.gguf, layer);
+std::string ModelSource::Name(const TensorNames& names, int64_t layer, int64_t expert) const {
+  if (IsGguf(*checkpoint_)) return LayerName(names.gguf, layer, expert);
   std::string_view name = names.hf;
-  if (!name.starts_with(hf_prefix_)) return LayerName(name, layer);
+  if (!name.starts_with(hf_prefix_)) return LayerName(name, layer, expert);
   name.remove_prefix(hf_prefix_.size());
-  return std::string(prefix_) + LayerName(name, layer);
+  return std::string(prefix_) + LayerName(name, layer, expert);
 }
 
-std::string ModelSource::HfName(const TensorNames& names, int64_t layer) {
-  return LayerName(names.hf, layer);
+std::string ModelSource::Name(const LayerLinear& linear) const {
+  return Name(linear.spec->module, linear.layer, linear.mlp.expert);
+}
+
+std::string ModelSource::HfName(const TensorNames& names, int64_t layer, int64_t expert) {
+  return LayerName(names.hf, layer, expert);
+}
+
+std::string ModelSource::HfName(const LayerLinear& linear) {
+  return HfName(linear.spec->module, linear.layer, linear.mlp.expert);
+}
+
+// One tensor of a GGUF file holds the weights of all experts.
+bool ModelSource::IsStacked(const LayerLinear& linear) const {
+  return IsGguf(*checkpoint_) && linear.mlp.kind == MlpKind::kExpert;
 }
 
 std::vector<float> ModelSource::ReadVector(const std::string& name) const {
@@ -367,30 +406,79 @@ SourceLayer ModelSource::ReadLayer(int64_t layer) const {
   SourceLayer result;
   result.norms = ReadNorms(layer);
   for (const ActSite site : kAllActSites) {
-    result.linears[static_cast<int>(site)] = ReadSite(layer, site);
+    result.sites.emplace_back(site);
+    result.linears.push_back(ReadLinears(layer, site));
   }
   return result;
 }
 
-std::vector<SourceLinear> ModelSource::ReadSite(int64_t layer, ActSite site) const {
+SourceLayer ModelSource::ReadAttention(int64_t layer) const {
+  SourceLayer result;
+  result.norms = ReadNorms(layer);
+  result.sites = {ActSite::kAttnIn, ActSite::kAttnOut, ActSite::kMlpIn};
+  for (const ActSite site : {ActSite::kAttnIn, ActSite::kAttnOut}) {
+    result.linears.push_back(ReadLinears(layer, site));
+  }
+  result.linears.emplace_back();  // those of kMlpIn are the MLPs'
+  result.float_linears = ReadFloatLinears(layer);
+  return result;
+}
+
+SourceLayer ModelSource::ReadMlp(int64_t layer, MlpId mlp) const {
+  SourceLayer result;
+  result.sites = {ActSite::kMlpIn, SiteId(ActSite::kMlpMid, mlp)};
+  for (const SiteId& site : result.sites) {
+    result.linears.push_back(ReadLinears(layer, site.role, mlp));
+  }
+  return result;
+}
+
+std::vector<SourceLinear> ModelSource::ReadLinears(int64_t layer, ActSite role, MlpId mlp) const {
   std::vector<SourceLinear> linears;
-  for (const LinearSpec& spec : arch().linears) {
-    if (spec.site == site) linears.push_back(ReadLinear(spec, layer));
+  for (const LayerLinear& linear : LinearsOf(config_, layer, role, mlp)) {
+    linears.push_back(ReadLinear(linear));
   }
   return linears;
 }
 
-SourceLinear ModelSource::ReadLinear(const LinearSpec& spec, int64_t layer) const {
+std::vector<SourceLinear> ModelSource::ReadFloatLinears(int64_t layer) const {
+  std::vector<SourceLinear> linears;
+  for (const FloatSpec& spec : FloatSpecs(config_, layer)) {
+    SourceLinear& linear = linears.emplace_back();
+    linear.name = HfName(spec.module, layer);
+    linear.channels = spec.channels;
+    linear.k = config_.hidden;
+    linear.weight.Resize(linear.channels * linear.k);
+    const std::vector<float> weight = ReadVector(Name(spec.module, layer) + ".weight");
+    std::ranges::copy(weight, linear.weight.data());
+  }
+  return linears;
+}
+
+std::vector<std::string> ModelSource::FloatLinearNames(int64_t layer) const {
+  std::vector<std::string> names;
+  for (const FloatSpec& spec : FloatSpecs(config_, layer)) {
+    names.push_back(HfName(spec.module, layer));
+  }
+  return names;
+}
+
+SourceLinear ModelSource::ReadLinear(const LayerLinear& from) const {
+  const LinearSpec& spec = *from.spec;
   SourceLinear linear;
-  linear.name = HfName(spec.module, layer);
-  linear.channels = spec.channels(config_);
-  linear.k = SiteInputs(config_, spec.site);
+  linear.name = HfName(from);
+  linear.channels = from.channels(config_);
+  linear.k = from.k(config_);
+  if (from.mlp.kind == MlpKind::kExpert) linear.alike = config_.mixture.experts;
   if (spec.row_order == RowOrder::kQkvByHead) linear.qkv_head_dim = config_.head_dim;
   linear.weight.Resize(CheckedMultiply(linear.channels, linear.k, linear.name));
 
-  const std::string module = Name(spec.module, layer);
-  const TensorView& weight =
-      checkpoint_->GetFloats(module + ".weight", std::array{linear.channels, linear.k});
+  const std::string module = Name(from);
+  const bool is_stacked = IsStacked(from);
+  std::vector<int64_t> shape = {linear.channels, linear.k};
+  if (is_stacked) shape.insert(shape.begin(), config_.mixture.experts);
+  const TensorView& weight = checkpoint_->GetFloats(module + ".weight", shape);
+  const int64_t first_row = is_stacked ? from.mlp.expert * linear.channels : 0;
   std::vector<float> bias;
   if (HasBias(spec, config_)) {
     linear.bias.resize(static_cast<size_t>(linear.channels));
@@ -401,7 +489,7 @@ SourceLinear ModelSource::ReadLinear(const LinearSpec& spec, int64_t layer) cons
     const int64_t stored = IsGguf(*checkpoint_) ? GgufRow(spec, config_, channel) : row;
     const auto values = linear.weight.span().subspan(static_cast<size_t>(row * linear.k),
                                                      static_cast<size_t>(linear.k));
-    DequantizeRange(weight, stored * linear.k, values);
+    DequantizeRange(weight, (first_row + stored) * linear.k, values);
     if (!bias.empty()) linear.bias[static_cast<size_t>(row)] = bias[static_cast<size_t>(stored)];
   }
   CheckFinite(linear.weight.span(),
@@ -409,10 +497,10 @@ SourceLinear ModelSource::ReadLinear(const LinearSpec& spec, int64_t layer) cons
   return linear;
 }
 
-UsedTensor ModelSource::Used(const TensorNames& module, std::string_view suffix,
-                             int64_t layer) const {
-  const std::string name = Name(module, layer) + std::string(suffix);
-  return {name, HfName(module, layer) + std::string(suffix), &checkpoint_->Get(name)};
+UsedTensor ModelSource::Used(const TensorNames& module, std::string_view suffix, int64_t layer,
+                             int64_t expert) const {
+  const std::string name = Name(module, layer, expert) + std::string(suffix);
+  return {name, HfName(module, layer, expert) + std::string(suffix), &checkpoint_->Get(name)};
 }
 
 void ModelSource::AddNorm(const TensorNames& module, int64_t layer,
@@ -437,17 +525,21 @@ std::vector<UsedTensor> ModelSource::OuterTensors() const {
 std::vector<UsedTensor> ModelSource::LayerVectors(int64_t layer) const {
   std::vector<UsedTensor> tensors;
   for (const NormSpec& norm : arch().norms) AddNorm(norm.module, layer, tensors);
-  for (const LinearSpec& linear : arch().linears) {
-    if (!checkpoint_->Contains(Name(linear.module, layer) + ".bias")) continue;
-    tensors.push_back(Used(linear.module, ".bias", layer));
+  for (const FloatSpec& spec : FloatSpecs(config_, layer)) {
+    tensors.push_back(Used(spec.module, ".weight", layer));
+  }
+  for (const LayerLinear& linear : LinearsOf(config_, layer)) {
+    if (!checkpoint_->Contains(Name(linear) + ".bias")) continue;
+    tensors.push_back(Used(linear.spec->module, ".bias", layer, linear.mlp.expert));
   }
   return tensors;
 }
 
 std::vector<UsedTensor> ModelSource::LayerMatrices(int64_t layer) const {
   std::vector<UsedTensor> tensors;
-  for (const LinearSpec& linear : arch().linears) {
-    tensors.push_back(Used(linear.module, ".weight", layer));
+  for (const LayerLinear& linear : LinearsOf(config_, layer)) {
+    if (IsStacked(linear) && linear.mlp.expert > 0) continue;  // in the tensor of the first expert
+    tensors.push_back(Used(linear.spec->module, ".weight", layer, linear.mlp.expert));
   }
   return tensors;
 }

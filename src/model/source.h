@@ -27,6 +27,8 @@ struct SourceLinear {
   int64_t k = 0;
   AlignedBuffer<float> weight;  // [N, K]
   std::vector<float> bias;      // [N] or empty
+  // How many of its kind the layer has: experts, or 1.
+  int64_t alike = 1;
   // Of a RowOrder::kQkvByHead linear its head_dim, else 0. Rows are in Hugging Face's order, in
   // which they are written again.
   int64_t qkv_head_dim = 0;
@@ -37,10 +39,12 @@ struct SourceLinear {
   }
 };
 
-// One layer in float: what quantization reads, changes and drops again.
+// One layer in float, or a part of one: what quantization reads, changes and drops again.
 struct SourceLayer {
   LayerNorms norms;
-  std::vector<SourceLinear> linears[kActSites];  // by ActSite
+  std::vector<SiteId> sites;
+  std::vector<std::vector<SourceLinear>> linears;  // by site
+  std::vector<SourceLinear> float_linears;         // of a mixture: the router and its like
 
   // The norm before kAttnIn or kMlpIn.
   Norm& norm(ActSite site);
@@ -90,13 +94,22 @@ class ModelSource {
   TokenizerFiles LoadTokenizer() const;
 
   // Name of a module in this checkpoint.
-  std::string Name(const TensorNames& names, int64_t layer = 0) const;
-  static std::string HfName(const TensorNames& names, int64_t layer = 0);
+  std::string Name(const TensorNames& names, int64_t layer = 0, int64_t expert = 0) const;
+  std::string Name(const LayerLinear& linear) const;
+  static std::string HfName(const TensorNames& names, int64_t layer = 0, int64_t expert = 0);
+  static std::string HfName(const LayerLinear& linear);
 
   // Error if a weight is NaN or infinite, naming the tensor.
   SourceLayer ReadLayer(int64_t layer) const;
-  SourceLinear ReadLinear(const LinearSpec& spec, int64_t layer) const;
-  std::vector<SourceLinear> ReadSite(int64_t layer, ActSite site) const;
+  // Of a mixture: all but its MLPs; and one of these, with the sites kMlpIn and kMlpMid.
+  SourceLayer ReadAttention(int64_t layer) const;
+  SourceLayer ReadMlp(int64_t layer, MlpId mlp) const;
+  SourceLinear ReadLinear(const LayerLinear& linear) const;
+  // LinearsOf
+  std::vector<SourceLinear> ReadLinears(int64_t layer, ActSite role, MlpId mlp = {}) const;
+  // Of a mixture: the router, [experts, hidden], and the gate of the shared expert, [1, hidden].
+  std::vector<SourceLinear> ReadFloatLinears(int64_t layer) const;
+  std::vector<std::string> FloatLinearNames(int64_t layer) const;  // Hugging Face's
   std::vector<float> ReadVector(const std::string& name) const;
   // Empty if the architecture has none. What it multiplies by, ArchSpec::norm_offset included.
   Norm ReadNorm(const TensorNames& module, int64_t layer = 0) const;
@@ -107,19 +120,22 @@ class ModelSource {
   const std::optional<LinearQuantization>& head_quantization() const { return head_quantization_; }
   // Those outside the layers: embeddings, norms and an lm_head of its own.
   std::vector<UsedTensor> OuterTensors() const;
-  // Norms of a layer and biases of its linears, which quantization leaves float.
+  // Norms of a layer, biases of its linears and what of a mixture is no MLP: quantization leaves
+  // them float.
   std::vector<UsedTensor> LayerVectors(int64_t layer) const;
   // Of a layer whose linears are float.
   std::vector<UsedTensor> LayerMatrices(int64_t layer) const;
 
  private:
-  UsedTensor Used(const TensorNames& module, std::string_view suffix, int64_t layer) const;
+  UsedTensor Used(const TensorNames& module, std::string_view suffix, int64_t layer,
+                  int64_t expert = 0) const;
   void AddNorm(const TensorNames& module, int64_t layer, std::vector<UsedTensor>& tensors) const;
   void FindPrefix();
   void CheckTensors();
   void WarnOfBiases(const std::vector<std::string>& unused);
   void DecideHead();
   bool ExpectsBias(const LinearSpec& linear, const std::string& name) const;
+  bool IsStacked(const LayerLinear& linear) const;
 
   ModelLocation location_ = "";
   std::shared_ptr<const Checkpoint> checkpoint_;

@@ -72,8 +72,8 @@ TEST(ModelSource, RejectsBadConfigs) {
             "DIR/config.json: number of layers: expected 1 to 10000, found 0");
   EXPECT_EQ(OpenError([](Json& c) { c["model_type"] = "mamba"; }),
             "DIR/config.json: architecture 'mamba' is not supported; supported: bloom, gemma2, "
-            "gemma3_text, gpt_neox, granite, llama, mistral, olmo2, opt, phi3, qwen2, qwen3, "
-            "smollm3");
+            "gemma3_text, gpt_neox, granite, llama, mistral, mixtral, olmo2, opt, phi3, qwen2, "
+            "qwen2_moe, qwen3, qwen3_moe, smollm3");
   EXPECT_EQ(OpenError([](Json& c) {
               c["rope_scaling"] = {{"rope_type", "ntk"}, {"factor", 4.0}};
             }),

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/tensor.h"
@@ -37,12 +38,23 @@ struct ForwardBatch {
   int64_t logits_rows() const;
 };
 
+struct MlpWeights {
+  Linear gate_up;  // up alone in an MLP without gate
+  Linear down;
+};
+
 struct LayerWeights {
   LayerNorms norms;
-  Linear linears[kActSites];  // by ActSite: qkv, o, gate_up (up alone in an MLP without gate), down
+  Linear qkv, o;
+  std::vector<MlpWeights> mlps;      // MlpsOf()
+  Linear router;                     // of a mixture: [experts, hidden], float
+  Linear shared_gate;                // of a mixture that has a shared expert: [1, hidden], float
   AlignedBuffer<float> key_offsets;  // key_offsets.h; or empty
 
-  const Linear& at(ActSite site) const { return linears[static_cast<int>(site)]; }
+  // The linear of a site of attention, or of an MLP, by its place in `mlps`.
+  const Linear& at(ActSite site, size_t mlp = 0) const;
+  // Calls body(linear) for all of them.
+  void ForEachLinear(FunctionRef<void(const Linear&)> body) const;
 };
 
 // Sees the activations that enter each linear. Only sites whose linear is float are reported.
@@ -50,7 +62,7 @@ class ActivationObserver {
  public:
   virtual ~ActivationObserver() = default;
   // `rows` is [n_rows, k]; called from the thread that called the forward pass.
-  virtual void Observe(int64_t layer, ActSite site, std::span<const float> rows,
+  virtual void Observe(int64_t layer, const SiteId& site, std::span<const float> rows,
                        int64_t n_rows) = 0;
 };
 
@@ -80,6 +92,31 @@ struct RopeTable {
   AlignedBuffer<float> cosines, sines;  // [rows, rotary / 2]
 };
 
+// A row that an MLP of a mixture takes, and what its output is multiplied by.
+struct RoutedRow {
+  int64_t row = 0;
+  float weight = 0;
+};
+
+// Which rows of a batch each MLP of a mixture takes.
+struct Routing {
+  Routing() = default;
+  Routing(const ModelConfig& config, int64_t max_rows);
+
+  // In the order of the batch; `mlp` is the place in MlpsOf().
+  std::span<const RoutedRow> RowsOf(size_t mlp) const {
+    return std::span(rows).subspan(begins[mlp], begins[mlp + 1] - begins[mlp]);
+  }
+
+  std::vector<RoutedRow> rows;  // by MLP
+  std::vector<size_t> begins;   // [MLPs + 1], of each MLP in `rows`
+  // Of each row: the router's scores and the score of the shared expert; the experts, of which the
+  // first `active` are those it takes, in their order, and their weights.
+  AlignedBuffer<float> scores, shared_scores;  // [rows, experts], [rows]
+  AlignedBuffer<int32_t> experts;              // [rows, experts]
+  AlignedBuffer<float> weights;                // [rows, active]
+};
+
 // All scratch of the forward pass, allocated once for up to max_rows rows and max_logits_rows rows
 // of logits. `max_sections`: how many sections of the KV cache the threads may share in a step
 // (speed alone depends on it).
@@ -96,10 +133,12 @@ struct Activations {
   AlignedBuffer<float> section_states;      // [sections, heads, SectionStateSize]
   std::vector<AttentionSections> sections;  // of each chunk, in the current layer
   std::vector<AttentionTask> attention_tasks;
-  AlignedBuffer<float> gate_up;      // [rows, mlp_width]
+  AlignedBuffer<float> gate_up;      // [rows, gate_up_width of the widest MLP]
   AlignedBuffer<float> layer_input;  // [rows, hidden], for a parallel residual
   AlignedBuffer<float> branch;       // [rows, hidden]: what attention or MLP gives, where
                                      // more is done with it than to add it
+  AlignedBuffer<float> expert_out;   // [rows, hidden]: what an MLP of a mixture gives
+  Routing routing;                   // of a mixture
   AlignedBuffer<float> logits;       // [logits_rows, vocab]
   RopeTable rope, window_rope;       // of Rope and ModelConfig::window_rope
   std::vector<float> alibi_slopes;   // [heads] or empty
@@ -119,6 +158,23 @@ void PrepareRope(const ModelConfig& config, const ForwardBatch& batch, ThreadPoo
 void ForwardLayer(const ModelConfig& config, const LayerWeights& weights, int64_t layer,
                   const ForwardBatch& batch, KvCache& cache, int64_t cache_layer, ThreadPool& pool,
                   Activations& act, ActivationObserver* observer = nullptr);
+// The parts of ForwardLayer for a mixture, for whoever has not all of its MLPs at once.
+// hidden += attention(norm(hidden)).
+void ForwardAttention(const ModelConfig& config, const LayerWeights& weights, int64_t layer,
+                      const ForwardBatch& batch, KvCache& cache, int64_t cache_layer,
+                      ThreadPool& pool, Activations& act, ActivationObserver* observer = nullptr);
+// normed = norm(hidden), which its MLPs take, and routing: who takes what.
+void RouteRows(const ModelConfig& config, const LayerWeights& weights, int64_t rows,
+               ThreadPool& pool, Activations& act);
+// outputs[row] += weight * mlp(inputs[row]) for these rows, at most act.max_rows, of inputs and
+// outputs, [any, hidden].
+void AddMlp(const ModelConfig& config, const MlpWeights& weights, int64_t layer, MlpId mlp,
+            std::span<const RoutedRow> rows, std::span<const float> inputs,
+            std::span<float> outputs, ThreadPool& pool, Activations& act,
+            ActivationObserver* observer = nullptr);
+// hidden += residual_scale * norm(branch), or without a norm.
+void AddBranch(const ModelConfig& config, const Norm& norm, int64_t rows, ThreadPool& pool,
+               Activations& act);
 // logits = head(norm(hidden)) of the rows that want them, in the order of the batch.
 // A head may take rotated inputs (ActQuant).
 void ComputeLogits(const ModelConfig& config, const Norm& final_norm, const Linear& head,

@@ -58,7 +58,7 @@ TEST_P(Architecture, QuantizesAndRuns) {
   QuantRecipe recipe;
   recipe.rounding = "weighted";
   Quantize(ModelPath(name), folder / "out", recipe);
-  const fs::path original = kModels / (name == "tiny-bloom-gguf" ? "tiny-bloom" : name);
+  const fs::path original = kModels / name.substr(0, name.find("-gguf"));
   EXPECT_EQ(TensorNamesOf(folder / "out"), TensorNamesOf(original));
   // Random weights have no redundancy: 4 bits cost 0.1 of each linear's output, and there are 7 or
   // 4 in each of the two layers.
@@ -70,7 +70,9 @@ INSTANTIATE_TEST_SUITE_P(Model, Architecture,
                                          "tiny-llama-linear-rope", "tiny-mistral", "tiny-qwen2",
                                          "tiny-qwen3", "tiny-gpt-neox", "tiny-opt", "tiny-gemma2",
                                          "tiny-gemma3", "tiny-phi3", "tiny-granite", "tiny-olmo2",
-                                         "tiny-smollm3"));
+                                         "tiny-smollm3", "tiny-mixtral", "tiny-mixtral-gguf",
+                                         "tiny-qwen2-moe", "tiny-qwen3-moe",
+                                         "tiny-qwen3-moe-gguf"));
 
 // tiny-bloom with two channels of each norm multiplied by `factor`, weight and bias, and the
 // weights that they meet divided by it: the same function, with BLOOM's outliers in the

@@ -53,10 +53,10 @@ void AddGiven(GivenSequences given, const ModelConfig& config, CalibrationSet& s
 int64_t ChosenTokens(const QuantRecipe& recipe, const ModelConfig& config) {
   if (recipe.calibration_tokens > 0) return recipe.calibration_tokens;
   constexpr int64_t kLeast = 8192, kMost = 32768;
-  constexpr int64_t kWork = 43'000'000'000'000;  // tokens times weights
+  constexpr int64_t kWork = 43'000'000'000'000;  // tokens times weights that each meets
   int64_t weights = 0;
-  for (const ActSite site : kAllActSites) {
-    weights += config.layers * SiteInputs(config, site) * SiteChannels(config, site);
+  for (int64_t layer = 0; layer < config.layers; ++layer) {
+    weights += ActiveWeightsOf(config, layer);
   }
   return RoundingOf(recipe).uses_gram ? std::clamp(kWork / weights, kLeast, kMost) : kLeast;
 }

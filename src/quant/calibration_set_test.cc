@@ -53,10 +53,7 @@ TEST(CalibrationSet, ChoosesTokensByRoundingAndSize) {
   ModelConfig config = ModelSource::Open(kModel).config();
   QuantRecipe recipe;
   EXPECT_EQ(ChosenTokens(recipe, config), 32768);
-  int64_t layer_weights = 0;
-  for (const ActSite site : kAllActSites) {
-    layer_weights += SiteInputs(config, site) * SiteChannels(config, site);
-  }
+  const int64_t layer_weights = WeightsOf(config, 0);
   config.layers = 2'150'000'000 / layer_weights;
   EXPECT_NEAR(static_cast<double>(ChosenTokens(recipe, config)), 20'000, 20);
   config.layers = 7'000'000'000 / layer_weights;

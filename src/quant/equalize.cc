@@ -129,16 +129,9 @@ double EqualizedRange(std::span<const float> absmax, std::span<const float> scal
   return range;
 }
 
-const EqualizationGroup* FindEqualization(const ArchSpec& arch, ActSite site) {
-  for (const EqualizationGroup& group : arch.equalization_groups) {
-    if (group.site == site) return &group;
-  }
-  return nullptr;
-}
-
 std::vector<float> SiteScales(Equalization method, const EqualizationGroup& group,
                               const ModelConfig& config, const SourceLayer& weights,
-                              const SiteStatistics& inputs) {
+                              std::span<const SourceLinear> linears, const SiteStatistics& inputs) {
   std::vector<float> scales(inputs.absmax.size(), 1.0f);
   switch (method) {
     case Equalization::kNone:
@@ -147,7 +140,7 @@ std::vector<float> SiteScales(Equalization method, const EqualizationGroup& grou
       scales = LaeScales(inputs.absmax);
       break;
     case Equalization::kSmoothQuant:
-      scales = SmoothQuantScales(inputs.absmax, weights.linears[static_cast<size_t>(group.site)]);
+      scales = SmoothQuantScales(inputs.absmax, linears);
       break;
   }
   FitToProducer(group, config, weights, scales);
@@ -173,8 +166,8 @@ std::vector<float> PowerScales(std::span<const float> mean_squares, double expon
 }
 
 void EqualizeSite(const EqualizationGroup& group, const ModelConfig& config, int64_t layer,
-                  std::span<const float> scales, SourceLayer& weights, SiteStatistics& inputs,
-                  ThreadPool& pool) {
+                  size_t site, std::span<const float> scales, SourceLayer& weights,
+                  SiteStatistics& inputs, ThreadPool& pool) {
   if (group.kind == Producer::kNorm) {
     Norm& norm = weights.norm(group.site);
     for (size_t j = 0; j < norm.weight.size(); ++j) {
@@ -185,7 +178,9 @@ void EqualizeSite(const EqualizationGroup& group, const ModelConfig& config, int
       norm.bias[j] = RoundToStored(norm.bias[j] / scales[j], config.dtype);
     }
   } else {
-    SourceLinear& producer = FindLinear(ModelSource::HfName(group.producer, layer), weights);
+    const int64_t expert = weights.sites[site].mlp.expert;
+    SourceLinear& producer =
+        FindLinear(ModelSource::HfName(group.producer, layer, expert), weights);
     const int64_t first = group.first_channel == nullptr ? 0 : group.first_channel(config);
     std::vector<float> divisors(static_cast<size_t>(producer.channels), 1.0f);
     for (int64_t j = 0; j < std::ssize(scales); ++j) {
@@ -198,7 +193,7 @@ void EqualizeSite(const EqualizationGroup& group, const ModelConfig& config, int
     }
     for (size_t n = 0; n < producer.bias.size(); ++n) producer.bias[n] /= divisors[n];
   }
-  ScaleInputs(weights.linears[static_cast<size_t>(group.site)], scales, pool);
+  ScaleInputs(weights.linears[site], scales, pool);
   inputs.DivideChannels(scales, pool);
 }
 

@@ -35,23 +35,22 @@ void ScaleInputs(std::span<SourceLinear> linears, std::span<const float> scales,
 // max_j max|X_j| / s_j: the range of X', known without calibrating again.
 double EqualizedRange(std::span<const float> absmax, std::span<const float> scales);
 
-// The group that equalizes this site; null if it has no producer.
-const EqualizationGroup* FindEqualization(const ArchSpec& arch, ActSite site);
-
 // The s of a site's input channels, such that the producer can be divided by them: tied where input
 // channels come from one row, and those of FoldIntoNorm. All 1 if `method` is kNone.
+// `linears` are those of the site.
 std::vector<float> SiteScales(Equalization method, const EqualizationGroup& group,
                               const ModelConfig& config, const SourceLayer& weights,
-                              const SiteStatistics& inputs);
+                              std::span<const SourceLinear> linears, const SiteStatistics& inputs);
 
 // The same of s_j = RMS(X_j)^exponent, with a geometric mean of 1.
 std::vector<float> PowerScales(std::span<const float> mean_squares, double exponent,
                                const EqualizationGroup& group, const ModelConfig& config,
                                const SourceLayer& weights);
 
-// Divides the producer by such scales, multiplies the linears, and lets the statistics follow.
+// Divides the producer by such scales, multiplies the linears of weights.sites[site], and lets the
+// statistics follow.
 void EqualizeSite(const EqualizationGroup& group, const ModelConfig& config, int64_t layer,
-                  std::span<const float> scales, SourceLayer& weights, SiteStatistics& inputs,
-                  ThreadPool& pool);
+                  size_t site, std::span<const float> scales, SourceLayer& weights,
+                  SiteStatistics& inputs, ThreadPool& pool);
 
 }  // namespace fptq

@@ -3,8 +3,9 @@
 #include <sys/statvfs.h>
 
 #include <algorithm>
-#include <array>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "base/output_folder.h"
@@ -31,32 +32,78 @@ struct Site {
   int64_t k = 0, channels = 0;
   int64_t group_size = 0;    // 0: the weights stay float
   int64_t packed_bytes = 0;  // of the weights, else
+  int64_t linears = 0;
+  int64_t tokens = 0;       // that enter the linears
+  bool is_observed = true;  // in this part of the layer
   int64_t weights() const { return k * channels; }
   int64_t groups() const { return group_size == 0 ? 0 : weights() / group_size; }
 };
 
-// What is counted: a layer, all layers being alike, and the tokens that go through it.
+// Layers that are all alike: the dense ones, or the mixtures.
+struct Layers {
+  // What is in memory at a time (LayerPart), and how many of its kind a layer has.
+  struct Part {
+    int64_t count = 1;
+    std::vector<Site> sites;
+
+    int64_t Weights() const;
+  };
+  int64_t count = 0;
+  std::vector<Part> parts;
+
+  // Sum over the sites of a layer.
+  template <typename F>
+  int64_t Sum(F f) const {
+    int64_t sum = 0;
+    for (const Part& part : parts) {
+      for (const Site& site : part.sites) sum += part.count * f(site);
+    }
+    return sum;
+  }
+  int64_t Weights() const {
+    return Sum([](const Site& s) { return s.weights(); });
+  }
+};
+
+int64_t Layers::Part::Weights() const {
+  int64_t weights = 0;
+  for (const Site& site : sites) weights += site.weights();
+  return weights;
+}
+
+// What is counted: layers, and the tokens that go through them.
 struct Counts {
   const ModelConfig& config;
-  std::array<Site, kActSites> sites;
+  std::vector<Layers> layers;
   bool gram = false;
   int threads = 1;
   int64_t tokens = 0, sequence = 0;  // of all sequences, and of the longest
   int64_t self_tokens = 0;           // of those that the model writes itself
   int64_t max_k = 0;
 
-  // Sum over sites.
+  // Sum over all layers.
   template <typename F>
   int64_t Sum(F f) const {
     int64_t sum = 0;
-    for (const Site& site : sites) sum += f(site);
+    for (const Layers& alike : layers) sum += alike.count * f(alike);
     return sum;
   }
-  int64_t LayerWeights() const {
-    return Sum([](const Site& s) { return s.weights(); });
+  int64_t Weights() const {
+    return Sum([](const Layers& alike) { return alike.Weights(); });
+  }
+  // The largest of all parts.
+  template <typename F>
+  int64_t Most(F f) const {
+    int64_t most = 0;
+    for (const Layers& alike : layers) {
+      for (const Layers::Part& part : alike.parts) most = std::max(most, f(part));
+    }
+    return most;
   }
   int64_t Sequences() const { return (tokens + sequence - 1) / sequence; }
   int64_t HiddenBytes() const { return tokens * config.hidden * kFloat; }
+  // Of a mixture at work: what its MLPs take and give.
+  int64_t MixtureBytes() const { return config.mixture.experts > 0 ? 2 * HiddenBytes() : 0; }
   // If it writes any.
   SelfTextOptions TextOptions() const {
     return {.tokens = self_tokens, .length = sequence, .seed = 0, .chat = false};
@@ -64,25 +111,64 @@ struct Counts {
   int64_t SelfSequences() const { return (self_tokens + sequence - 1) / sequence; }
 };
 
+Site CountSite(const ModelConfig& config, const QuantRecipe& recipe, int64_t layer, ActSite role,
+               MlpId mlp, int64_t tokens) {
+  Site site{.k = SiteInputs(config, SiteId(role, mlp)), .tokens = tokens};
+  site.group_size = GroupSizeFor(site.k, recipe.group_size);
+  const int64_t alike = mlp.kind == MlpKind::kExpert ? config.mixture.experts : 1;
+  for (const LayerLinear& linear : LinearsOf(config, layer, role, mlp)) {
+    const int64_t weights = linear.channels(config) * site.k;
+    site.channels += linear.channels(config);
+    site.packed_bytes += weights * WeightBits(recipe, config, layer, weights * alike) / 8;
+    ++site.linears;
+  }
+  return site;
+}
+
+std::vector<Layers::Part> PartsOf(const ModelConfig& config, const QuantRecipe& recipe,
+                                  int64_t layer, int64_t tokens) {
+  const auto site = [&](ActSite role, MlpId mlp, int64_t entering) {
+    return CountSite(config, recipe, layer, role, mlp, entering);
+  };
+  std::vector<Layers::Part> parts(1);
+  const bool is_mixture = config.is_mixture(layer);
+  for (const ActSite role : kAllActSites) {
+    // Of a mixture kMlpIn alone, and without its linears: there is no dense MLP.
+    if (role == ActSite::kMlpMid && is_mixture) continue;
+    Site& added = parts[0].sites.emplace_back(site(role, {}, tokens));
+    if (role == ActSite::kMlpIn && is_mixture) {
+      added.channels = added.packed_bytes = added.linears = 0;
+    }
+  }
+  if (!is_mixture) return parts;
+  const Mixture& mixture = config.mixture;
+  const auto add_mlp = [&](MlpId mlp, int64_t count, int64_t entering) {
+    Layers::Part& part = parts.emplace_back();
+    part.count = count;
+    part.sites = {site(ActSite::kMlpIn, mlp, entering), site(ActSite::kMlpMid, mlp, entering)};
+    part.sites[0].is_observed = false;
+  };
+  add_mlp({MlpKind::kExpert}, mixture.experts, tokens * mixture.active / mixture.experts);
+  if (mixture.shared_width > 0) add_mlp({MlpKind::kShared}, 1, tokens);
+  return parts;
+}
+
 Counts Count(const ModelConfig& config, const QuantRecipe& recipe, int threads) {
-  Counts counts{.config = config, .sites = {}, .gram = RoundingOf(recipe).uses_gram};
+  Counts counts{.config = config, .layers = {}, .gram = RoundingOf(recipe).uses_gram};
   counts.threads = threads;
   counts.tokens = ChosenTokens(recipe, config);
   counts.self_tokens = SelfTokens(recipe.calibration, counts.tokens);
   counts.sequence = std::min({recipe.sequence_length, config.max_positions, counts.tokens});
-  for (const ActSite act_site : kAllActSites) {
-    const int64_t k = SiteInputs(config, act_site);
-    counts.sites[static_cast<size_t>(act_site)] = {
-        .k = k,
-        .channels = SiteChannels(config, act_site),
-        .group_size = GroupSizeFor(k, recipe.group_size)};
-    counts.max_k = std::max(counts.max_k, k);
+  for (const bool is_mixture : {false, true}) {
+    Layers alike;
+    for (int64_t layer = 0; layer < config.layers; ++layer) {
+      if (config.is_mixture(layer) != is_mixture) continue;
+      if (++alike.count == 1) alike.parts = PartsOf(config, recipe, layer, counts.tokens);
+    }
+    if (alike.count > 0) counts.layers.push_back(std::move(alike));
   }
-  for (const LinearSpec& linear : config.arch->linears) {
-    Site& site = counts.sites[static_cast<size_t>(linear.site)];
-    const int64_t weights = linear.channels(config) * site.k;
-    site.packed_bytes += weights * WeightBits(recipe, config, weights) / 8;
-  }
+  counts.max_k = counts.Most(
+      [](const Layers::Part& part) { return std::ranges::max(part.sites, {}, &Site::k).k; });
   return counts;
 }
 
@@ -93,29 +179,35 @@ int64_t ActivationFloats(const Counts& c, int64_t rows, int64_t logits_rows) {
   const ModelConfig& config = c.config;
   const int64_t qkv = config.query_width() + 2 * config.kv_width();
   const int64_t input = c.max_k + c.max_k / 4 + c.max_k / kMinGroupSize + 2;
-  return rows *
-             (2 * config.hidden + qkv + config.query_width() + 2 * config.mlp + config.head_dim) +
+  const Mixture& mixture = config.mixture;
+  const int64_t mixed =
+      mixture.experts > 0 ? 2 * config.hidden + 2 * mixture.experts + 6 * (mixture.active + 1) : 0;
+  return rows * (2 * config.hidden + qkv + config.query_width() + 2 * config.WidestMlp() +
+                 config.head_dim + mixed) +
          std::max(rows, logits_rows) * input + logits_rows * config.vocab;
 }
 
-// A layer runs over the calibration tokens, is decided on, and is rounded.
-int64_t LayerFloats(const Counts& c) {
-  const int64_t weights = c.LayerWeights();
+// A part of a layer runs over the calibration tokens, is decided on, and is rounded.
+int64_t PartFloats(const Counts& c, const Layers::Part& part) {
+  const int64_t weights = part.Weights();
   const auto gram = [&](const Site& s) { return c.gram && s.group_size > 0 ? s.k * s.k : 0; };
-  const int64_t grams = c.Sum(gram);
-  const int64_t samples = kSampleRows * c.Sum([](const Site& s) { return s.k; });
-  // Through all of it: one sequence's activations, keys and values.
-  const int64_t base = ActivationFloats(c, c.sequence, 0) + 2 * c.sequence * c.config.kv_width();
-  const int64_t run = weights + grams + samples + (c.gram ? 2 * c.max_k * c.sequence : 0);
-  int64_t most = run;
-  int64_t left = weights, grams_left = grams;
-  for (const Site& s : c.sites) {
+  int64_t grams = 0, samples = 0, most_tried = 0, shared = 0;
+  for (const Site& s : part.sites) {
+    grams += gram(s);
+    samples += kSampleRows * s.k;
+    if (!s.is_observed) shared += gram(s) + kSampleRows * s.k;  // kept beside the copy of each part
     // Tried on some channels at a time, with the inputs exact and quantized in four ways.
     const int64_t block = std::min(kMeasuredChannels, s.channels) * s.k;
     const int64_t tried = 5 * kSampleRows * (s.k + s.k / 2) + 2 * kSampleRows * kMeasuredChannels +
                           3 * block + block / 4;
     const int64_t equalized = s.weights() / kEqualizationRowStep * 5 / 4;
-    most = std::max(most, weights + grams + samples + std::max(tried, equalized));
+    most_tried = std::max({most_tried, tried, equalized});
+  }
+  // One sequence's rows as X^T.
+  const int64_t run = weights + grams + samples + (c.gram ? 2 * c.max_k * c.sequence : 0);
+  int64_t most = std::max(run, weights + grams + samples + most_tried);
+  int64_t left = weights, grams_left = grams;
+  for (const Site& s : part.sites) {
     // The rounded weights, packed, and as bytes; what threads hold while they round.
     const int64_t result = s.weights() / 4 + s.weights() / 8 + s.groups() * 2;
     const int64_t scratch = c.threads * s.k * (4 * 128 + OutputError::kMaxGroup);
@@ -123,16 +215,23 @@ int64_t LayerFloats(const Counts& c) {
     left -= s.weights();
     grams_left -= gram(s);
   }
-  return base + most;
+  return most + shared;
+}
+
+int64_t LayerFloats(const Counts& c) {
+  // Through all of it: one sequence's activations, keys and values.
+  const int64_t base = ActivationFloats(c, c.sequence, 0) + 2 * c.sequence * c.config.kv_width();
+  return base + c.Most([&](const Layers::Part& part) { return PartFloats(c, part); });
 }
 
 // The model writes its calibration text: keys, values and logits of all sequences; before that a
-// layer at a time is read and becomes int8.
+// part of a layer at a time is read and becomes int8.
 int64_t TextBytes(const Counts& c) {
   const SelfTextOptions options = c.TextOptions();
   const int64_t slots = SelfTextSlots(c.config, options);
-  return std::max(c.LayerWeights() * kFloat, slots * SelfTextSlotBytes(c.config, options) +
-                                                 kFloat * ActivationFloats(c, slots, slots));
+  const int64_t read = c.Most([](const Layers::Part& part) { return part.Weights(); });
+  return std::max(read * kFloat, slots * SelfTextSlotBytes(c.config, options) +
+                                     kFloat * ActivationFloats(c, slots, slots));
 }
 
 // --- Bytes on disk ---
@@ -150,16 +249,14 @@ int64_t OtherElements(const ModelSource& source, int64_t linear_weights) {
 }
 
 // Of the linears of a layer as stored.
-int64_t StoredLayerBytes(const Counts& c) {
+int64_t StoredLayerBytes(const Counts& c, const Layers& layers) {
   const int64_t size = BlockSizeOf(c.config.dtype).bytes;
   constexpr int64_t kShapeBytes = 16;
-  const auto linears = std::ranges::count_if(c.config.arch->linears, [&](const LinearSpec& linear) {
-    return c.sites[static_cast<size_t>(linear.site)].group_size > 0;
-  });
-  return c.Sum([&](const Site& s) {
+  return layers.Sum([&](const Site& s) {
     if (s.group_size == 0) return s.weights() * size;
-    return s.packed_bytes + s.groups() * size;
-  }) + linears * (kShapeBytes + size);  // with input scales, which static sites alone have
+    // With input scales, which static sites alone have.
+    return s.packed_bytes + s.groups() * size + s.linears * (kShapeBytes + size);
+  });
 }
 
 // --- Time ---
@@ -175,17 +272,24 @@ double AttentionSeconds(const Counts& c, const MachineSpeed& speed) {
   return 4 * ops / speed.float_ops;
 }
 
-double LayerSeconds(const Counts& c, const QuantRecipe& recipe, const MachineSpeed& speed) {
-  const auto weights = static_cast<double>(c.LayerWeights());
-  const auto tokens = static_cast<double>(c.tokens);
-  double float_ops = 2 * weights * tokens;
-  double gptq_ops = 0, searched = recipe.weight_bits == 4 ? weights : 0, observed = 0;
-  for (const Site& s : c.sites) {
-    const auto k = static_cast<double>(s.k);
-    observed += tokens * k;
-    if (!c.gram || s.group_size == 0) continue;
-    float_ops += tokens * k * k + k * k * k / 3;
-    gptq_ops += 2 * GptqGemmPasses(kGptqSweeps) * static_cast<double>(s.weights()) * k;
+double LayerSeconds(const Counts& c, const Layers& layers, const QuantRecipe& recipe,
+                    const MachineSpeed& speed) {
+  const auto weights = static_cast<double>(layers.Weights());
+  double float_ops = 0, gptq_ops = 0, observed = 0;
+  double searched = recipe.weight_bits == 4 ? weights : 0;
+  for (const Layers::Part& part : layers.parts) {
+    const auto count = static_cast<double>(part.count);
+    for (const Site& s : part.sites) {
+      const auto k = static_cast<double>(s.k), site_weights = static_cast<double>(s.weights());
+      const double tokens = static_cast<double>(s.tokens);
+      float_ops += count * 2 * site_weights * tokens;
+      if (s.is_observed) observed += count * tokens * k;
+      if (!c.gram || s.group_size == 0) continue;
+      if (s.is_observed) float_ops += count * tokens * k * k;
+      if (s.linears == 0) continue;
+      float_ops += count * k * k * k / 3;
+      gptq_ops += count * 2 * GptqGemmPasses(kGptqSweeps) * site_weights * k;
+    }
   }
   if (recipe.policy == PolicyMode::kAuto && recipe.activation_bits == 8) {
     float_ops += 2 * weights * static_cast<double>(kSampleRows) * 5;
@@ -201,22 +305,19 @@ double LayerSeconds(const Counts& c, const QuantRecipe& recipe, const MachineSpe
 }
 
 double TextSeconds(const Forecast& forecast, const Counts& c, const MachineSpeed& speed) {
-  const auto layers = static_cast<double>(c.config.layers);
   // Beyond the rows that were measured it is arithmetic that takes the time.
   const double rows = std::max(
       1.0, static_cast<double>(SelfTextSlots(c.config, c.TextOptions())) / MachineSpeed::kInt8Rows);
   return static_cast<double>(forecast.text_bytes) * static_cast<double>(forecast.text_steps) *
              rows / speed.int8_bytes +
          static_cast<double>(c.self_tokens * c.config.vocab) / speed.sampled +
-         layers * (AttentionSeconds(c, speed) * static_cast<double>(c.self_tokens) /
-                       static_cast<double>(c.tokens) +
-                   2 * static_cast<double>(c.LayerWeights()) / speed.read_weights);
+         static_cast<double>(c.config.layers) * AttentionSeconds(c, speed) *
+             static_cast<double>(c.self_tokens) / static_cast<double>(c.tokens) +
+         2 * static_cast<double>(c.Weights()) / speed.read_weights;
 }
 
 // Of the model that writes its own calibration text, in int8.
-int64_t TextModelBytes(const Counts& c) {
-  return c.LayerWeights() * c.config.layers + c.config.vocab * c.config.hidden;
-}
+int64_t TextModelBytes(const Counts& c) { return c.Weights() + c.config.vocab * c.config.hidden; }
 
 // All but what lies in files.
 int64_t MemoryBytes(const Counts& c) {
@@ -253,15 +354,16 @@ Forecast ForecastQuantization(const ModelSource& source, const QuantRecipe& reci
                               const MachineSpeed& speed) {
   const ModelConfig& config = source.config();
   const Counts c = Count(config, recipe, threads);
-  const int64_t linear_weights = c.LayerWeights() * config.layers;
   Forecast forecast;
 
-  const int64_t layers_bytes = StoredLayerBytes(c) * config.layers;
+  const int64_t layers_bytes =
+      c.Sum([&](const Layers& layers) { return StoredLayerBytes(c, layers); });
   forecast.output_bytes =
-      layers_bytes + OtherElements(source, linear_weights) * BlockSizeOf(config.dtype).bytes;
+      layers_bytes + OtherElements(source, c.Weights()) * BlockSizeOf(config.dtype).bytes;
   // The layers wait in a file of their own for the output; the hidden states stand in memory's
   // place, after the last layer, and after the one before it.
-  const int64_t layers_disk = layers_bytes + forecast.output_bytes + 3 * c.HiddenBytes();
+  const int64_t layers_disk =
+      layers_bytes + forecast.output_bytes + 3 * c.HiddenBytes() + c.MixtureBytes();
   forecast.disk_bytes = layers_disk;
   forecast.memory_bytes = MemoryBytes(c);
   if (c.self_tokens > 0) {
@@ -271,15 +373,17 @@ Forecast ForecastQuantization(const ModelSource& source, const QuantRecipe& reci
     forecast.disk_bytes = std::max(forecast.disk_bytes, forecast.text_bytes);
     forecast.seconds += TextSeconds(forecast, c, speed);
   }
-  forecast.seconds += static_cast<double>(source.checkpoint().TensorBytes()) / speed.checked_bytes +
-                      LayerSeconds(c, recipe, speed) * static_cast<double>(config.layers);
+  forecast.seconds += static_cast<double>(source.checkpoint().TensorBytes()) / speed.checked_bytes;
+  for (const Layers& layers : c.layers) {
+    forecast.seconds += static_cast<double>(layers.count) * LayerSeconds(c, layers, recipe, speed);
+  }
   return forecast;
 }
 
 Forecast ForecastPlan(const ModelSource& source, const QuantRecipe& recipe, int threads) {
   const Counts c = Count(source.config(), recipe, threads);
   Forecast forecast;
-  forecast.memory_bytes = MemoryBytes(c) + c.HiddenBytes();
+  forecast.memory_bytes = MemoryBytes(c) + c.HiddenBytes() + c.MixtureBytes();
   if (c.self_tokens > 0) forecast.memory_bytes += TextModelBytes(c);
   return forecast;
 }

@@ -42,6 +42,62 @@ void HiddenStates::Advance(const LayerWeights& weights, int64_t layer,
   }
 }
 
+void HiddenStates::AdvanceAttention(const LayerWeights& weights, int64_t layer,
+                                    ActivationObserver* observer) {
+  const int64_t size = set_.TokenCount() * config_.hidden;
+  if (mlp_inputs_.size() == 0) {
+    mlp_inputs_ = MakeBuffer<float>(size, &memory_);
+    mlp_outputs_ = MakeBuffer<float>(size, &memory_);
+  }
+  std::ranges::fill(mlp_outputs_.span(), 0.0f);
+  const size_t mlps = MlpsOf(config_, layer).size();
+  routed_.assign(mlps, {});
+  int64_t first_row = 0;  // of the sequence
+  for (size_t i = 0; i < hidden_.size(); ++i) {
+    const int64_t rows = std::ssize(set_.sequences[i]);
+    std::copy_n(hidden_[i].data(), hidden_[i].size(), activations_.hidden.data());
+    ForwardAttention(config_, weights, layer, Batch(pages_, set_.sequences[i]), cache_,
+                     /*cache_layer=*/0, pool_, activations_, observer);
+    RouteRows(config_, weights, rows, pool_, activations_);
+    const auto normed = activations_.normed.span().first(static_cast<size_t>(hidden_[i].size()));
+    if (observer != nullptr) observer->Observe(layer, ActSite::kMlpIn, normed, rows);
+    std::ranges::copy(normed, mlp_inputs_.data() + first_row * config_.hidden);
+    for (size_t mlp = 0; mlp < mlps; ++mlp) {
+      for (const auto& [row, weight] : activations_.routing.RowsOf(mlp)) {
+        routed_[mlp].push_back({first_row + row, weight});
+      }
+    }
+    std::copy_n(activations_.hidden.data(), hidden_[i].size(), hidden_[i].data());
+    first_row += rows;
+  }
+}
+
+int64_t HiddenStates::RowsOf(MlpId mlp) const {
+  return std::ssize(routed_[MlpIndex(config_, mlp)]);
+}
+
+void HiddenStates::AdvanceMlp(const MlpWeights& weights, int64_t layer, MlpId mlp,
+                              ActivationObserver* observer) {
+  const std::span<const RoutedRow> routed = routed_[MlpIndex(config_, mlp)];
+  const auto most = static_cast<size_t>(activations_.max_rows);
+  for (size_t begin = 0; begin < routed.size(); begin += most) {
+    AddMlp(config_, weights, layer, mlp,
+           routed.subspan(begin, std::min(most, routed.size() - begin)), mlp_inputs_.span(),
+           mlp_outputs_.span(), pool_, activations_, observer);
+  }
+}
+
+void HiddenStates::FinishMixture(const Norm& norm) {
+  const float* outputs = mlp_outputs_.data();
+  for (AlignedBuffer<float>& hidden : hidden_) {
+    std::copy_n(hidden.data(), hidden.size(), activations_.hidden.data());
+    std::copy_n(outputs, hidden.size(), activations_.branch.data());
+    AddBranch(config_, norm, hidden.size() / config_.hidden, pool_, activations_);
+    std::copy_n(activations_.hidden.data(), hidden.size(), hidden.data());
+    outputs += hidden.size();
+  }
+}
+
 std::vector<std::span<float>> HiddenStates::states() {
   std::vector<std::span<float>> states;
   for (AlignedBuffer<float>& sequence : hidden_) states.push_back(sequence.span());

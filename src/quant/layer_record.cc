@@ -62,12 +62,12 @@ std::vector<float> Floats(const Json& json, int64_t size, bool may_be_empty) {
 }
 
 SitePolicy SiteFromJson(const Json& json, const ModelConfig& config, int64_t layer,
-                        ActSite act_site) {
+                        const SiteId& id) {
   const JsonFields fields(json, kWhere);
-  const int64_t k = SiteInputs(config, act_site);
+  const int64_t k = SiteInputs(config, id);
   SitePolicy site{
       .layer = fields.Int("layer", layer, layer),
-      .site = act_site,
+      .site = id,
       .range = fields.Double("range"),
       .channel_absmax = Floats(fields.Array("channel_absmax"), k, /*may_be_empty=*/false),
       .weight_exponent = fields.Double("weight_exponent"),
@@ -111,18 +111,18 @@ Json ResultToJson(const LayerResult& result) {
 
 LayerResult ResultFromJson(const Json& json, const ModelConfig& config, int64_t layer) {
   const JsonFields fields(json, kWhere);
-  const Json& sites = fields.Array("sites");
-  if (sites.size() != kActSites) {
-    throw Error("{}: expected {} sites, found {}", kWhere, kActSites, sites.size());
+  const Json& found = fields.Array("sites");
+  const std::vector<SiteId> sites = SitesOf(config, layer);
+  if (found.size() != sites.size()) {
+    throw Error("{}: expected {} sites, found {}", kWhere, sites.size(), found.size());
   }
   LayerResult result;
-  int64_t weights = 0, widest = 0;
-  for (const ActSite site : kAllActSites) {
-    const auto index = static_cast<size_t>(site);
-    result.policy[index] = SiteFromJson(sites[index], config, layer, site);
-    weights += SiteInputs(config, site) * SiteChannels(config, site);
-    widest = std::max(widest, SiteInputs(config, site));
+  int64_t widest = 0;
+  for (size_t i = 0; i < sites.size(); ++i) {
+    result.policy.push_back(SiteFromJson(found[i], config, layer, sites[i]));
+    widest = std::max(widest, SiteInputs(config, sites[i]));
   }
+  const int64_t weights = WeightsOf(config, layer);
   for (const Json& item : fields.Array("linears")) {
     const JsonFields linear(item, kWhere);
     result.linears.push_back({.name = linear.String("name"),

@@ -16,7 +16,7 @@ class LayerRecordTest : public testing::Test {
     const int64_t layer = 1;
     LayerResult result;
     for (const ActSite site : kAllActSites) {
-      SitePolicy& policy = result.policy[static_cast<size_t>(site)];
+      SitePolicy& policy = result.policy.emplace_back();
       const auto k = static_cast<size_t>(SiteInputs(config_, site));
       policy = {.layer = layer,
                 .site = site,

@@ -1,16 +1,19 @@
 #include "quant/observe.h"
 
-#include "model/model.h"
+#include <algorithm>
+#include <iterator>
+
 #include "model/model_text.h"
 #include "quant/hidden_states.h"
+#include "quant/layer_pass.h"
 #include "quant/quantize.h"
 
 namespace fptq {
 
-void ObserveCheckpoint(const ModelLocation& location, const QuantRecipe& recipe,
-                       GivenSequences given, int64_t sample_rows, ThreadPool& pool,
-                       const Progress& progress,
-                       FunctionRef<void(int64_t, const LayerStatistics&)> take) {
+void ObserveCheckpoint(
+    const ModelLocation& location, const QuantRecipe& recipe, GivenSequences given,
+    int64_t sample_rows, ThreadPool& pool, const Progress& progress,
+    FunctionRef<void(int64_t, std::span<const SiteId>, const LayerStatistics&)> take) {
   const ModelSource source = OpenFloatSource(location, recipe);
   const CalibrationSet calibration = MakeCalibrationSet(recipe, source, LoadText(source).tokenizer,
                                                         /*scratch=*/{}, pool, progress, given);
@@ -18,11 +21,12 @@ void ObserveCheckpoint(const ModelLocation& location, const QuantRecipe& recipe,
   const int64_t layers = source.config().layers;
   for (int64_t layer = 0; layer < layers; ++layer) {
     if (progress) progress("observing", layer, layers);
-    LayerObserver observer(source.config(),
-                           {.rows = calibration.TokenCount(), .sample_rows = sample_rows}, pool);
-    hidden.Advance(ReadFloatLayer(source, layer, pool), layer, &observer);
-    source.checkpoint().ReleasePages();
-    take(layer, observer.Finish(layer));
+    LayerStatistics all;
+    RunLayer(source, layer, {.sample_rows = sample_rows}, hidden, pool,
+             [&](const LayerPart&, LayerStatistics& statistics) {
+               std::ranges::move(statistics, std::back_inserter(all));
+             });
+    take(layer, SitesOf(source.config(), layer), all);
   }
   if (progress) progress("observing", layers, layers);
 }

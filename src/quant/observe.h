@@ -12,11 +12,11 @@
 
 namespace fptq {
 
-// Runs the layers over the recipe's calibration and calls take(layer, statistics) for each: rows of
-// the sample as many as `sample_rows`, no gram.
-void ObserveCheckpoint(const ModelLocation& location, const QuantRecipe& recipe,
-                       GivenSequences given, int64_t sample_rows, ThreadPool& pool,
-                       const Progress& progress,
-                       FunctionRef<void(int64_t, const LayerStatistics&)> take);
+// Runs the layers over the recipe's calibration and calls take(layer, sites, statistics) for each:
+// rows of the sample as many as `sample_rows`, no gram.
+void ObserveCheckpoint(
+    const ModelLocation& location, const QuantRecipe& recipe, GivenSequences given,
+    int64_t sample_rows, ThreadPool& pool, const Progress& progress,
+    FunctionRef<void(int64_t, std::span<const SiteId>, const LayerStatistics&)> take);
 
 }  // namespace fptq

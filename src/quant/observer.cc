@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "base/error.h"
 #include "kernels/dispatch.h"
@@ -19,6 +20,28 @@ std::vector<float> SiteStatistics::MeanSquares() const {
     means[j] = static_cast<float>(std::min(sum_squares[j] / static_cast<double>(rows), kLargest));
   }
   return means;
+}
+
+SiteStatistics SiteStatistics::Copy() const {
+  const auto copy = [](const AlignedBuffer<float>& from) {
+    AlignedBuffer<float> to(from.size());
+    std::copy_n(from.data(), from.size(), to.data());
+    return to;
+  };
+  return {.rows = rows,
+          .absmax = absmax,
+          .sum_squares = sum_squares,
+          .sample_rows = sample_rows,
+          .sample = copy(sample),
+          .gram = copy(gram)};
+}
+
+void SiteStatistics::Forget() {
+  *this = SiteStatistics{.rows = 1,
+                         .absmax = std::vector<float>(absmax.size()),
+                         .sum_squares = std::vector<double>(sum_squares.size(), 1.0),
+                         .sample = {},
+                         .gram = {}};
 }
 
 void SiteStatistics::DivideChannels(std::span<const float> scales, ThreadPool& pool) {
@@ -61,13 +84,13 @@ void MirrorBelow(std::span<float> matrix, int64_t n, ThreadPool& pool) {
 
 }  // namespace
 
-LayerObserver::LayerObserver(const ModelConfig& config, const ObserverOptions& options,
-                             ThreadPool& pool)
-    : options_(options), pool_(pool) {
+LayerObserver::LayerObserver(const ModelConfig& config, std::vector<SiteId> sites,
+                             const ObserverOptions& options, ThreadPool& pool)
+    : sites_(std::move(sites)), options_(options), pool_(pool) {
   options_.sample_rows = std::min(options_.sample_rows, options_.rows);
-  for (const ActSite site : kAllActSites) {
+  for (const SiteId& site : sites_) {
     const int64_t k = SiteInputs(config, site);
-    SiteStatistics& statistics = statistics_[static_cast<size_t>(site)];
+    SiteStatistics& statistics = statistics_.emplace_back();
     statistics.absmax.resize(static_cast<size_t>(k));
     statistics.sum_squares.resize(static_cast<size_t>(k));
     statistics.sample.Resize(options_.sample_rows * k);
@@ -75,8 +98,11 @@ LayerObserver::LayerObserver(const ModelConfig& config, const ObserverOptions& o
   }
 }
 
-void LayerObserver::Observe(int64_t, ActSite site, std::span<const float> rows, int64_t n_rows) {
-  SiteStatistics& statistics = statistics_[static_cast<size_t>(site)];
+void LayerObserver::Observe(int64_t, const SiteId& site, std::span<const float> rows,
+                            int64_t n_rows) {
+  const auto found = std::ranges::find(sites_, site);
+  FPTQ_CHECK(found != sites_.end());
+  SiteStatistics& statistics = statistics_[static_cast<size_t>(found - sites_.begin())];
   FPTQ_CHECK(std::ssize(rows) == n_rows * statistics.k());
   AddChannels(statistics, rows, n_rows);
   AddSample(statistics, rows, n_rows);
@@ -153,13 +179,13 @@ void LayerObserver::AddGram(SiteStatistics& site, std::span<const float> rows, i
 }
 
 LayerStatistics LayerObserver::Finish(int64_t layer) {
-  for (const ActSite site : kAllActSites) {
-    SiteStatistics& statistics = statistics_[static_cast<size_t>(site)];
+  for (size_t i = 0; i < sites_.size(); ++i) {
+    SiteStatistics& statistics = statistics_[i];
     // NaN and infinity stay in a sum; squares of floats do not overflow a double.
     for (const double sum : statistics.sum_squares) {
       if (!std::isfinite(sum)) {
         throw Error("layer {}, {}: expected finite activations in calibration, found {}", layer,
-                    ActSiteName(site), sum);
+                    SiteName(sites_[i]), sum);
       }
     }
     if (HasGram(statistics)) MirrorBelow(statistics.gram.span(), statistics.k(), pool_);

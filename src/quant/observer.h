@@ -1,7 +1,6 @@
 // What quantization learns from the activations of a layer.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -25,11 +24,14 @@ struct SiteStatistics {
   double Range() const;                    // v = max|X|
   std::vector<float> MeanSquares() const;  // [k], of X_j; 0 if there are no rows
 
+  SiteStatistics Copy() const;
+  // As if nothing were known of the inputs: all have the mean square 1, and no range.
+  void Forget();
   // The statistics of X' = X diag(s)^-1.
   void DivideChannels(std::span<const float> scales, ThreadPool& pool);
 };
 
-using LayerStatistics = std::array<SiteStatistics, kActSites>;  // by ActSite
+using LayerStatistics = std::vector<SiteStatistics>;  // by site
 
 // Rows of a site's input that quantization keeps to measure errors on.
 inline constexpr int64_t kSampleRows = 512;
@@ -40,13 +42,15 @@ struct ObserverOptions {
   bool gram = false;
 };
 
-// Collects the statistics of one layer. They do not depend on the number of threads: a channel, and
-// an element of X^T X, is summed by one thread, row after row.
+// Collects the statistics of sites of one layer. They do not depend on the number of threads: a
+// channel, and an element of X^T X, is summed by one thread, row after row.
 class LayerObserver : public ActivationObserver {
  public:
-  LayerObserver(const ModelConfig& config, const ObserverOptions& options, ThreadPool& pool);
+  LayerObserver(const ModelConfig& config, std::vector<SiteId> sites,
+                const ObserverOptions& options, ThreadPool& pool);
 
-  void Observe(int64_t layer, ActSite site, std::span<const float> rows, int64_t n_rows) override;
+  void Observe(int64_t layer, const SiteId& site, std::span<const float> rows,
+               int64_t n_rows) override;
 
   // The statistics. Error naming the layer and the site if an activation was NaN or infinite.
   LayerStatistics Finish(int64_t layer);
@@ -57,6 +61,7 @@ class LayerObserver : public ActivationObserver {
   bool HasGram(const SiteStatistics& site) const;
   void AddGram(SiteStatistics& site, std::span<const float> rows, int64_t n_rows);
 
+  std::vector<SiteId> sites_;
   ObserverOptions options_;
   ThreadPool& pool_;
   LayerStatistics statistics_;

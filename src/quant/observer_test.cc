@@ -30,7 +30,7 @@ std::vector<LayerStatistics> Observe(const ModelSource& source, const Calibratio
   std::vector<LayerStatistics> layers;
   HiddenStates hidden(source, set, {}, pool);
   for (int64_t layer = 0; layer < source.config().layers; ++layer) {
-    LayerObserver observer(source.config(),
+    LayerObserver observer(source.config(), SitesOf(source.config(), layer),
                            {.rows = set.TokenCount(), .sample_rows = kSampleRows, .gram = true},
                            pool);
     hidden.Advance(FloatLayerWeights(source.ReadLayer(layer), pool), layer, &observer);
@@ -44,8 +44,8 @@ using Rows = std::map<std::pair<int64_t, ActSite>, std::vector<float>>;
 Rows ForwardRows(const CalibrationSet& set, ThreadPool& pool) {
   struct Keeper : ActivationObserver {
     Rows rows;
-    void Observe(int64_t layer, ActSite site, std::span<const float> seen, int64_t) override {
-      std::ranges::copy(seen, std::back_inserter(rows[{layer, site}]));
+    void Observe(int64_t layer, const SiteId& site, std::span<const float> seen, int64_t) override {
+      std::ranges::copy(seen, std::back_inserter(rows[{layer, site.role}]));
     }
   } keeper;
   const auto model = LoadModel(kModel, pool);
@@ -135,10 +135,11 @@ TEST(LayerObserver, NamesTheSiteOfInfiniteActivations) {
   ThreadPool pool(1);
   const ObserverOptions options = {.rows = 2, .sample_rows = 0, .gram = false};
   std::vector<float> rows(static_cast<size_t>(source.config().hidden));
-  LayerObserver zero(source.config(), options, pool);
+  const std::vector<SiteId> sites = SitesOf(source.config(), 1);
+  LayerObserver zero(source.config(), sites, options, pool);
   zero.Observe(1, ActSite::kMlpIn, rows, 1);
   EXPECT_EQ(zero.Finish(1)[2].Range(), 0);
-  LayerObserver observer(source.config(), options, pool);
+  LayerObserver observer(source.config(), sites, options, pool);
   rows[5] = NAN;
   observer.Observe(1, ActSite::kMlpIn, rows, 1);
   EXPECT_ERROR("layer 1, mlp_in", observer.Finish(1));

@@ -1,5 +1,7 @@
 #include "quant/policy.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <map>
 
@@ -19,13 +21,16 @@ namespace {
 struct Site {
   const ObservedLayer& layer;
   const QuantRecipe& recipe;
-  ActSite site;
+  SiteId site;
+  std::span<const SourceLinear> linears;
   const SiteStatistics& inputs;
   const EqualizationGroup* group;  // null: nothing can take over the factors
 
   bool has_norm() const { return group != nullptr && group->kind == Producer::kNorm; }
   int64_t group_size() const { return GroupSizeFor(inputs.k(), recipe.group_size); }
-  std::string Name() const { return fmt::format("{}/{}", layer.layer, ActSiteName(site)); }
+  std::string Name() const { return fmt::format("{}/{}", layer.layer, SiteName(site)); }
+  // An MLP of a mixture, of which each sees another number of tokens.
+  bool is_routed() const { return site.mlp.kind == MlpKind::kExpert; }
 
   std::vector<float> ChannelScales(Equalization method) const {
     if (method == Equalization::kNone) return std::vector<float>(inputs.absmax.size(), 1.0f);
@@ -33,7 +38,7 @@ struct Site {
       throw Error("{}: expected no equalization, as there is no producer to fold it into, found {}",
                   Name(), EqualizationName(method));
     }
-    return SiteScales(method, *group, layer.config, layer.source, inputs);
+    return SiteScales(method, *group, layer.config, layer.source, linears, inputs);
   }
 
   // Fills what follows from `policy.choice`.
@@ -49,8 +54,11 @@ struct Site {
     if (const auto scale = StaticScale(policy.equalized_range, layer.config.dtype)) {
       policy.scale = *scale;
       if (inputs.rows >= kMinFittedTokens) return;
-      policy.notes.push_back(fmt::format("a static scale from {} calibration tokens, less than {}",
-                                         inputs.rows, kMinFittedTokens));
+      policy.notes.push_back(
+          is_routed()
+              ? fmt::format("a static scale from less than {} calibration tokens", kMinFittedTokens)
+              : fmt::format("a static scale from {} calibration tokens, less than {}", inputs.rows,
+                            kMinFittedTokens));
     } else {
       policy.choice.scheme = ActScheme::kDynamic;
       policy.reason +=
@@ -124,8 +132,9 @@ std::vector<Alternative> MeasureAlternatives(const Site& site, ThreadPool& pool)
     }
   }
   const std::vector<float> ones(site.inputs.absmax.size(), 1.0f);
-  for (const SourceLinear& linear : site.layer.source.linears[static_cast<size_t>(site.site)]) {
-    const int bits = WeightBits(site.recipe, site.layer.config, linear.weight.size());
+  for (const SourceLinear& linear : site.linears) {
+    const int bits = WeightBits(site.recipe, site.layer.config, site.layer.layer,
+                                linear.weight.size() * linear.alike);
     for (int64_t first = 0; first < linear.channels; first += kMeasuredChannels) {
       const int64_t channels = std::min(kMeasuredChannels, linear.channels - first);
       const SourceLinear exact = Channels(linear, first, channels, ones, pool);
@@ -167,8 +176,9 @@ void ChooseByError(SitePolicy& policy) {
 const SiteOverride* FindOverride(const Site& site) {
   for (const SiteOverride& item : site.recipe.overrides) {
     if (item.pattern.MatchesWhole(site.Name())) return &item;
-    for (const SourceLinear& linear : site.layer.source.linears[static_cast<size_t>(site.site)]) {
-      if (item.pattern.MatchesWhole(linear.name)) return &item;
+    for (const LayerLinear& linear : LinearsOf(site.layer.config, site.layer.layer)) {
+      if (linear.site() != site.site) continue;
+      if (item.pattern.MatchesWhole(ModelSource::HfName(linear))) return &item;
     }
   }
   return nullptr;
@@ -185,6 +195,15 @@ void Choose(const Site& site, ThreadPool& pool, SitePolicy& policy) {
     policy.reason = "activations of 16 bits";
     return;
   }
+  if (site.is_routed() && site.inputs.rows < kMinExpertTokens) {
+    policy.choice = {Equalization::kNone, ActScheme::kDynamic};
+    policy.reason = fmt::format("{} calibration tokens", site.inputs.rows);
+    policy.notes.push_back(
+        fmt::format("per token, and rounded without activations: less than {} calibration tokens "
+                    "came to the expert",
+                    kMinExpertTokens));
+    return;
+  }
   const Equalization norm_only = site.has_norm() ? site.recipe.equalization : Equalization::kNone;
   switch (site.recipe.policy) {
     case PolicyMode::kPaper: {
@@ -198,7 +217,16 @@ void Choose(const Site& site, ThreadPool& pool, SitePolicy& policy) {
         policy.choice = {Equalization::kNone, ActScheme::kDynamic};
         policy.reason = fmt::format("{} calibration tokens, equalization needs {}",
                                     site.inputs.rows, kMinFittedTokens);
-        policy.notes.push_back(fmt::format("per token: {}", policy.reason));
+        policy.notes.push_back(
+            site.is_routed()
+                ? fmt::format("per token: less than {} calibration tokens came to the expert",
+                              kMinFittedTokens)
+                : fmt::format("per token: {}", policy.reason));
+        return;
+      }
+      if (site.linears.empty()) {
+        policy.choice = {Equalization::kNone, ActScheme::kDynamic};
+        policy.reason = "the input of all experts, which no norm equalizes";
         return;
       }
       policy.alternatives = MeasureAlternatives(site, pool);
@@ -235,42 +263,65 @@ std::optional<float> StaticScale(double range, DataType dtype) {
 }
 
 std::vector<std::string> CollectNotes(std::span<const SitePolicy> sites) {
-  std::map<std::string, int64_t> counts;
+  constexpr size_t kMostNames = 8;
+  struct Found {
+    int64_t count = 0;
+    std::vector<std::string> experts;  // their names, the first few
+  };
+  std::map<std::string, Found> all;
   for (const SitePolicy& site : sites) {
-    for (const std::string& note : site.notes) ++counts[note];
+    for (const std::string& note : site.notes) {
+      Found& found = all[note];
+      ++found.count;
+      if (site.site.mlp.kind == MlpKind::kExpert && found.experts.size() <= kMostNames) {
+        found.experts.push_back(fmt::format("{}/{}", site.layer, SiteName(site.site)));
+      }
+    }
   }
   std::vector<std::string> notes;
-  for (const auto& [note, count] : counts) {
-    notes.push_back(fmt::format("{} of {} sites: {}", count, sites.size(), note));
+  for (auto& [note, found] : all) {
+    std::string& text =
+        notes.emplace_back(fmt::format("{} of {} sites: {}", found.count, sites.size(), note));
+    if (found.experts.empty()) continue;
+    if (found.experts.size() > kMostNames) found.experts.back() = "...";
+    text += fmt::format(": {}", fmt::join(found.experts, ", "));
   }
   return notes;
 }
 
 LayerPolicy DecidePolicy(const ObservedLayer& layer, const QuantRecipe& recipe, ThreadPool& pool) {
   LayerPolicy policies;
-  for (const ActSite act_site : kAllActSites) {
-    const Site site{.layer = layer,
-                    .recipe = recipe,
-                    .site = act_site,
-                    .inputs = layer.statistics[static_cast<size_t>(act_site)],
-                    .group = FindEqualization(*layer.config.arch, act_site)};
-    SitePolicy& policy = policies[static_cast<size_t>(act_site)];
-    policy.layer = layer.layer;
-    policy.site = act_site;
-    policy.range = site.inputs.Range();
-    policy.channel_absmax = site.inputs.absmax;
-    policy.group_size = site.group_size();
-    if (!policy.quantizes_weights()) {
-      policy.choice = {Equalization::kNone, ActScheme::kFloat};
-      policy.reason =
-          fmt::format("{} inputs, not a multiple of 32: the weights stay float", site.inputs.k());
-      policy.notes.push_back(policy.reason);
-    } else {
-      Choose(site, pool, policy);
-    }
-    site.Complete(policy);
+  for (size_t i = 0; i < layer.source.sites.size(); ++i) {
+    policies.push_back(DecideSite(layer, i, recipe, pool));
   }
   return policies;
+}
+
+SitePolicy DecideSite(const ObservedLayer& layer, size_t index, const QuantRecipe& recipe,
+                      ThreadPool& pool) {
+  const SiteId id = layer.source.sites[index];
+  const Site site{.layer = layer,
+                  .recipe = recipe,
+                  .site = id,
+                  .linears = layer.source.linears[index],
+                  .inputs = layer.statistics[index],
+                  .group = FindEqualization(layer.config, layer.layer, id)};
+  SitePolicy policy;
+  policy.layer = layer.layer;
+  policy.site = id;
+  policy.range = site.inputs.Range();
+  policy.channel_absmax = site.inputs.absmax;
+  policy.group_size = site.group_size();
+  if (!policy.quantizes_weights()) {
+    policy.choice = {Equalization::kNone, ActScheme::kFloat};
+    policy.reason =
+        fmt::format("{} inputs, not a multiple of 32: the weights stay float", site.inputs.k());
+    policy.notes.push_back(policy.reason);
+  } else {
+    Choose(site, pool, policy);
+  }
+  site.Complete(policy);
+  return policy;
 }
 
 }  // namespace fptq

@@ -2,7 +2,6 @@
 // static or per token.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -24,7 +23,7 @@ struct Alternative {
 // What is decided for a site of a layer, and why.
 struct SitePolicy {
   int64_t layer = 0;
-  ActSite site = ActSite::kAttnIn;
+  SiteId site;
   double range = 0;                   // v = max|X| over the calibration tokens
   std::vector<float> channel_absmax;  // [k], max|X_j|
   double weight_exponent = 0;         // a of EqualizeForWeights, which went before
@@ -40,14 +39,14 @@ struct SitePolicy {
 
   bool quantizes_weights() const { return group_size > 0; }
 };
-using LayerPolicy = std::array<SitePolicy, kActSites>;  // by ActSite
+using LayerPolicy = std::vector<SitePolicy>;  // by site
 
-// A layer as calibration leaves it.
+// A layer, or a part of one, as calibration leaves it.
 struct ObservedLayer {
   const ModelConfig& config;
   int64_t layer;
   const SourceLayer& source;
-  const LayerStatistics& statistics;
+  const LayerStatistics& statistics;  // by source.sites
 };
 
 // The least number of calibration tokens that anything is fitted to. Where tokens of use are like
@@ -55,6 +54,10 @@ struct ObservedLayer {
 // 1 / (n + 1), and a static scale cuts it off: 0.2 % of all tokens, with what a default sequence
 // has.
 inline constexpr int64_t kMinFittedTokens = 512;
+
+// What fewer calibration tokens reach, as an expert of a mixture, is decided on and rounded as if
+// nothing were known of its inputs.
+inline constexpr int64_t kMinExpertTokens = 128;
 
 // The policy of the sites of a layer.
 //  paper    v <= v0 static; v0 < v < v1 equalized, then static; v >= v1 dynamic. Where it asks to
@@ -64,10 +67,14 @@ inline constexpr int64_t kMinFittedTokens = 512;
 //           equalized.
 //  static, dynamic   that scheme everywhere, equalized where there is a norm to fold into.
 // Activations of 16 bits are float everywhere. Overrides go before all of them; Error if one asks
-// to equalize a site that has no producer. Whatever asks for a static scale that the model's type
-// does not have gets a dynamic one. Linears whose K no group divides stay float, and so do their
-// inputs.
+// to equalize a site that has no producer. The input of a mixture, which nothing can equalize, is
+// dynamic without a measurement, and so is what few tokens reach, whatever the policy. Whatever
+// asks for a static scale that the model's type does not have gets a dynamic one. Linears whose K
+// no group divides stay float, and so do their inputs.
 LayerPolicy DecidePolicy(const ObservedLayer& layer, const QuantRecipe& recipe, ThreadPool& pool);
+// Of one of its sites.
+SitePolicy DecideSite(const ObservedLayer& layer, size_t site, const QuantRecipe& recipe,
+                      ThreadPool& pool);
 
 // The paper's rule alone.
 struct PaperChoice {
@@ -81,7 +88,7 @@ PaperChoice ChooseByRange(const QuantRecipe& recipe, double range, bool has_norm
 // the normal numbers of the type: all activations would be 0, or infinite.
 std::optional<float> StaticScale(double range, DataType dtype);
 
-// "3 of 8 sites: NOTE" for each note of some of them.
+// "3 of 8 sites: NOTE" for each note of some of them; of experts their names follow.
 std::vector<std::string> CollectNotes(std::span<const SitePolicy> sites);
 
 // Output channels that the policy auto measures together.

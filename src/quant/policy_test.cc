@@ -43,7 +43,8 @@ struct Layer {
   // +-1 at random; `outlier` multiplies channel 5, `sink` row 0.
   Layer(float outlier, float sink, int64_t rows_seen = kMinFittedTokens) {
     std::mt19937 random(1);
-    LayerObserver observer(source.config(), {.rows = rows_seen, .sample_rows = 64}, pool);
+    LayerObserver observer(source.config(), SitesOf(source.config(), 0),
+                           {.rows = rows_seen, .sample_rows = 64}, pool);
     for (const ActSite site : kAllActSites) {
       const int64_t k = SiteInputs(source.config(), site);
       std::vector<float> rows(static_cast<size_t>(rows_seen * k));
@@ -213,7 +214,7 @@ TEST(DecidePolicy, FitsNothingToAHandfulOfTokens) {
 // A site that calibration never came to, as an expert of a mixture may be.
 TEST(DecidePolicy, TakesSitesWithoutRows) {
   Layer layer(1, 1);
-  LayerStatistics nothing;
+  LayerStatistics nothing(layer.statistics.size());
   for (size_t site = 0; site < nothing.size(); ++site) {
     nothing[site].absmax.resize(layer.statistics[site].absmax.size());
     nothing[site].sum_squares.resize(nothing[site].absmax.size());

@@ -1,8 +1,8 @@
 #include "quant/quantize.h"
 
 #include <algorithm>
-#include <array>
 #include <chrono>
+#include <iterator>
 #include <string>
 #include <utility>
 
@@ -13,6 +13,7 @@
 #include "quant/calibration_set.h"
 #include "quant/equalize.h"
 #include "quant/hidden_states.h"
+#include "quant/layer_pass.h"
 #include "quant/quantized_folder.h"
 #include "quant/rounding.h"
 #include "quant/run_state.h"
@@ -26,68 +27,127 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Of a layer: it ran, it is decided on, and each site is rounded.
-constexpr int64_t kSteps = 2 + kActSites;
+// How far a quantization is, in steps: a part of a layer ran, it is decided on, and each of its
+// sites is rounded.
+class Steps {
+ public:
+  // The layers before `first_layer` are done.
+  Steps(const ModelConfig& config, int64_t first_layer, const Progress& progress)
+      : progress_(progress) {
+    for (int64_t layer = 0; layer < config.layers; ++layer) {
+      const auto sites = std::ssize(SitesOf(config, layer));
+      // An MLP of a mixture is a part with two sites.
+      total_ += kBefore + (config.is_mixture(layer) ? 3 + (sites - 3) * (kBefore + 2) : sites);
+      if (layer + 1 == first_layer) done_ = total_;
+    }
+  }
 
-// Says that `step` steps of a layer are done; may throw, if the user wants no more.
-void ReportStep(const Progress& progress, const ModelConfig& config, int64_t layer, int64_t step) {
-  if (progress) progress("quantizing", layer * kSteps + step, config.layers * kSteps);
-}
+  void Report() const {  // may throw, if the user wants no more
+    if (progress_) progress_("quantizing", done_, total_);
+  }
+  void Finish() {
+    ++done_;
+    Report();
+  }
+  // A part begins, and if its sites were rounded or not, it is done when the next one does.
+  void BeginPart(size_t sites) {
+    done_ = std::max(done_, part_end_);
+    part_end_ = done_ + kBefore + static_cast<int64_t>(sites);
+    Report();
+  }
+  void End() {
+    done_ = total_;
+    Report();
+  }
 
-// A layer that awaits rounding.
-struct EqualizedLayer {
+ private:
+  static constexpr int64_t kBefore = 2;  // steps before a part's sites
+
+  const Progress& progress_;
+  int64_t done_ = 0, total_ = 0, part_end_ = 0;
+};
+
+// A part of a layer that awaits rounding. All by weights.sites.
+struct EqualizedPart {
+  int64_t layer = 0;
   SourceLayer weights;         // equalized
   LayerStatistics statistics;  // of the equalized activations
   LayerPolicy policy;
+  size_t shared_sites = 0;  // the first ones are of a part before this one, and decided
 };
 
-// The one pass over the model: runs the float layers over the calibration tokens, one at a time,
-// from `first_layer` on, into which `hidden` goes; decides on each and equalizes it. `on_layer`
-// then rounds, or not. Where rounding is to know the inputs that the quantized layers before it
-// produce, a second HiddenStates goes beside `hidden` and advances by the rounded weights.
-void ForEachLayer(const ModelSource& source, const CalibrationSet& calibration,
-                  const QuantRecipe& recipe, int64_t first_layer, HiddenStates& hidden,
-                  ThreadPool& pool, const Progress& progress,
-                  FunctionRef<void(EqualizedLayer&)> on_layer) {
-  const ModelConfig& config = source.config();
-  const RoundingMethod& rounding = RoundingOf(recipe);
-  const ObserverOptions options = {
-      .rows = calibration.TokenCount(), .sample_rows = kSampleRows, .gram = rounding.uses_gram};
-  for (int64_t layer = first_layer; layer < config.layers; ++layer) {
-    ReportStep(progress, config, layer, 0);
-    EqualizedLayer result;
-    {
-      const LayerWeights weights = ReadFloatLayer(source, layer, pool);
-      LayerObserver observer(config, options, pool);
-      hidden.Advance(weights, layer, &observer);
-      result.statistics = observer.Finish(layer);
-    }
-    ReportStep(progress, config, layer, 1);
-    // Read again rather than kept beside the weights that ran: memory holds one layer.
-    result.weights = source.ReadLayer(layer);
-    source.checkpoint().ReleasePages();
-    std::array<double, kActSites> exponents = {};
-    if (rounding.equalizes && options.rows >= kMinFittedTokens) {
-      exponents =
-          EqualizeForWeights(config, recipe, layer, result.weights, result.statistics, pool);
-    }
-    result.policy = DecidePolicy({.config = config,
-                                  .layer = layer,
-                                  .source = result.weights,
-                                  .statistics = result.statistics},
-                                 recipe, pool);
-    for (SitePolicy& site : result.policy) {
-      site.weight_exponent = exponents[static_cast<size_t>(site.site)];
-    }
-    for (const SitePolicy& site : result.policy) {
-      if (site.channel_scales.empty()) continue;
-      EqualizeSite(*FindEqualization(*config.arch, site.site), config, layer, site.channel_scales,
-                   result.weights, result.statistics[static_cast<size_t>(site.site)], pool);
-    }
-    ReportStep(progress, config, layer, 2);
-    on_layer(result);
+// Equalizes the part and decides on its sites.
+void DecidePart(const ModelConfig& config, const QuantRecipe& recipe, EqualizedPart& part,
+                ThreadPool& pool) {
+  const int64_t layer = part.layer;
+  std::vector<double> exponents(part.weights.sites.size());
+  if (RoundingOf(recipe).equalizes && part.statistics.back().rows >= kMinFittedTokens) {
+    exponents = EqualizeForWeights(config, recipe, layer, part.weights, part.statistics, pool);
   }
-  ReportStep(progress, config, config.layers, 0);
+  const ObservedLayer observed = {
+      .config = config, .layer = layer, .source = part.weights, .statistics = part.statistics};
+  for (size_t i = part.shared_sites; i < exponents.size(); ++i) {
+    part.policy.push_back(DecideSite(observed, i, recipe, pool));
+    part.policy.back().weight_exponent = exponents[i];
+  }
+  for (size_t i = part.shared_sites; i < exponents.size(); ++i) {
+    const SitePolicy& site = part.policy[i];
+    if (site.channel_scales.empty()) continue;
+    EqualizeSite(*FindEqualization(config, layer, site.site), config, layer, i, site.channel_scales,
+                 part.weights, part.statistics[i], pool);
+  }
+}
+
+// Runs the layer of the float model over the calibration tokens, part by part; decides on each and
+// equalizes it. `on_part` then rounds it, or not.
+void ForEachPart(const ModelSource& source, const QuantRecipe& recipe, int64_t layer,
+                 HiddenStates& hidden, ThreadPool& pool, Steps& steps,
+                 FunctionRef<void(EqualizedPart&)> on_part) {
+  const ModelConfig& config = source.config();
+  const ObserverOptions options = {.sample_rows = kSampleRows,
+                                   .gram = RoundingOf(recipe).uses_gram};
+  // Of a mixture: the site that its MLPs share.
+  SiteStatistics mlp_inputs;
+  SitePolicy mlp_policy;
+  const bool is_mixture = config.is_mixture(layer);
+  steps.BeginPart(is_mixture ? 3 : SitesOf(config, layer).size());
+  RunLayer(source, layer, options, hidden, pool,
+           [&](const LayerPart& part, LayerStatistics& statistics) {
+             if (part.mlp) steps.BeginPart(2);
+             steps.Finish();
+             EqualizedPart result;
+             result.layer = layer;
+             // Read again rather than kept beside the weights that ran: memory holds one part.
+             result.weights = ReadPart(source, part);
+             source.checkpoint().ReleasePages();
+             if (part.mlp) {
+               result.statistics.push_back(mlp_inputs.Copy());
+               result.policy.push_back(mlp_policy);
+               result.shared_sites = 1;
+             }
+             std::ranges::move(statistics, std::back_inserter(result.statistics));
+             DecidePart(config, recipe, result, pool);
+             if (is_mixture && !part.mlp) {
+               mlp_inputs = std::move(result.statistics.back());
+               mlp_policy = result.policy.back();
+             }
+             steps.Finish();
+             on_part(result);
+           });
+}
+
+// The one pass over the model, from `first_layer` on, into which `hidden` goes. `on_layer` is
+// called when a layer's parts are done. Where rounding is to know the inputs that the quantized
+// layers before it produce, a second HiddenStates goes beside `hidden` and advances by the rounded
+// weights.
+void ForEachLayer(const ModelSource& source, const QuantRecipe& recipe, int64_t first_layer,
+                  HiddenStates& hidden, ThreadPool& pool, Steps& steps,
+                  FunctionRef<void(EqualizedPart&)> on_part, FunctionRef<void()> on_layer) {
+  for (int64_t layer = first_layer; layer < source.config().layers; ++layer) {
+    ForEachPart(source, recipe, layer, hidden, pool, steps, on_part);
+    on_layer();
+  }
+  steps.End();
 }
 
 // --- Tensors ---
@@ -133,58 +193,71 @@ RoundedSite RoundSite(const RoundingMethod& method, const CustomRounding& custom
   return result;
 }
 
-// Rounds and writes; frees the weights and the statistics site by site.
-LayerResult WriteLayer(const ModelConfig& config, const QuantRecipe& recipe,
-                       const CustomRounding& custom, EqualizedLayer& layer, ThreadPool& pool,
-                       const Progress& progress, TensorSpool& spool) {
-  LayerResult result;
-  const RoundingMethod& rounding = RoundingOf(recipe);
+// Rounds and writes the linears of a site.
+void WriteSite(const ModelConfig& config, const QuantRecipe& recipe, const CustomRounding& custom,
+               std::span<const SourceLinear> linears, SitePolicy& site, SiteStatistics& statistics,
+               ThreadPool& pool, TensorSpool& spool, LayerResult& result) {
+  const DataType dtype = config.dtype;
+  std::vector<int> bits;
+  for (const SourceLinear& linear : linears) {
+    bits.push_back(WeightBits(recipe, config, site.layer, linear.weight.size() * linear.alike));
+  }
+  const bool is_known =
+      site.site.mlp.kind != MlpKind::kExpert || statistics.rows >= kMinExpertTokens;
+  if (!is_known) statistics.Forget();
+  const RoundingMethod& method = is_known ? RoundingOf(recipe) : RoundingWithoutInputs(recipe);
+  RoundedSite rounded =
+      RoundSite(method, custom, linears, site, statistics,
+                {.bits = bits, .group_size = site.group_size, .dtype = dtype}, pool);
+  if (!rounded.note.empty() && std::ranges::find(site.notes, rounded.note) == site.notes.end()) {
+    site.notes.push_back(std::move(rounded.note));
+  }
+  for (size_t i = 0; i < linears.size(); ++i) {
+    const GroupQuantized& linear = rounded.linears[i];
+    WriteLinear(linears[i], linear, site, dtype, spool);
+    result.linears.push_back(
+        {linears[i].name, linear.bits, site.group_size, linear.relative_error});
+    result.linear_weights += std::ssize(linear.q);
+    result.linear_bytes += std::ssize(linear.q) * linear.bits / 8 +
+                           std::ssize(linear.scales) * BlockSizeOf(dtype).bytes;
+  }
+}
+
+// Rounds and writes, and adds what comes of it to the layer's result; frees the weights and the
+// statistics site by site.
+void WritePart(const ModelConfig& config, const QuantRecipe& recipe, const CustomRounding& custom,
+               EqualizedPart& part, ThreadPool& pool, Steps& steps, TensorSpool& spool,
+               LayerResult& result) {
   const DataType dtype = config.dtype;
   const auto write_vector = [&](const std::string& name, std::span<const float> values) {
     WriteFloats(name, {std::ssize(values)}, values, dtype, spool);
   };
-  const auto write_norm = [&](const TensorNames& module, Norm& norm) {
-    const std::string name = ModelSource::HfName(module, layer.policy[0].layer);
+  const auto write_matrix = [&](const SourceLinear& linear) {
+    WriteFloats(linear.name + ".weight", {linear.channels, linear.k}, linear.weight.span(), dtype,
+                spool);
+  };
+  for (const NormSpec& spec : config.arch->norms) {
+    const std::string name = ModelSource::HfName(spec.module, part.layer);
+    Norm& norm = part.weights.norms.at(spec.role);
     for (float& weight : norm.weight) weight -= config.arch->norm_offset;
     write_vector(name + ".weight", norm.weight);
     write_vector(name + ".bias", norm.bias);
-  };
-  for (const NormSpec& norm : config.arch->norms) {
-    write_norm(norm.module, layer.weights.norms.at(norm.role));
   }
-  for (SitePolicy& site : layer.policy) {
-    const auto index = static_cast<size_t>(site.site);
-    const std::vector<SourceLinear> linears = std::move(layer.weights.linears[index]);
-    SiteStatistics statistics = std::move(layer.statistics[index]);
-    if (site.quantizes_weights()) {
-      std::vector<int> bits;
-      for (const SourceLinear& linear : linears) {
-        bits.push_back(WeightBits(recipe, config, linear.weight.size()));
-      }
-      RoundedSite rounded =
-          RoundSite(rounding, custom, linears, site, statistics,
-                    {.bits = bits, .group_size = site.group_size, .dtype = dtype}, pool);
-      if (!rounded.note.empty()) site.notes.push_back(std::move(rounded.note));
-      for (size_t i = 0; i < linears.size(); ++i) {
-        const GroupQuantized& linear = rounded.linears[i];
-        WriteLinear(linears[i], linear, site, dtype, spool);
-        result.linears.push_back(
-            {linears[i].name, linear.bits, site.group_size, linear.relative_error});
-        result.linear_weights += std::ssize(linear.q);
-        result.linear_bytes += std::ssize(linear.q) * linear.bits / 8 +
-                               std::ssize(linear.scales) * BlockSizeOf(dtype).bytes;
-      }
-    } else {
-      for (const SourceLinear& linear : linears) {
-        WriteFloats(linear.name + ".weight", {linear.channels, linear.k}, linear.weight.span(),
-                    dtype, spool);
-      }
+  for (const SourceLinear& linear : part.weights.float_linears) write_matrix(linear);
+  for (size_t i = 0; i < part.policy.size(); ++i) {
+    const bool is_shared = i < part.shared_sites;
+    if (!is_shared) result.policy.push_back(std::move(part.policy[i]));
+    SitePolicy& site = result.policy[SiteIndex(config, part.weights.sites[i])];
+    const std::vector<SourceLinear> linears = std::move(part.weights.linears[i]);
+    SiteStatistics statistics = std::move(part.statistics[i]);
+    if (!site.quantizes_weights()) {
+      for (const SourceLinear& linear : linears) write_matrix(linear);
+    } else if (!linears.empty()) {
+      WriteSite(config, recipe, custom, linears, site, statistics, pool, spool, result);
     }
     for (const SourceLinear& linear : linears) write_vector(linear.name + ".bias", linear.bias);
-    ReportStep(progress, config, site.layer, 3 + static_cast<int64_t>(index));
+    steps.Finish();
   }
-  result.policy = std::move(layer.policy);
-  return result;
 }
 
 void AddLayer(const LayerResult& layer, QuantizeReport& report) {
@@ -201,7 +274,7 @@ void GoOn(const ModelSource& source, const RunState& state, HiddenStates& hidden
   if (finished == 0 || finished == source.config().layers || state.LoadHidden(hidden)) return;
   for (int64_t layer = 0; layer < finished; ++layer) {
     if (progress) progress("running the finished layers", layer, finished);
-    hidden.Advance(ReadFloatLayer(source, layer, pool), layer, /*observer=*/nullptr);
+    RunLayer(source, layer, hidden, pool);
   }
 }
 
@@ -214,10 +287,10 @@ ModelSource OpenFloatSource(const ModelLocation& location, const QuantRecipe& re
     throw Error("{}: expected a float model to quantize, found a quantized one",
                 location.path.string());
   }
-  const auto quantizable = [&](ActSite site) {
+  const auto quantizable = [&](const SiteId& site) {
     return GroupSizeFor(SiteInputs(source.config(), site), recipe.group_size) > 0;
   };
-  if (std::ranges::none_of(kAllActSites, quantizable)) {
+  if (std::ranges::none_of(SitesOf(source.config(), /*layer=*/0), quantizable)) {
     throw Error("{}: expected a linear with a multiple of 32 inputs to quantize, found none",
                 location.path.string());
   }
@@ -274,12 +347,15 @@ QuantizeReport QuantizeInto(OutputFolder& folder, const ModelLocation& location,
   {
     HiddenStates hidden(source, *state.calibration(), Arena(folder.work()), pool);
     GoOn(source, state, hidden, pool, progress);
-    ForEachLayer(source, *state.calibration(), recipe, report.resumed_layers, hidden, pool,
-                 progress, [&](EqualizedLayer& layer) {
-                   LayerResult result = WriteLayer(source.config(), recipe, options.rounding, layer,
-                                                   pool, progress, state.spool());
-                   state.FinishLayer(std::move(result), hidden);
-                 });
+    Steps steps(source.config(), report.resumed_layers, progress);
+    LayerResult result;  // of the layer in work
+    ForEachLayer(
+        source, recipe, report.resumed_layers, hidden, pool, steps,
+        [&](EqualizedPart& part) {
+          WritePart(source.config(), recipe, options.rounding, part, pool, steps, state.spool(),
+                    result);
+        },
+        [&] { state.FinishLayer(std::exchange(result, {}), hidden); });
   }
   for (const LayerResult& layer : state.layers()) AddLayer(layer, report);
   std::ranges::move(CollectNotes(report.sites), std::back_inserter(report.warnings));
@@ -300,10 +376,14 @@ QuantizationPlan PlanCheckpoint(const ModelLocation& location, const QuantRecipe
   HiddenStates hidden(source, calibration, /*memory=*/{}, pool);
   QuantizationPlan plan = {.sites = {}, .warnings = text.warnings};
   WarnOfShortage(calibration, recipe, source.config(), plan.warnings);
-  ForEachLayer(source, calibration, recipe, /*first_layer=*/0, hidden, pool, progress,
-               [&](EqualizedLayer& layer) {
-                 std::ranges::copy(layer.policy, std::back_inserter(plan.sites));
-               });
+  Steps steps(source.config(), /*first_layer=*/0, progress);
+  ForEachLayer(
+      source, recipe, /*first_layer=*/0, hidden, pool, steps,
+      [&](EqualizedPart& part) {
+        std::ranges::copy(std::span(part.policy).subspan(part.shared_sites),
+                          std::back_inserter(plan.sites));
+      },
+      [] {});
   std::ranges::move(CollectNotes(plan.sites), std::back_inserter(plan.warnings));
   return plan;
 }

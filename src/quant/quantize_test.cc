@@ -150,12 +150,12 @@ TEST(WeightBits, IsForTheFew) {
   config.mlp = 4864;
   QuantRecipe recipe;
   recipe.eight_bit_share = 0.02;
-  EXPECT_EQ(WeightBits(recipe, config, 128 * 896), 8);
-  EXPECT_EQ(WeightBits(recipe, config, 896 * 896), 4);
+  EXPECT_EQ(WeightBits(recipe, config, 0, 128 * 896), 8);
+  EXPECT_EQ(WeightBits(recipe, config, 0, 896 * 896), 4);
   recipe.eight_bit_share = 0;
-  EXPECT_EQ(WeightBits(recipe, config, 128 * 896), 4);
+  EXPECT_EQ(WeightBits(recipe, config, 0, 128 * 896), 4);
   recipe.weight_bits = 8;
-  EXPECT_EQ(WeightBits(recipe, config, 896 * 896), 8);
+  EXPECT_EQ(WeightBits(recipe, config, 0, 896 * 896), 8);
 }
 
 TEST(QuantizeCheckpoint, StoresQuantizedWeights) {
@@ -329,7 +329,7 @@ TEST(PlanCheckpoint, IsWhatQuantizingDecides) {
   const std::vector<SitePolicy> plan = PlanCheckpoint(source, recipe, pool, {}).sites;
   const QuantizeReport report = Quantize(source, folder / "out", recipe);
   ASSERT_EQ(plan.size(), report.sites.size());
-  ASSERT_EQ(plan.size(), 2u * kActSites);
+  ASSERT_EQ(plan.size(), 2u * kAllActSites.size());
   for (size_t i = 0; i < plan.size(); ++i) {
     EXPECT_EQ(plan[i].choice, report.sites[i].choice);
     EXPECT_EQ(plan[i].range, report.sites[i].range);
@@ -436,9 +436,9 @@ TEST(QuantizeCheckpoint, LeavesFloatWhatNoGroupDivides) {
         const int64_t k = SiteInputs(source.config(), site.site);
         EXPECT_EQ(site.quantizes_weights(), k % 32 == 0);
         EXPECT_EQ(site.choice.scheme == ActScheme::kFloat, k % 32 != 0);
-        for (const LinearSpec& linear : source.arch().linears) {
-          if (linear.site != site.site) continue;
-          const std::string name = ModelSource::HfName(linear.module, site.layer);
+        for (const LayerLinear& linear : LinearsOf(source.config(), site.layer)) {
+          if (linear.site() != site.site) continue;
+          const std::string name = ModelSource::HfName(linear);
           EXPECT_EQ(ignored.contains(name), k % 32 != 0) << name;
           EXPECT_EQ(checkpoint->Contains(name + ".weight"), k % 32 != 0) << name;
         }

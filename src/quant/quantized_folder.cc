@@ -1,6 +1,7 @@
 #include "quant/quantized_folder.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <string>
 #include <utility>
@@ -69,6 +70,7 @@ ActivationQuantization QuantizationOf(ActScheme scheme) {
 
 Json ConfigJson(const ModelSource& source, const SpecialTokens& special,
                 const QuantizeReport& report) {
+  const ModelConfig& config = source.config();
   const std::vector<SitePolicy>& sites = report.sites;  // by layer and site
   std::map<std::string_view, int> bits;
   for (const LinearReport& linear : report.linears) {
@@ -76,18 +78,21 @@ Json ConfigJson(const ModelSource& source, const SpecialTokens& special,
   }
   std::vector<std::pair<std::string, LinearQuantization>> linears;
   std::vector<std::string> ignore = {ModelSource::HfName(source.arch().head)};
-  for (int64_t layer = 0; layer < source.config().layers; ++layer) {
-    for (const LinearSpec& spec : source.arch().linears) {
-      const auto index = static_cast<size_t>(layer * kActSites + static_cast<int>(spec.site));
-      const std::string name = ModelSource::HfName(spec.module, layer);
-      if (!sites[index].quantizes_weights()) {
+  size_t first_site = 0;  // of the layer
+  for (int64_t layer = 0; layer < config.layers; ++layer) {
+    for (const LayerLinear& linear : LinearsOf(config, layer)) {
+      const SitePolicy& site = sites[first_site + SiteIndex(config, linear.site())];
+      const std::string name = ModelSource::HfName(linear);
+      if (!site.quantizes_weights()) {
         ignore.push_back(name);
         continue;
       }
       linears.emplace_back(
-          name, LinearQuantization{sites[index].group_size,
-                                   QuantizationOf(sites[index].choice.scheme), bits.at(name)});
+          name,
+          LinearQuantization{site.group_size, QuantizationOf(site.choice.scheme), bits.at(name)});
     }
+    std::ranges::copy(source.FloatLinearNames(layer), std::back_inserter(ignore));
+    first_site += SitesOf(config, layer).size();
   }
   Json json = source.HfConfig();
   WriteSpecialTokens(special, json);

@@ -61,19 +61,19 @@ std::string WhyNotVllmGpu(const StoredLinear& linear) {
 }
 
 std::vector<StoredLinear> StoredLinears(const ModelSource& source) {
+  const ModelConfig& config = source.config();
   std::vector<StoredLinear> linears;
   for (int64_t layer = 0; layer < source.config().layers; ++layer) {
-    for (const LinearSpec& spec : source.arch().linears) {
-      const auto how = source.quantization()->Find(source.Name(spec.module, layer));
+    for (const LayerLinear& linear : LinearsOf(config, layer)) {
+      const auto how = source.quantization()->Find(source.Name(linear));
       if (!how) continue;
-      const bool alike = std::ranges::all_of(source.arch().linears, [&](const LinearSpec& other) {
-        return other.site != spec.site ||
-               source.quantization()->Find(source.Name(other.module, layer)) == how;
-      });
-      linears.push_back({.how = *how,
-                         .k = SiteInputs(source.config(), spec.site),
-                         .site_channels = SiteChannels(source.config(), spec.site),
-                         .alike = alike});
+      StoredLinear& stored = linears.emplace_back();
+      stored.how = *how;
+      stored.k = linear.k(config);
+      for (const LayerLinear& other : LinearsOf(config, layer, linear.spec->site, linear.mlp)) {
+        stored.site_channels += other.channels(config);
+        stored.alike &= source.quantization()->Find(source.Name(other)) == how;
+      }
     }
   }
   return linears;

@@ -23,7 +23,7 @@ std::vector<float> Deciles(std::vector<float> values) {
 
 Json SiteReportToJson(const SitePolicy& site) {
   Json json = {{"layer", site.layer},
-               {"site", ActSiteName(site.site)},
+               {"site", SiteName(site.site)},
                {"range", site.range},
                {"scheme", ActChoiceName(site.choice)}};
   if (site.weight_exponent != 0) json["weight_exponent"] = site.weight_exponent;

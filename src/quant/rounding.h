@@ -16,8 +16,10 @@
 
 namespace fptq {
 
-// Of a linear with so many weights: 4, or 8 if the recipe has it or they are few.
-int WeightBits(const QuantRecipe& recipe, const ModelConfig& config, int64_t weights);
+// Of the linears of a kind that have so many weights together in this layer (of all its experts):
+// 4, or 8 if the recipe has it or they are few.
+int WeightBits(const QuantRecipe& recipe, const ModelConfig& config, int64_t layer,
+               int64_t weights);
 
 struct RoundingOptions {
   std::span<const int> bits;        // of each linear, 4 or 8
@@ -48,7 +50,8 @@ std::span<const RoundingMethod> AllRoundingMethods();
 // Error naming `where` that lists what there is.
 const RoundingMethod& FindRoundingMethod(std::string_view name, std::string_view where);
 
-// The method of a recipe.
+// The method of a recipe; and where nothing is known of the inputs (SiteStatistics::Forget).
+const RoundingMethod& RoundingWithoutInputs(const QuantRecipe& recipe);
 const RoundingMethod& RoundingOf(const QuantRecipe& recipe);
 
 }  // namespace fptq

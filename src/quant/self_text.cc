@@ -20,10 +20,7 @@ int64_t SelfTextSlotBytes(const ModelConfig& config, const SelfTextOptions& opti
 }
 
 int64_t SelfTextSlots(const ModelConfig& config, const SelfTextOptions& options) {
-  int64_t layer_weights = 0;
-  for (const ActSite site : kAllActSites) {
-    layer_weights += SiteInputs(config, site) * SiteChannels(config, site);
-  }
+  const int64_t layer_weights = ActiveWeightsOf(config, /*layer=*/0);
   constexpr int64_t kAnyway = 500'000'000;  // bytes that every machine has
   const int64_t room = 10 * layer_weights + kAnyway;
   const int64_t count = (options.tokens + options.length - 1) / options.length;

@@ -33,14 +33,12 @@ SourceLinear SampleChannels(std::span<const SourceLinear> linears, std::span<con
 
 }  // namespace
 
-std::array<double, kActSites> EqualizeForWeights(const ModelConfig& config,
-                                                 const QuantRecipe& recipe, int64_t layer,
-                                                 SourceLayer& weights, LayerStatistics& statistics,
-                                                 ThreadPool& pool) {
-  std::array<double, kActSites> chosen = {};
-  for (const ActSite site : kAllActSites) {
-    const EqualizationGroup* group = FindEqualization(*config.arch, site);
-    const auto index = static_cast<size_t>(site);
+std::vector<double> EqualizeForWeights(const ModelConfig& config, const QuantRecipe& recipe,
+                                       int64_t layer, SourceLayer& weights,
+                                       LayerStatistics& statistics, ThreadPool& pool) {
+  std::vector<double> chosen(weights.sites.size());
+  for (size_t index = 0; index < chosen.size(); ++index) {
+    const EqualizationGroup* group = FindEqualization(config, layer, weights.sites[index]);
     const int64_t group_size = GroupSizeFor(statistics[index].k(), recipe.group_size);
     if (group == nullptr || group_size == 0) continue;
     const std::vector<float> mean_squares = statistics[index].MeanSquares();
@@ -59,7 +57,7 @@ std::array<double, kActSites> EqualizeForWeights(const ModelConfig& config,
       chosen[index] = exponent;
       best = std::move(scales);
     }
-    EqualizeSite(*group, config, layer, best, weights, statistics[index], pool);
+    EqualizeSite(*group, config, layer, index, best, weights, statistics[index], pool);
   }
   return chosen;
 }

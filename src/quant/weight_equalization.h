@@ -1,8 +1,8 @@
 // Equalization that lowers the error of rounded weights.
 #pragma once
 
-#include <array>
 #include <cstdint>
+#include <vector>
 
 #include "base/thread_pool.h"
 #include "model/source.h"
@@ -19,9 +19,8 @@ inline constexpr int64_t kEqualizationRowStep = 4;  // every which output channe
 // a few exponents a, each site takes the one with which its weights, rounded by QuantizeGroups,
 // lose least: sum_j d_j (w_j - s q_j)^2, on a part of the output channels. Changes the layer's
 // weights, its producers and the statistics; returns a by site, 0 where nothing can be folded.
-std::array<double, kActSites> EqualizeForWeights(const ModelConfig& config,
-                                                 const QuantRecipe& recipe, int64_t layer,
-                                                 SourceLayer& weights, LayerStatistics& statistics,
-                                                 ThreadPool& pool);
+std::vector<double> EqualizeForWeights(const ModelConfig& config, const QuantRecipe& recipe,
+                                       int64_t layer, SourceLayer& weights,
+                                       LayerStatistics& statistics, ThreadPool& pool);
 
 }  // namespace fptq

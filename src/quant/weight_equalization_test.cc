@@ -26,7 +26,8 @@ struct Fixture {
   ThreadPool pool{2};
 
   LayerStatistics Observe(const SourceLayer& layer, HiddenStates& hidden) {
-    LayerObserver observer(source.config(), {.rows = set.TokenCount(), .sample_rows = 8}, pool);
+    LayerObserver observer(source.config(), SitesOf(source.config(), 0),
+                           {.rows = set.TokenCount(), .sample_rows = 8}, pool);
     hidden.Advance(FloatLayerWeights(layer, pool), 0, &observer);
     return observer.Finish(0);
   }
@@ -45,7 +46,7 @@ TEST(EqualizeForWeights, KeepsTheLayer) {
   const LayerStatistics equalized = f.Observe(layer, after);
   const SourceLayer next = f.source.ReadLayer(1);
   const LayerStatistics expected = f.Observe(next, before), found = f.Observe(next, after);
-  for (size_t site = 0; site < kActSites; ++site) {
+  for (size_t site = 0; site < expected.size(); ++site) {
     const double range = expected[site].Range();
     for (size_t j = 0; j < expected[site].absmax.size(); ++j) {
       // Sums of some hundred products in float32.

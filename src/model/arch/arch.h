@@ -1,26 +1,19 @@
 // An architecture as data. To add one: a file in this folder and a line in registry.cc.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "base/json.h"
 #include "model/config.h"
+#include "model/site.h"
 
 namespace fptq {
 
-// Where an activation enters a linear; the unit that FPTQ decides on. The linears of a site (q, k,
-// v; gate, up) have the same input and run as one matrix.
-enum class ActSite { kAttnIn, kAttnOut, kMlpIn, kMlpMid };
-inline constexpr int kActSites = 4;
-inline constexpr std::array<ActSite, kActSites> kAllActSites = {ActSite::kAttnIn, ActSite::kAttnOut,
-                                                                ActSite::kMlpIn, ActSite::kMlpMid};
-std::string_view ActSiteName(ActSite site);  // "attn_in", "attn_out", "mlp_in", "mlp_mid"
-
-// Names of modules, whose tensors are NAME.weight and NAME.bias; "{}" stands for the layer. A role
-// that an architecture does not have stays empty.
+// Names of modules, whose tensors are NAME.weight and NAME.bias; "{}" stands for the layer, a
+// second one for the expert. A role that an architecture does not have stays empty.
 struct TensorNames {
   std::string_view hf;
   std::string_view gguf;
@@ -50,16 +43,37 @@ enum class RowOrder {
 // Whether a linear has a bias.
 enum class Bias { kNone, kAlways, kAttention, kMlp };  // the last two: ModelConfig says so
 
-// One linear of a layer. The rows of the table stand in the order in which a site's outputs are
-// concatenated.
+// One linear of a layer, or of each of its experts. The rows of the table stand in the order in
+// which a site's outputs are concatenated, those of attention first.
 struct LinearSpec {
   ActSite site;
-  TensorNames module;
+  TensorNames module;  // in GGUF files the experts' weights are one tensor, [experts, N, K]
   RowOrder row_order;
   int64_t (*channels)(const ModelConfig&);
   Bias bias;
+  MlpKind mlp = MlpKind::kDense;  // of kMlpIn and kMlpMid: which MLPs have it
 };
 bool HasBias(const LinearSpec& linear, const ModelConfig& config);
+
+// A linear of a layer.
+struct LayerLinear {
+  const LinearSpec* spec;
+  int64_t layer;
+  MlpId mlp;  // of kMlpIn and kMlpMid
+
+  SiteId site() const;
+  int64_t channels(const ModelConfig& config) const { return spec->channels(config); }  // N
+  int64_t k(const ModelConfig& config) const { return SiteInputs(config, site()); }
+};
+
+// Those of a layer in the order of the table: of attention, then of its MLPs, one after the other.
+std::vector<LayerLinear> LinearsOf(const ModelConfig& config, int64_t layer);
+// Those that run as one matrix: of attention, or of one MLP, with the input `role`.
+std::vector<LayerLinear> LinearsOf(const ModelConfig& config, int64_t layer, ActSite role,
+                                   MlpId mlp = {});
+// Weights of the linears of a layer, of all its experts or of those that a token takes.
+int64_t WeightsOf(const ModelConfig& config, int64_t layer);
+int64_t ActiveWeightsOf(const ModelConfig& config, int64_t layer);
 
 // LAE and its like: divide the producer's output channels by s, multiply the input channels of the
 // site's linears by it. The attention heads that share a KV head share the channels of v_proj. An
@@ -71,7 +85,12 @@ struct EqualizationGroup {
   TensorNames producer;
   // Of a linear that makes more than the site's input, the first channel that does; null: 0.
   int64_t (*first_channel)(const ModelConfig&) = nullptr;
+  MlpKind mlp = MlpKind::kDense;  // of kMlpMid: whose
 };
+// The group that equalizes this site; null if it has none. The input of a mixture has none, as its
+// router, which stays as it is, reads the same norm.
+const EqualizationGroup* FindEqualization(const ModelConfig& config, int64_t layer,
+                                          const SiteId& site);
 
 struct ArchSpec {
   std::string_view name;       // model_type in config.json
@@ -83,6 +102,8 @@ struct ArchSpec {
                                     // multiplies by 1 + weight
   std::span<const LinearSpec> linears;
   std::span<const EqualizationGroup> equalization_groups;
+  // Linears of a mixture that stay float: the scores of experts, and what weighs the shared one.
+  TensorNames router = {}, shared_gate = {};
   // Fields of config.json and keys of GGUF files, without "ARCH.", that would be refused
   // (unsupported_fields.h) and are read here.
   std::span<const std::string_view> read_fields = {};
@@ -96,14 +117,12 @@ struct ArchSpec {
 };
 
 std::span<const ArchSpec* const> AllArchs();
-// By model_type, or by general.architecture. Error naming `where` that lists what is supported.
+// By model_type, or by general.architecture, which models with and without experts may share. Error
+// naming the file that lists what is supported.
 const ArchSpec& FindArch(std::string_view name, std::string_view where);
-const ArchSpec& FindGgufArch(std::string_view name, std::string_view where);
+const ArchSpec& FindGgufArch(const JsonFields& metadata);
 
 // The row of a kQkvByHead linear of so many channels that holds our output channel `channel`.
 int64_t RowByHead(int64_t channels, int64_t head_dim, int64_t channel);
-
-int64_t SiteInputs(const ModelConfig& config, ActSite site);    // K of the site's linears
-int64_t SiteChannels(const ModelConfig& config, ActSite site);  // sum of their N
 
 }  // namespace fptq

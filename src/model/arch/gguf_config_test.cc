@@ -61,13 +61,17 @@ TEST(GgufConfig, ReadsYarn) {
 }
 
 TEST(GgufConfig, GptNeoxReadsWhatTheOthersRead) {
-  Json metadata = {
-      {"gptneox.block_count", 2},           {"gptneox.embedding_length", 64},
-      {"gptneox.feed_forward_length", 256}, {"gptneox.attention.head_count", 4},
-      {"gptneox.context_length", 128},      {"gptneox.attention.layer_norm_epsilon", 1e-5},
-      {"gptneox.rope.dimension_count", 4}};
+  Json metadata = {{"general.architecture", "gptneox"},
+                   {"gptneox.block_count", 2},
+                   {"gptneox.embedding_length", 64},
+                   {"gptneox.feed_forward_length", 256},
+                   {"gptneox.attention.head_count", 4},
+                   {"gptneox.context_length", 128},
+                   {"gptneox.attention.layer_norm_epsilon", 1e-5},
+                   {"gptneox.rope.dimension_count", 4}};
   const auto read = [&] {
-    return FindGgufArch("gptneox", "").config_from_gguf(JsonFields(metadata, "model.gguf"));
+    const JsonFields fields(metadata, "model.gguf");
+    return FindGgufArch(fields).config_from_gguf(fields);
   };
   EXPECT_EQ(read().rotary, 4);
   EXPECT_EQ(read().rope.scaling.kind, RopeScaling::Kind::kNone);
@@ -98,7 +102,6 @@ const Unsupported kUnsupported[] = {
     {"attention.value_scale", 0.0, 0.5},
     {"attn_logit_softcapping", 0.0, 50.0},
     {"embedding_scale", 1.0, 12.0},
-    {"expert_count", 0, 8},
     {"expert_used_count", 0, 2},
     {"final_logit_softcapping", 0.0, 30.0},
     {"logit_scale", 1.0, 0.0625},
@@ -113,6 +116,25 @@ const Unsupported kUnsupported[] = {
     {"swin_norm", false, true},
     {"use_parallel_residual", false, true},
 };
+
+// "llama" with experts is Mixtral; BLOOM has none.
+TEST(GgufConfig, ReadsExperts) {
+  EXPECT_EQ(WithMetadata({{"llama.expert_count", 0}}).arch->name, "llama");
+  EXPECT_ERROR("llama.expert_used_count", WithMetadata({{"llama.expert_count", 8}}));
+  EXPECT_ERROR("blk.0.ffn_gate_inp.weight",
+               WithMetadata({{"llama.expert_count", 8}, {"llama.expert_used_count", 2}}));
+  EXPECT_ERROR("experts of a token: expected 1 to 2, found 3",
+               WithMetadata({{"llama.expert_count", 2}, {"llama.expert_used_count", 3}}));
+  EXPECT_ERROR("llama.expert_count", WithMetadata({{"llama.expert_count", -1}}));
+  EXPECT_ERROR("bloom.expert_count: expected none or 0",
+               WithMetadata({{"bloom.expert_count", 8}}, "tiny-bloom-gguf"));
+  const ModelConfig config =
+      WithMetadata({{"qwen3moe.expert_weights_scale", 0.0}}, "tiny-qwen3-moe-gguf");
+  EXPECT_EQ(config.mixture.experts, 8);
+  EXPECT_EQ(config.mixture.active, 2);
+  EXPECT_EQ(config.mixture.width, 32);
+  EXPECT_TRUE(config.mixture.normalized);
+}
 
 TEST(GgufConfig, RefusesByNameWhatChangesTheResult) {
   for (const char* arch : {"llama", "bloom"}) {

@@ -163,6 +163,52 @@ TEST(HfConfig, SmolLm3DoesNotRotateEveryFourthLayer) {
                Validate(Read("smollm3", {{"no_rope_layers", {1}}}), "config.json"));
 }
 
+TEST(HfConfig, ReadsWhichLayersHaveExperts) {
+  using Layers = std::vector<bool>;
+  const Mixture mixtral = Read("mixtral").mixture;
+  EXPECT_EQ(mixtral.experts, 8);
+  EXPECT_EQ(mixtral.active, 2);
+  EXPECT_EQ(mixtral.width, 8);
+  EXPECT_TRUE(mixtral.normalized);
+  const Mixture qwen2 = Read("qwen2_moe").mixture;
+  EXPECT_EQ(qwen2.experts, 60);
+  EXPECT_EQ(qwen2.active, 4);
+  EXPECT_EQ(qwen2.width, 1408);
+  EXPECT_EQ(qwen2.shared_width, 5632);
+  EXPECT_FALSE(qwen2.normalized);
+  EXPECT_EQ(qwen2.layers, Layers());
+  EXPECT_EQ(Read("qwen3_moe").mixture.experts, 128);
+  EXPECT_EQ(Read("qwen3_moe", {{"num_local_experts", 16}}).mixture.experts, 16);
+  EXPECT_TRUE(Read("qwen3_moe", {{"norm_topk_prob", true}}).mixture.normalized);
+  for (const char* arch : {"qwen2_moe", "qwen3_moe"}) {
+    const auto layers = [&](const Json& more) { return Read(arch, more).mixture.layers; };
+    EXPECT_EQ(layers({{"decoder_sparse_step", 2}}), Layers({false, true, false}));
+    EXPECT_EQ(layers({{"mlp_only_layers", {0, 2}}}), Layers({false, true, false}));
+    EXPECT_EQ(layers({{"mlp_only_layers", nullptr}}), Layers());
+    EXPECT_ERROR("mlp_only_layers: expected numbers of layers, 0 to 2, found 3",
+                 layers({{"mlp_only_layers", {3}}}));
+    EXPECT_ERROR("mlp_only_layers: expected numbers of layers",
+                 layers({{"mlp_only_layers", {"0"}}}));
+    EXPECT_ERROR("expected a layer with experts", layers({{"decoder_sparse_step", 4}}));
+    EXPECT_ERROR("decoder_sparse_step", layers({{"decoder_sparse_step", 0}}));
+    EXPECT_ERROR("use_sliding_window", layers({{"use_sliding_window", true}}));
+  }
+  const auto validate = [](const char* arch, const Json& more) {
+    Validate(Read(arch, more), "config.json");
+  };
+  EXPECT_ERROR("number of experts: expected 1 to 1024, found 1025",
+               validate("qwen3_moe", {{"num_experts", 1025}}));
+  EXPECT_ERROR("experts of a token: expected 1 to 4, found 8",
+               validate("qwen3_moe", {{"num_experts", 4}}));
+  EXPECT_ERROR("MLP width of an expert: expected 1 to",
+               validate("qwen3_moe", {{"moe_intermediate_size", 1 << 30}}));
+  EXPECT_ERROR("MLP width of the shared expert: expected 1 to",
+               validate("qwen2_moe", {{"num_key_value_heads", 4},
+                                      {"shared_expert_intermediate_size", 1 << 30}}));
+  EXPECT_ERROR("num_experts", validate("qwen2_moe", {{"num_experts", 0}}));
+  EXPECT_ERROR("num_local_experts", validate("mixtral", {{"num_local_experts", -1}}));
+}
+
 TEST(HfConfig, RefusesByNameWhatChangesTheResult) {
   const auto reject = [](const char* field, const Json& value) {
     RejectUnsupportedHfFields({{field, value}}, Read("llama"), "config.json");

@@ -2,6 +2,7 @@
 // ArchSpec.
 #pragma once
 
+#include <algorithm>
 #include <array>
 
 #include "model/arch/common.h"
@@ -24,8 +25,16 @@ inline constexpr NormSpec kNorms[] = {
     {NormRole::kMlp, kMlpNorm, HiddenChannels},
 };
 
+// With those of each head of q and k.
+inline constexpr NormSpec kHeadNorms[] = {
+    {NormRole::kAttn, kAttnNorm, HiddenChannels},
+    {NormRole::kMlp, kMlpNorm, HiddenChannels},
+    {NormRole::kQ, kQNorm, HeadDim},
+    {NormRole::kK, kKNorm, HeadDim},
+};
+
 // `rotated`: how the rows of q and k are stored; then which linears have biases.
-constexpr std::array<LinearSpec, 7> Linears(RowOrder rotated, Bias qkv, Bias output, Bias mlp) {
+constexpr std::array<LinearSpec, 4> AttentionLinears(RowOrder rotated, Bias qkv, Bias output) {
   return {{
       {ActSite::kAttnIn,
        {"model.layers.{}.self_attn.q_proj", "blk.{}.attn_q"},
@@ -43,18 +52,36 @@ constexpr std::array<LinearSpec, 7> Linears(RowOrder rotated, Bias qkv, Bias out
        RowOrder::kAsIs,
        HiddenChannels,
        output},
-      {ActSite::kMlpIn,
-       {"model.layers.{}.mlp.gate_proj", "blk.{}.ffn_gate"},
-       RowOrder::kAsIs,
-       MlpChannels,
-       mlp},
-      {ActSite::kMlpIn, kUpProj, RowOrder::kAsIs, MlpChannels, mlp},
-      {ActSite::kMlpMid,
-       {"model.layers.{}.mlp.down_proj", "blk.{}.ffn_down"},
-       RowOrder::kAsIs,
-       HiddenChannels,
-       mlp},
   }};
+}
+
+// A gated MLP whose gate and up have `width` channels.
+struct MlpNames {
+  TensorNames gate, up, down;
+};
+inline constexpr MlpNames kMlp = {{"model.layers.{}.mlp.gate_proj", "blk.{}.ffn_gate"},
+                                  kUpProj,
+                                  {"model.layers.{}.mlp.down_proj", "blk.{}.ffn_down"}};
+constexpr std::array<LinearSpec, 3> MlpLinears(const MlpNames& names, MlpKind kind,
+                                               int64_t (*width)(const ModelConfig&), Bias bias) {
+  return {{
+      {ActSite::kMlpIn, names.gate, RowOrder::kAsIs, width, bias, kind},
+      {ActSite::kMlpIn, names.up, RowOrder::kAsIs, width, bias, kind},
+      {ActSite::kMlpMid, names.down, RowOrder::kAsIs, HiddenChannels, bias, kind},
+  }};
+}
+
+template <size_t... kSizes>
+constexpr auto Join(const std::array<LinearSpec, kSizes>&... parts) {
+  std::array<LinearSpec, (kSizes + ...)> all{};
+  auto end = all.begin();
+  ((end = std::copy(parts.begin(), parts.end(), end)), ...);
+  return all;
+}
+
+constexpr std::array<LinearSpec, 7> Linears(RowOrder rotated, Bias qkv, Bias output, Bias mlp) {
+  return Join(AttentionLinears(rotated, qkv, output),
+              MlpLinears(kMlp, MlpKind::kDense, MlpChannels, mlp));
 }
 
 inline constexpr EqualizationGroup kEqualizationGroups[] = {

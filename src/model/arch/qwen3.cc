@@ -8,13 +8,6 @@ namespace {
 constexpr auto kLinears = llama_tensors::Linears(RowOrder::kAsIs, /*qkv=*/Bias::kAttention,
                                                  /*output=*/Bias::kAttention, /*mlp=*/Bias::kNone);
 
-constexpr NormSpec kNorms[] = {
-    {NormRole::kAttn, llama_tensors::kAttnNorm, HiddenChannels},
-    {NormRole::kMlp, llama_tensors::kMlpNorm, HiddenChannels},
-    {NormRole::kQ, llama_tensors::kQNorm, HeadDim},
-    {NormRole::kK, llama_tensors::kKNorm, HeadDim},
-};
-
 ModelConfig ConfigFromHf(const JsonFields& fields) {
   ModelConfig config =
       QwenConfigFromHf(fields, {.kv_heads = 32, .head_dim = 128, .max_positions = 32768});
@@ -37,7 +30,7 @@ ModelConfig ConfigFromGguf(const JsonFields& fields) {
 extern const ArchSpec kQwen3Arch;
 constinit const ArchSpec kQwen3Arch = [] {
   ArchSpec arch = llama_tensors::Relative("qwen3", "Qwen3ForCausalLM");
-  arch.norms = kNorms;
+  arch.norms = llama_tensors::kHeadNorms;
   arch.linears = kLinears;
   arch.config_from_hf = ConfigFromHf;
   arch.config_from_gguf = ConfigFromGguf;

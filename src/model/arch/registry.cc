@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "model/arch/arch.h"
+#include "model/arch/gguf_config.h"
 
 namespace fptq {
 
@@ -15,39 +16,49 @@ extern const ArchSpec kGptNeoxArch;
 extern const ArchSpec kGraniteArch;
 extern const ArchSpec kLlamaArch;
 extern const ArchSpec kMistralArch;
+extern const ArchSpec kMixtralArch;
 extern const ArchSpec kOlmo2Arch;
 extern const ArchSpec kOptArch;
 extern const ArchSpec kPhi3Arch;
 extern const ArchSpec kQwen2Arch;
+extern const ArchSpec kQwen2MoeArch;
 extern const ArchSpec kQwen3Arch;
+extern const ArchSpec kQwen3MoeArch;
 extern const ArchSpec kSmolLm3Arch;
 
 namespace {
 
 const ArchSpec* const kArchs[] = {
-    &kBloomArch,    // one a line
-    &kGemma2Arch,   //
-    &kGemma3Arch,   //
-    &kGptNeoxArch,  //
-    &kGraniteArch,  //
-    &kLlamaArch,    //
-    &kMistralArch,  //
-    &kOlmo2Arch,    //
-    &kOptArch,      //
-    &kPhi3Arch,     //
-    &kQwen2Arch,    //
-    &kQwen3Arch,    //
-    &kSmolLm3Arch,  //
+    &kBloomArch,     // one a line
+    &kGemma2Arch,    //
+    &kGemma3Arch,    //
+    &kGptNeoxArch,   //
+    &kGraniteArch,   //
+    &kLlamaArch,     //
+    &kMistralArch,   //
+    &kMixtralArch,   //
+    &kOlmo2Arch,     //
+    &kOptArch,       //
+    &kPhi3Arch,      //
+    &kQwen2Arch,     //
+    &kQwen2MoeArch,  //
+    &kQwen3Arch,     //
+    &kQwen3MoeArch,  //
+    &kSmolLm3Arch,   //
 };
 
-const ArchSpec& Find(std::string_view ArchSpec::*field, std::string_view name,
+// Of two with the same name the one with experts if `has_experts`.
+const ArchSpec& Find(std::string_view ArchSpec::*field, std::string_view name, bool has_experts,
                      std::string_view where) {
   std::vector<std::string_view> names;
+  const ArchSpec* found = nullptr;
   for (const ArchSpec* arch : kArchs) {
     if ((arch->*field).empty()) continue;
-    if (arch->*field == name) return *arch;
-    names.push_back(arch->*field);
+    const bool is_better = found == nullptr || arch->router.empty() != has_experts;
+    if (arch->*field == name && is_better) found = arch;
+    if (std::ranges::find(names, arch->*field) == names.end()) names.push_back(arch->*field);
   }
+  if (found != nullptr) return *found;
   throw Error("{}: architecture '{}' is not supported; supported: {}", where, name,
               fmt::join(names, ", "));
 }
@@ -57,11 +68,13 @@ const ArchSpec& Find(std::string_view ArchSpec::*field, std::string_view name,
 std::span<const ArchSpec* const> AllArchs() { return kArchs; }
 
 const ArchSpec& FindArch(std::string_view name, std::string_view where) {
-  return Find(&ArchSpec::name, name, where);
+  return Find(&ArchSpec::name, name, /*has_experts=*/false, where);
 }
 
-const ArchSpec& FindGgufArch(std::string_view name, std::string_view where) {
-  return Find(&ArchSpec::gguf_name, name, where);
+const ArchSpec& FindGgufArch(const JsonFields& metadata) {
+  const std::string name = metadata.String("general.architecture");
+  const int64_t experts = metadata.IntOr(GgufKey(name, "expert_count"), 0, 0, kMaxInt);
+  return Find(&ArchSpec::gguf_name, name, experts > 0, metadata.where());
 }
 
 int64_t RowByHead(int64_t channels, int64_t head_dim, int64_t channel) {
@@ -84,39 +97,68 @@ bool HasBias(const LinearSpec& linear, const ModelConfig& config) {
   return false;
 }
 
-std::string_view ActSiteName(ActSite site) {
-  switch (site) {
-    case ActSite::kAttnIn:
-      return "attn_in";
-    case ActSite::kAttnOut:
-      return "attn_out";
-    case ActSite::kMlpIn:
-      return "mlp_in";
-    case ActSite::kMlpMid:
-      return "mlp_mid";
-  }
-  return "";
+namespace {
+
+bool IsOfMlp(ActSite site) { return site == ActSite::kMlpIn || site == ActSite::kMlpMid; }
+
+}  // namespace
+
+SiteId LayerLinear::site() const {
+  return spec->site == ActSite::kMlpMid ? SiteId(spec->site, mlp) : SiteId(spec->site);
 }
 
-int64_t SiteInputs(const ModelConfig& config, ActSite site) {
-  switch (site) {
-    case ActSite::kAttnIn:
-    case ActSite::kMlpIn:
-      return config.hidden;
-    case ActSite::kAttnOut:
-      return config.query_width();
-    case ActSite::kMlpMid:
-      return config.mlp;
+std::vector<LayerLinear> LinearsOf(const ModelConfig& config, int64_t layer) {
+  std::vector<LayerLinear> linears;
+  for (const LinearSpec& spec : config.arch->linears) {
+    if (!IsOfMlp(spec.site)) linears.push_back({&spec, layer, {}});
   }
-  return 0;
+  for (const MlpId mlp : MlpsOf(config, layer)) {
+    for (const LinearSpec& spec : config.arch->linears) {
+      if (IsOfMlp(spec.site) && spec.mlp == mlp.kind) linears.push_back({&spec, layer, mlp});
+    }
+  }
+  return linears;
 }
 
-int64_t SiteChannels(const ModelConfig& config, ActSite site) {
-  int64_t channels = 0;
-  for (const LinearSpec& linear : config.arch->linears) {
-    if (linear.site == site) channels += linear.channels(config);
+std::vector<LayerLinear> LinearsOf(const ModelConfig& config, int64_t layer, ActSite role,
+                                   MlpId mlp) {
+  std::vector<LayerLinear> linears;
+  for (const LinearSpec& spec : config.arch->linears) {
+    if (spec.site == role && spec.mlp == mlp.kind) linears.push_back({&spec, layer, mlp});
   }
-  return channels;
+  return linears;
+}
+
+namespace {
+
+// `experts`: how many of them count.
+int64_t CountWeights(const ModelConfig& config, int64_t layer, int64_t experts) {
+  int64_t weights = 0;
+  for (const LayerLinear& linear : LinearsOf(config, layer)) {
+    if (linear.mlp.expert < experts || linear.mlp.kind != MlpKind::kExpert) {
+      weights += linear.channels(config) * linear.k(config);
+    }
+  }
+  return weights;
+}
+
+}  // namespace
+
+int64_t WeightsOf(const ModelConfig& config, int64_t layer) {
+  return CountWeights(config, layer, config.mixture.experts);
+}
+
+int64_t ActiveWeightsOf(const ModelConfig& config, int64_t layer) {
+  return CountWeights(config, layer, config.mixture.active);
+}
+
+const EqualizationGroup* FindEqualization(const ModelConfig& config, int64_t layer,
+                                          const SiteId& site) {
+  if (site.role == ActSite::kMlpIn && config.is_mixture(layer)) return nullptr;
+  for (const EqualizationGroup& group : config.arch->equalization_groups) {
+    if (group.site == site.role && group.mlp == site.mlp.kind) return &group;
+  }
+  return nullptr;
 }
 
 }  // namespace fptq

@@ -7,14 +7,12 @@ namespace fptq {
 namespace {
 
 int64_t MaxInputs(const ModelConfig& config) {
-  int64_t inputs = 0;
-  for (const ActSite site : kAllActSites) inputs = std::max(inputs, SiteInputs(config, site));
-  return inputs;
+  return std::max({config.hidden, config.query_width(), config.WidestMlp()});
 }
 
 // What AddBranch needs room for.
 bool HasBranch(const ModelConfig& config) {
-  return config.residual_scale != 1 ||
+  return config.residual_scale != 1 || config.mixture.experts > 0 ||
          std::ranges::any_of(config.arch->norms, [](const NormSpec& norm) {
            return norm.role == NormRole::kAttnOut || norm.role == NormRole::kMlpOut;
          });
@@ -40,9 +38,11 @@ Activations::Activations(const ModelConfig& config, int64_t rows, int64_t logits
       attention(rows * config.query_width()),
       section_states(CheckedMultiply(
           shared_sections, config.heads * SectionStateSize(config.head_dim), "attention")),
-      gate_up(rows * config.mlp_width()),
+      gate_up(rows * config.gate_up_width(config.WidestMlp())),
       layer_input(config.parallel_residual ? rows * config.hidden : 0),
       branch(HasBranch(config) ? rows * config.hidden : 0),
+      expert_out(config.mixture.experts > 0 ? rows * config.hidden : 0),
+      routing(config.mixture.experts > 0 ? Routing(config, rows) : Routing()),
       logits(CheckedMultiply(logits_rows, config.vocab, "logits")),
       rope(config.rotary > 0 ? RopeTable(config.rope, config.rotary, rows) : RopeTable()),
       window_rope(config.window_rope ? RopeTable(*config.window_rope, config.rotary, rows)

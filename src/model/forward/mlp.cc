@@ -21,12 +21,12 @@ void Activate(Activation activation, const ActivationArgs& args) {
 
 void MlpInput(const ModelConfig& config, const Linear& down, int64_t rows, ThreadPool& pool,
               Activations& act) {
+  const int64_t n = down.k();
   pool.ParallelFor(rows, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
-      float* x = act.gate_up.data() + row * config.mlp_width();
-      Activate(
-          config.activation,
-          {.x = x, .up = config.gated_mlp ? x + config.mlp : nullptr, .n = config.mlp, .out = x});
+      float* x = act.gate_up.data() + row * config.gate_up_width(n);
+      Activate(config.activation,
+               {.x = x, .up = config.gated_mlp ? x + n : nullptr, .n = n, .out = x});
       act.input.Set(down, row, x);
     }
   });

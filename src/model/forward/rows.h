@@ -27,4 +27,18 @@ inline void Stamp(Activations& act, ForwardPart part) {
   if (act.profile != nullptr) act.profile->Stamp(part);
 }
 
+// What enters the next linears is counted as the site's.
+inline void EnterSite(Activations& act, const ModelConfig& config, int64_t layer,
+                      const SiteId& site) {
+  act.input.saturation =
+      act.saturation == nullptr ? nullptr : &act.saturation->at(config, layer, site);
+}
+
+// Shows the observer what was set as the linear's input, if that is float.
+inline void ObserveInput(ActivationObserver* observer, const Linear& linear, int64_t layer,
+                         const SiteId& site, int64_t rows, const Activations& act) {
+  if (observer == nullptr || linear.quantized()) return;
+  observer->Observe(layer, site, act.input.floats(rows, linear.k()), rows);
+}
+
 }  // namespace fptq

@@ -29,12 +29,16 @@ void Attention(const ModelConfig& config, const AlignedBuffer<float>& key_offset
 void AttentionOutput(const ModelConfig& config, const ForwardBatch& batch, const Linear& o,
                      ThreadPool& pool, Activations& act);
 
-// input = f(gate) * up, or f(up)
+// input = f(gate) * up, or f(up), of the MLP that `down` is of.
 void MlpInput(const ModelConfig& config, const Linear& down, int64_t rows, ThreadPool& pool,
               Activations& act);
 
 // hidden += residual_scale * norm(linear(input)), or without a norm.
 void AddBranch(const ModelConfig& config, const Linear& linear, const Norm& norm, int64_t rows,
                ThreadPool& pool, Activations& act);
+
+// The MLPs of a mixture: hidden += residual_scale * norm(sum of what they give), or without a norm.
+void ForwardMixture(const ModelConfig& config, const LayerWeights& weights, int64_t layer,
+                    int64_t rows, ThreadPool& pool, Activations& act, ActivationObserver* observer);
 
 }  // namespace fptq
