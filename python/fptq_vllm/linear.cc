@@ -38,6 +38,8 @@ struct Scratch {
   AlignedBuffer<float> out;     // [rows, channels], of a call whose result is bfloat16
 };
 
+int64_t TilesOf(int64_t channels) { return (channels + kTileChannels - 1) / kTileChannels; }
+
 template <typename T>
 T* AtLeast(AlignedBuffer<T>& buffer, int64_t size) {
   if (buffer.size() < size) buffer = AlignedBuffer<T>(size);
@@ -66,8 +68,7 @@ struct FptqLinear {
 // Bytes of the tiles of a linear of so many channels.
 __attribute__((visibility("default"))) int64_t fptq_tile_bytes(int64_t bits, int64_t channels,
                                                                int64_t k) {
-  const int64_t tiles = (channels + fptq::kTileChannels - 1) / fptq::kTileChannels;
-  return tiles * fptq::kTileChannels * k * bits / 8;
+  return fptq::TilesOf(channels) * fptq::kTileChannels * k * bits / 8;
 }
 
 // Lays weights out for the kernels. `packed`: [channels, k * bits / 32], as compressed-tensors
@@ -105,7 +106,7 @@ __attribute__((visibility("default"))) void fptq_linear(const FptqLinear* linear
   float* scales = AtLeast(scratch.scales, most);
   int32_t* sums = AtLeast(scratch.sums, most * groups);
   float* results = l.bf16 ? AtLeast(scratch.out, most * l.channels) : nullptr;
-  const int64_t tiles = (l.channels + kTileChannels - 1) / kTileChannels;
+  const int64_t tiles = TilesOf(l.channels);
   const int64_t steps = (tiles + kTilesTogether - 1) / kTilesTogether;
 #pragma omp parallel
   for (int64_t first = 0; first < l.rows; first += kRowsTogether) {

@@ -51,7 +51,7 @@ std::span<const RoundingMethod> AllRoundingMethods();
 const RoundingMethod& FindRoundingMethod(std::string_view name, std::string_view where);
 
 // The method of a recipe; and where nothing is known of the inputs (SiteStatistics::Forget).
-const RoundingMethod& RoundingWithoutInputs(const QuantRecipe& recipe);
 const RoundingMethod& RoundingOf(const QuantRecipe& recipe);
+const RoundingMethod& RoundingWithoutInputs(const QuantRecipe& recipe);
 
 }  // namespace fptq
