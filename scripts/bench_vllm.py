@@ -51,7 +51,8 @@ def measure(python, script, folder, options, figure, tokens, plugin):
         command = [python, script, *options, "--model", folder, "--dtype", "bfloat16", "--max-model-len", 1024, "--seed", 1,
                    "--max-num-seqs", 8, "--output-json", result.name]
         run = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=os.environ | {
-            "VLLM_PLUGINS": plugin, "VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_CPU_OMP_THREADS_BIND": f"0-{os.cpu_count() - 1}",  # by itself it leaves one core out
+            "VLLM_PLUGINS": plugin, "VLLM_CPU_KVCACHE_SPACE": "2",
+            "VLLM_CPU_OMP_THREADS_BIND": f"0-{os.cpu_count() - 1}",  # By itself it leaves one core out.
             "HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "ERROR"})
         if run.returncode != 0:
             sys.exit(f"bench_vllm: error: {run.stderr.strip()[-2000:]}")
