@@ -5,10 +5,12 @@ import shutil
 import sys
 
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from harness import Server, call, check, wait_until
+import harness
+from harness import Server, call, check
 from stub import Script, Stub
 
 ATTACKS = [
@@ -69,6 +71,17 @@ MARKDOWN = [
     ("**a*b_c~~" * 3000, None),
     ("|" * 5000 + "\n" + "|-" * 5000, None),
 ]
+
+
+def wait_until(condition, seconds=20):
+    """As the harness does it. An element that the page replaces between finding and reading it is not there yet."""
+    def met():
+        try:
+            return condition()
+        except StaleElementReferenceException:
+            return None
+
+    return harness.wait_until(met, seconds)
 
 
 class Page:
@@ -148,7 +161,10 @@ class Page:
         return self.run("const all = document.querySelectorAll('.message .foot'); return all[all.length - 1].innerText")
 
     def titles(self):
-        return [item.text for item in self.all("#conversations .open")]
+        return self.run("return [...document.querySelectorAll('#conversations .open')].map(item => item.innerText)")
+
+    def error_cards(self):
+        return self.run("return [...document.querySelectorAll('.message .error')].map(card => card.innerText)")
 
     def errors(self):
         """What went wrong on the page since the last time, but for answers of the server that a test asked for."""
@@ -327,7 +343,7 @@ def test_errors(page, stub, server):
         stub.scripts.append(script)
         page.say("Question")
         page.wait_written()
-        shown = [card.text for card in page.all(".message .error")]
+        shown = page.error_cards()
         check(f"error: {name}", len(shown) == 1 and wanted in shown[0], shown)
         if script.pieces:
             check(f"error: {name}: what came is kept", page.answer() == "Some", page.answer())
@@ -353,7 +369,7 @@ def test_errors(page, stub, server):
     other.stop()
     page.say("Anybody there?")
     page.wait_written()
-    shown = [card.text for card in page.all(".message .error")]
+    shown = page.error_cards()
     check("error: the server is gone", shown and "cannot be reached" in shown[0], shown)
     page.open(stub.url)
     check("no errors in the console", not (found := page.errors()), found)
