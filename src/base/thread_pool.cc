@@ -169,10 +169,11 @@ void ThreadPool::CountWaiting(double* seconds) { state_->waiting = seconds; }
 
 void ThreadPool::ParallelFor(int64_t count, int64_t unit_length,
                              FunctionRef<void(int64_t, int64_t)> body) {
-  // Enough chunks that the others can make up for a thread that is held up.
-  constexpr int64_t kChunksPerThread = 2;
+  // Enough chunks that the others can make up for a thread that is held up, as on machines whose
+  // cores are shared with other work; of many threads fewer each, since claims are one at a time.
+  constexpr int64_t kChunksPerThread = 2, kMinChunks = 16;
   FPTQ_CHECK(unit_length >= 1);
-  state_->Run(count, unit_length, threads() * kChunksPerThread, body);
+  state_->Run(count, unit_length, std::max(threads() * kChunksPerThread, kMinChunks), body);
 }
 
 void ThreadPool::ParallelEach(int64_t count, FunctionRef<void(int64_t)> body) {

@@ -277,6 +277,9 @@ struct AttentionArgs {
   const float* alibi_slopes = nullptr;  // [heads]; null: none
   KeyOffsets key_offsets = {};          // i8 alone
   float softcap = 0;                    // 0: none
+  // What this thread probably reads after these positions, from the first page of the table on;
+  // null: unknown. It is fetched into the processor's cache ahead; the result does not change.
+  Kv next = {};  // i8 alone
 };
 inline constexpr int64_t kMaxHeadDim = 256;
 

@@ -28,6 +28,16 @@ AttentionSections SectionsOf(const BatchChunk& chunk, int64_t window) {
   return {.first = first, .count = position / kKvSection + 1 - first};
 }
 
+// The first block of the cache that a task reads.
+int64_t FirstBlock(const AttentionTask& task, int64_t window) {
+  const int64_t position = task.chunk->first_position + task.index;
+  int64_t first = window > 0 ? std::max<int64_t>(0, position + 1 - window) : 0;
+  if (task.sections != nullptr) {
+    first = std::max(first, (task.sections->first + task.section) * kKvSection);
+  }
+  return first / kKvBlock;
+}
+
 // Cuts the batch into tasks. Sections are shared as long as there is room for their states: a
 // batch of many sequences has enough tasks without.
 void PlanAttention(const ModelConfig& config, int64_t window, const ForwardBatch& batch,
@@ -114,11 +124,24 @@ void Attention(const ModelConfig& config, const AlignedBuffer<float>& key_offset
   const int64_t group = config.heads / config.kv_heads;
   PlanAttention(config, window, batch, cache.type(), act);
 
-  pool.ParallelEach(std::ssize(act.attention_tasks) * config.kv_heads, [&](int64_t i) {
-    const AttentionTask& task = act.attention_tasks[static_cast<size_t>(i / config.kv_heads)];
+  const int64_t tasks = std::ssize(act.attention_tasks) * config.kv_heads;
+  const auto task_of = [&](int64_t i) -> const AttentionTask& {
+    return act.attention_tasks[static_cast<size_t>(i / config.kv_heads)];
+  };
+  // Tasks that take equally long go to the threads in turns.
+  const auto next_of = [&](int64_t i) -> KvI8 {
+    i += pool.threads();
+    if (i >= tasks) return {};
+    const AttentionTask& task = task_of(i);
+    KvI8 kv = cache.I8(task.chunk->pages, cache_layer, i % config.kv_heads);
+    kv.pages += FirstBlock(task, window);
+    return kv;
+  };
+  pool.ParallelEach(tasks, [&](int64_t i) {
+    const AttentionTask& task = task_of(i);
     const int64_t head = i % config.kv_heads;
     const BatchChunk& chunk = *task.chunk;
-    const auto args = [&]<typename Kv>(Kv kv) {
+    const auto args = [&]<typename Kv>(Kv kv, Kv next = {}) {
       return AttentionArgs<Kv>{
           .kv = kv,
           .first_position = chunk.first_position + task.index,
@@ -134,18 +157,19 @@ void Attention(const ModelConfig& config, const AlignedBuffer<float>& key_offset
           .window = window,
           .alibi_slopes = config.alibi ? act.alibi_slopes.data() + head * group : nullptr,
           .key_offsets = KeyOffsetsOf(config, key_offsets, head),
-          .softcap = static_cast<float>(config.attention_softcap)};
+          .softcap = static_cast<float>(config.attention_softcap),
+          .next = next};
     };
     switch (cache.type()) {
       case KvType::kI8:
         if (task.sections != nullptr) {
           kernels.attention_section_i8(
-              {.attention = args(cache.I8(chunk.pages, cache_layer, head)),
+              {.attention = args(cache.I8(chunk.pages, cache_layer, head), next_of(i)),
                .section = task.sections->first + task.section,
                .states = task.sections->states + (task.section * config.heads + head * group) *
                                                      SectionStateSize(config.head_dim)});
         } else {
-          kernels.attention_i8(args(cache.I8(chunk.pages, cache_layer, head)));
+          kernels.attention_i8(args(cache.I8(chunk.pages, cache_layer, head), next_of(i)));
         }
         break;
       case KvType::kF32:
