@@ -122,11 +122,18 @@ class RunStateTest : public testing::Test {
     fs::remove_all(folder_ / "out");
   }
 
-  // A run that was killed after some layers.
+  // A run that was killed after some layers. It is kept: finding out when to kill takes many runs.
   void LeaveLayers(int64_t layers) {
-    for (int reports = 1; FinishedLayers() < layers; ++reports) {
-      fs::remove_all(work_);
-      ASSERT_FALSE(QuantizeAndKill(reports, 0));
+    const fs::path kept = folder_ / fmt::format("killed-after-{}", layers);
+    fs::remove_all(work_);
+    if (fs::exists(kept)) {
+      fs::copy(kept, work_, fs::copy_options::recursive);
+    } else {
+      for (int reports = 1; FinishedLayers() < layers; ++reports) {
+        fs::remove_all(work_);
+        ASSERT_FALSE(QuantizeAndKill(reports, 0));
+      }
+      fs::copy(work_, kept, fs::copy_options::recursive);
     }
     ASSERT_EQ(FinishedLayers(), layers);
   }
