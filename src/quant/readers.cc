@@ -122,7 +122,8 @@ std::vector<Reader> ReadersOf(const ModelSource& source) {
   return {
       {kTransformers, true, "by compressed-tensors, which computes in floats what int8 would give"},
       Judge(kCpu, linears, WhyNotVllmCpu,
-            "weights as stored; inputs of 4-bit weights stay float there"),
+            "weights as stored; inputs of 4-bit weights stay float there, by a kernel that needs "
+            "AVX-512; with fptq_vllm neither is so"),
       Judge(kGpu, linears, WhyNotVllmGpu,
             "weights as stored; inputs of 4-bit weights stay float there, but by its Humming "
             "kernel")};

@@ -48,18 +48,16 @@ RoundedSite RoundByGptq(std::span<const SourceLinear> linears, SiteStatistics& i
                         const RoundingOptions& options, ThreadPool& pool) {
   const std::optional<OutputError> error =
       OutputError::Make(std::move(inputs.gram), inputs.k(), options.group_size, pool);
+  const auto round = [&](const auto& linear, const auto&) {
+    return RoundGptq(linear, *error, kGptqSweeps, options.dtype, pool);
+  };
+  RoundedSite result = error ? RoundEach(linears, inputs, options, pool, round)
+                             : RoundWeighted(linears, inputs, options, pool);
   if (!error) {
-    RoundedSite plain = RoundWeighted(linears, inputs, options, pool);
-    plain.note =
+    result.note =
         "rounded channel by channel instead of by gptq: the sums of products of its inputs are "
         "beyond what float32 can factor";
-    return plain;
-  }
-  RoundedSite result =
-      RoundEach(linears, inputs, options, pool, [&](const auto& linear, const auto&) {
-        return RoundGptq(linear, *error, kGptqSweeps, options.dtype, pool);
-      });
-  if (error->damping() != OutputError::kDampings[0]) {
+  } else if (error->damping() != OutputError::kDampings[0]) {
     result.note = fmt::format(
         "gptq with a damping of {} instead of {} times the mean of the diagonal: its inputs are "
         "too much like each other",

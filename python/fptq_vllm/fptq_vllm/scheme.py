@@ -1,14 +1,9 @@
 """A linear layer of vLLM whose arithmetic is fptq's: int8 activations and integer weights."""
 
 import torch
-from vllm.distributed.utils import verify_group_size_divides_partition
+from vllm.distributed import tensor_model_parallel_all_gather
 from vllm.model_executor.layers.quantization.compressed_tensors.schemes import CompressedTensorsScheme
-from vllm.model_executor.parameter import (
-    BasevLLMParameter,
-    ChannelQuantScaleParameter,
-    GroupQuantScaleParameter,
-    PackedvLLMParameter,
-)
+from vllm.model_executor.parameter import BasevLLMParameter, GroupQuantScaleParameter, PackedvLLMParameter
 
 from . import ops
 
@@ -18,7 +13,13 @@ GROUP_STEP = 32  # group sizes are multiples of it
 
 class FptqScheme(CompressedTensorsScheme):
     """Of one linear: `bits` a weight, groups of `group_size` (None: a row is one), and whether the scale of the activations is
-    in the file or each row has its own."""
+    in the file or each row has its own.
+
+    Tensor parallel, a process has some output channels of each linear, also of those (o, down) of which vLLM gives it some
+    inputs: sums of parts of the inputs would round differently, and so would parts of a token with scales of their own. Such a
+    linear gathers its inputs, and gives zeros for the other channels, which vLLM's sum over the processes fills in. So the
+    number of processes changes no bit of what linears give, and a group may lie across the parts of the inputs.
+    """
 
     def __init__(self, bits, group_size, static):
         self.bits, self.group_size, self.static = bits, group_size, static
@@ -43,22 +44,24 @@ class FptqScheme(CompressedTensorsScheme):
     def create_weights(self, layer, output_partition_sizes, input_size_per_partition, params_dtype, weight_loader, input_size,
                        **_):
         """Parameters as they are in the file, of this process's part of the linear."""
-        k, channels = input_size_per_partition, sum(output_partition_sizes)
+        k, channels = input_size, sum(output_partition_sizes)
         if params_dtype not in TYPES:
             raise ValueError(f"fptq_vllm: expected dtype float32 or bfloat16, found {params_dtype}")
         if k % GROUP_STEP:
             raise ValueError(f"fptq_vllm: expected inputs of a linear in multiples of {GROUP_STEP}, found {k}")
-        if self.group_size is not None:
-            verify_group_size_divides_partition(k, self.group_size)
+        layer.fptq_gathers = input_size_per_partition < input_size
+        if layer.fptq_gathers:
+            if channels % layer.tp_size:
+                raise ValueError(f"fptq_vllm: expected output channels that {layer.tp_size} processes can share, found {channels}")
+            channels //= layer.tp_size
+        # What vLLM takes for the inputs' dimension is that which it cuts in linears that get a part of them.
+        dims = {"output_dim": 0, "input_dim": 0 if layer.fptq_gathers else 1, "weight_loader": weight_loader}
         layer.register_parameter("weight_packed", PackedvLLMParameter(
-            input_dim=1, output_dim=0, packed_dim=1, packed_factor=32 // self.bits, weight_loader=weight_loader,
+            packed_dim=1, packed_factor=32 // self.bits, **dims,
             data=torch.empty(channels, k * self.bits // 32, dtype=torch.int32)))
-        scales = torch.empty(channels, 1 if self.group_size is None else k // self.group_size, dtype=torch.float32)
-        if self.group_size is None:
-            scale = ChannelQuantScaleParameter(output_dim=0, data=scales, weight_loader=weight_loader)
-        else:
-            scale = GroupQuantScaleParameter(output_dim=0, input_dim=1, data=scales, weight_loader=weight_loader)
-        layer.register_parameter("weight_scale", scale)
+        groups = 1 if self.group_size is None else k // self.group_size
+        layer.register_parameter("weight_scale", GroupQuantScaleParameter(
+            **dims, data=torch.empty(channels, groups, dtype=torch.float32)))
         layer.register_parameter("weight_shape", BasevLLMParameter(
             data=torch.empty(2, dtype=torch.int64), weight_loader=weight_loader))
         if self.static:
@@ -76,6 +79,15 @@ class FptqScheme(CompressedTensorsScheme):
         layer.register_buffer("fptq_scales", scales, persistent=False)
 
     def apply_weights(self, layer, x, bias=None):
+        if not layer.fptq_gathers:
+            return self._linear(layer, x, bias)
+        own = slice(layer.tp_rank * layer.fptq_channels, (layer.tp_rank + 1) * layer.fptq_channels)
+        bias = None if layer.bias is None or layer.skip_bias_add else layer.bias[own]  # vLLM gives it to the first process alone
+        out = x.new_zeros(*x.shape[:-1], layer.output_size)
+        out[..., own] = self._linear(layer, tensor_model_parallel_all_gather(x), bias)
+        return out
+
+    def _linear(self, layer, x, bias):
         bias = None if bias is None else bias.to(torch.float32)
         return ops.linear(x, layer.fptq_tiles, layer.fptq_scales, bias, self.bits, layer.fptq_channels, layer.fptq_full_range,
                           layer.fptq_static_scale)
