@@ -121,6 +121,7 @@ def main():
         return
     with tempfile.TemporaryDirectory() as temporary:
         work = args.work or Path(temporary)
+        work.mkdir(exist_ok=True)
         folder = work / "default"
         reader = quantize(args.fptq, args.source, folder)
         check("inspect --readers: vLLM reads the default folder", reader["reads"], reader["reason"])
