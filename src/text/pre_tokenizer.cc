@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/utf8.h"
+#include "text/byte_level.h"
 #include "text/normalizer.h"
 
 namespace fptq {
@@ -41,9 +42,13 @@ void PreTokenizer::Parse(const Json& spec, const std::string& where) {
     for (const Json& member : fields.Array("pretokenizers")) Parse(member, where);
     return;
   }
-  if (byte_level_) throw Error("{}: {} after ByteLevel is not supported", where, type);
+  const bool cuts_alone = type == "Digits" || type == "Split" || type == "Punctuation";
+  if (byte_level_ && !cuts_alone) {
+    throw Error("{}: {} after ByteLevel is not supported", where, type);
+  }
   if (stages_.size() == kMaxStages) throw Error("{}: more than {} stages", where, kMaxStages);
   Stage stage;
+  stage.on_bytes = byte_level_;
   if (type == "ByteLevel") {
     byte_level_ = true;
     if (fields.BoolOr("add_prefix_space", true)) stage.prefix.assign(1, ' ');
@@ -57,6 +62,9 @@ void PreTokenizer::Parse(const Json& spec, const std::string& where) {
     stage.regex.emplace(ParsePattern(fields), where, RegexSyntax::kOniguruma);
     stage.behavior = ParseBehavior(fields.String("behavior"), where);
     stage.invert = fields.BoolOr("invert", false);
+  } else if (type == "Punctuation") {
+    stage.regex.emplace(R"([\p{P}!-/:-@\[-`{-~])", where, RegexSyntax::kOniguruma);
+    stage.behavior = ParseBehavior(fields.StringOr("behavior", "Isolated"), where);
   } else if (type == "WhitespaceSplit") {
     stage.regex.emplace(R"(\p{White_Space}+)", where, RegexSyntax::kOniguruma);
     stage.behavior = Behavior::kRemoved;
@@ -64,8 +72,9 @@ void PreTokenizer::Parse(const Json& spec, const std::string& where) {
     stage = ParseMetaspace(fields);
   } else {
     throw Error(
-        "{}: '{}' is not supported; known are Sequence, Split, Digits, WhitespaceSplit, Metaspace, "
-        "ByteLevel",
+        "{}: '{}' is not supported; known are Sequence, Split, Digits, Punctuation, "
+        "WhitespaceSplit, "
+        "Metaspace, ByteLevel",
         where, type);
   }
   stages_.push_back(std::move(stage));
@@ -143,6 +152,20 @@ std::vector<PreTokenizer::Piece> PreTokenizer::Pieces(const Stage& stage, std::s
   return pieces;
 }
 
+std::vector<PreTokenizer::Piece> PreTokenizer::BytePieces(const Stage& stage,
+                                                          std::string_view bytes) {
+  std::string text;
+  for (const char byte : bytes) text += ByteLevelCharacter(static_cast<uint8_t>(byte));
+  std::vector<Piece> pieces = Pieces(stage, text);
+  size_t at = 0, byte = 0;  // so many characters of `text` end before `at`
+  const auto to_byte = [&](size_t end) {
+    for (; at < end; at += static_cast<size_t>(Utf8CharLength(text.substr(at)))) ++byte;
+    return byte;
+  };
+  for (Piece& piece : pieces) piece = {to_byte(piece.begin), to_byte(piece.end), piece.is_match};
+  return pieces;
+}
+
 void PreTokenizer::Split(std::string_view text, bool at_start,
                          FunctionRef<void(std::string_view)> word) const {
   Apply(0, text, at_start, word);
@@ -163,7 +186,7 @@ void PreTokenizer::Apply(size_t index, std::string_view text, bool at_start,
     change_to(fmt::format("{}{}", stage.prefix, text));
   }
   if (!stage.regex) return Apply(index + 1, text, at_start, word);
-  for (const Piece& piece : Pieces(stage, text)) {
+  for (const Piece& piece : stage.on_bytes ? BytePieces(stage, text) : Pieces(stage, text)) {
     Apply(index + 1, text.substr(piece.begin, piece.end - piece.begin),
           at_start && piece.begin == 0, word);
   }

@@ -20,7 +20,7 @@ class PreTokenizer {
   // Error naming whatever `spec` asks for that is not implemented.
   PreTokenizer(const Json& spec, const std::string& where);
 
-  // Whether it ends in ByteLevel: tokens are written in the byte-level alphabet.
+  // Whether ByteLevel is one of them: tokens are written in the byte-level alphabet.
   bool byte_level() const { return byte_level_; }
 
   // Calls word(w) for the words of `text` (well-formed UTF-8) in order; w is valid during the call.
@@ -37,6 +37,7 @@ class PreTokenizer {
     std::string space;    // stands for ' ' from here on; empty: ' ' itself
     std::string prefix;   // put before text that does not start with it; empty: none
     bool prefix_at_start_only = false;
+    bool on_bytes = false;  // after ByteLevel: the pattern sees its alphabet, a character a byte
   };
   struct Piece {
     size_t begin;
@@ -48,6 +49,8 @@ class PreTokenizer {
   static Stage ParseMetaspace(const JsonFields& spec);
   static Behavior ParseBehavior(std::string_view name, const std::string& where);
   static std::vector<Piece> Pieces(const Stage& stage, std::string_view text);
+  // Of bytes, as the pattern sees them in the byte-level alphabet.
+  static std::vector<Piece> BytePieces(const Stage& stage, std::string_view bytes);
   void Apply(size_t stage, std::string_view text, bool at_start,
              FunctionRef<void(std::string_view)> word) const;
 

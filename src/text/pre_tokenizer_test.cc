@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "base/test_util.h"
 
 namespace fptq {
 namespace {
@@ -114,11 +115,43 @@ TEST(PreTokenizerTest, HopelessPatternsEndInAnError) {
       SplitBy(R"re({"Regex": "(?:a+)+[bc]"})re", "Isolated", false, std::string(5000, 'a')), Error);
 }
 
-TEST(PreTokenizerTest, ByteLevelComesLast) {
-  EXPECT_THROW(
-      Split(R"({"type": "Sequence", "pretokenizers": [{"type": "ByteLevel"}, {"type": "Digits"}]})",
-            ""),
-      Error);
+TEST(PreTokenizerTest, Punctuation) {
+  const auto split = [](std::string_view behavior) {
+    const Json spec = {{"type", "Punctuation"}, {"behavior", behavior}};
+    return Split(spec.dump(), "a!?b\u2014c$^`");
+  };
+  EXPECT_EQ(split("Isolated"), (Words{"a", "!", "?", "b", "\u2014", "c", "$", "^", "`"}));
+  EXPECT_EQ(split("Contiguous"), (Words{"a", "!?", "b", "\u2014", "c", "$^`"}));
+  EXPECT_EQ(split("MergedWithNext"), (Words{"a", "!", "?b", "\u2014c", "$", "^", "`"}));
+}
+
+// Falcon's. Some bytes are digits in the byte-level alphabet: those of superscripts and fractions
+// are cut in two.
+TEST(PreTokenizerTest, SplitsAfterByteLevelSeeItsAlphabet) {
+  const auto split = [](std::string_view text) {
+    return Split(R"({"type": "Sequence", "pretokenizers": [
+                     {"type": "Punctuation", "behavior": "Contiguous"},
+                     {"type": "ByteLevel", "add_prefix_space": false},
+                     {"type": "Digits", "individual_digits": false},
+                     {"type": "Split", "pattern": {"Regex": "[0-9][0-9][0-9]"},
+                      "behavior": "Isolated", "invert": false}]})",
+                 text);
+  };
+  EXPECT_EQ(split("pay 12345`+<x"), (Words{"pay", " ", "123", "45", "`+<", "x"}));
+  EXPECT_EQ(split("don't 1234\u00b23  ok\u2026"), (Words{"don", "'", "t", " ", "123", "4", "\xc2",
+                                                         "\xb2"
+                                                         "3",
+                                                         " ", " ok", "\u2026"}));
+  EXPECT_EQ(split("\u00e9\u00bc 7\u00bd"),
+            (Words{"\u00e9", "\xc2", "\xbc", " ", "7", "\xc2", "\xbd"}));
+}
+
+TEST(PreTokenizerTest, WhatChangesTextComesBeforeByteLevel) {
+  for (const char* type : {"ByteLevel", "Metaspace", "WhitespaceSplit"}) {
+    const Json spec = {{"type", "Sequence"},
+                       {"pretokenizers", {{{"type", "ByteLevel"}}, {{"type", type}}}}};
+    EXPECT_ERROR("after ByteLevel is not supported", Split(spec.dump(), ""));
+  }
 }
 
 }  // namespace
