@@ -73,7 +73,8 @@ def small_config(config):
         "hidden_size": 32, "num_hidden_layers": 1, "n_layer": 1, "num_attention_heads": 2,
         "n_head": 2, "num_key_value_heads": 1, "head_dim": 16, "intermediate_size": 32,
         "ffn_dim": 32, "word_embed_proj_dim": 32, "vocab_size": 288, "max_position_embeddings": 32,
-        "seq_length": 32,
+        "seq_length": 32, "n_embd": 32, "n_inner": 32, "n_positions": 32, "ffn_hidden_size": 32,
+        "num_kv_heads": 1,
     }
     for name, size in sizes.items():
         if name in small:
@@ -174,11 +175,12 @@ def gguf_tokenizer(model, pre=None):
 
 
 def gguf_model(arch):
-    norm = "layer_norm_epsilon" if arch in ("bloom", "gptneox") else "layer_norm_rms_epsilon"
+    equal_heads = arch in ("bloom", "gpt2", "gptneox")
+    norm = "layer_norm_epsilon" if equal_heads or arch == "falcon" else "layer_norm_rms_epsilon"
     fields = {
         "block_count": 1, "embedding_length": 32, "feed_forward_length": 128 if arch == "bloom" else 32,
         "attention.head_count": 2, "context_length": 32,
-        "attention.head_count_kv": 2 if arch in ("bloom", "gptneox") else 1,
+        "attention.head_count_kv": 2 if equal_heads else 1,
         "rope.dimension_count": 16, "rope.freq_base": 10000.0, f"attention.{norm}": 1e-5}
     return {"general.architecture": arch} | {f"{arch}.{name}": v for name, v in fields.items()}
 
@@ -189,7 +191,7 @@ def add_gguf(seeds):
         seeds.add("gguf_tokenizer", gguf_tokenizer("gpt2", pre))
     seeds.add("gguf_tokenizer", gguf_tokenizer("llama"))
     seeds.add("gguf_tokenizer", gguf_tokenizer("t5"))
-    for arch in ("llama", "bloom", "qwen2", "qwen3", "gptneox"):
+    for arch in ("llama", "bloom", "qwen2", "qwen3", "gptneox", "falcon", "gpt2"):
         for kind in ("F32", "F16", "Q8_0", "Q4_0"):
             seeds.add("model_gguf", {
                 "metadata": gguf_model(arch) | gguf_tokenizer("gpt2", pres[len(arch) % 3]),

@@ -5,9 +5,9 @@ transformers computes with it (golden.json and logits.f32, as scripts/make_golde
   scripts/golden/architectures.py [NAME...]
 
 Weights are stored in bfloat16, the biases and the weights of norms are far from 0 and 1, so that
-one that is left out shows. tiny-bloom-gguf is tiny-bloom as llama.cpp converts it.
+one that is left out shows. tiny-bloom-gguf is tiny-bloom as llama.cpp converts it, and so are others.
 
-Written with torch 2.13, transformers 5.23, tokenizers 0.23, gguf 0.19.
+Written with torch 2.13, transformers 5.23 (Falcon and GPT-2: 5.19), tokenizers 0.23, gguf 0.19.
 """
 
 import json
@@ -33,20 +33,25 @@ LLAMA = dict(
 SMALL = {**LLAMA, "hidden_size": 32, "intermediate_size": 64}
 
 
+def is_conv1d(name):
+    """GPT-2's linears, whose weights are [inputs, outputs]."""
+    return name.endswith((".c_attn.weight", ".c_proj.weight", ".c_fc.weight"))
+
+
 def model_of(config, seed):
     model = transformers.AutoModelForCausalLM.from_config(config).float().eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
-            if "norm" in name or "ln_f" in name:
+            if "norm" in name or "ln_" in name:
                 parameter.copy_(0.2 * noise + (0 if name.endswith("bias") else 1))
             elif name.endswith("bias"):
                 parameter.copy_(0.3 * noise)
-            elif "embed" in name:
+            elif "embed" in name or "wte" in name or "wpe" in name:
                 parameter.copy_(0.3 * noise)
             else:
-                parameter.copy_(noise * parameter.shape[-1] ** -0.5)
+                parameter.copy_(noise * parameter.shape[0 if is_conv1d(name) else -1] ** -0.5)
             parameter.copy_(parameter.bfloat16())
     return model
 
@@ -112,9 +117,11 @@ def write(name, config, published, seed, norm_offset=0):
 
 def write_golden(folder, tokenizer):
     ids = tokenizer.encode(base.PROMPT).ids[:TOKENS]
-    # "sdpa" leaves out the softcap of attention.
+    config = transformers.AutoConfig.from_pretrained(folder)
+    # "sdpa" leaves out the softcap of attention; Falcon's "eager" adds ALiBi twice.
+    attention = "sdpa" if getattr(config, "alibi", False) else "eager"
     model = transformers.AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation="eager"
+        folder, dtype=torch.float32, attn_implementation=attention
     ).eval()
     with torch.no_grad():
         logits = model(torch.tensor([ids])).logits[0].float().numpy()
@@ -124,11 +131,12 @@ def write_golden(folder, tokenizer):
     print(f"{folder.name}: {len(ids)} tokens, largest |logit| {np.abs(logits).max():.2f}")
 
 
-def qkv_in_turn(value, heads):
-    """[head][q, k, v][head_dim] to [q, k, v][head][head_dim]."""
-    return np.ascontiguousarray(
-        value.reshape(heads, 3, -1, *value.shape[1:]).swapaxes(0, 1).reshape(value.shape)
-    )
+def qkv_in_turn(value, heads, kv_heads):
+    """[KV head][its query heads, k, v][head_dim] to all query heads, all k, all v."""
+    queries = heads // kv_heads
+    groups = value.reshape(kv_heads, queries + 2, -1, *value.shape[1:])
+    parts = [groups[:, :queries], groups[:, queries], groups[:, queries + 1]]
+    return np.concatenate([part.reshape(-1, *value.shape[1:]) for part in parts])
 
 
 def rotary_pairs(value, head_dim):
@@ -197,13 +205,17 @@ def write_gguf(name, model, arch, add_fields, norm_offset=0):
         if arch == gguf.MODEL_ARCH.LLAMA and ("q_proj" in hf_name or "k_proj" in hf_name):
             value = rotary_pairs(value, config.hidden_size // config.num_attention_heads)
         if "query_key_value" in hf_name:
-            value = qkv_in_turn(value, config.num_attention_heads)
+            heads = config.num_attention_heads
+            value = qkv_in_turn(value, heads, getattr(config, "num_kv_heads", heads))
+        if is_conv1d(hf_name):
+            value = np.ascontiguousarray(value.T)
         if "norm" in hf_name:
             value = value + norm_offset
         # bfloat16 values fit float16 here but for the smallest
         value = value.astype(np.float32 if value.ndim == 1 else np.float16)
-        found = names.get_name(hf_name.removeprefix("transformer."), (".weight", ".bias"))
-        writer.add_tensor(found, value)
+        found = [names.get_name(name, (".weight", ".bias"))
+                 for name in (hf_name, hf_name.removeprefix("transformer."))]
+        writer.add_tensor(found[0] or found[1], value)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -439,10 +451,57 @@ def qwen3_moe():
     write_gguf("tiny-qwen3-moe", model, gguf.MODEL_ARCH.QWEN3MOE, mixture_fields(config, 32))
 
 
+def falcon(name, seed, **fields):
+    dims = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, ffn_hidden_size=64,
+                layer_norm_epsilon=1e-5)
+    published = {**dims, "apply_residual_connection_post_layernorm": False, **fields}
+    return write(name, transformers.FalconConfig(**COMMON, **dims, **fields), published, seed)
+
+
+def falcon_7b():
+    falcon("tiny-falcon", 28, alibi=False, bias=False, multi_query=True,
+           new_decoder_architecture=False, parallel_attn=True)
+
+
+def falcon_40b():
+    model = falcon("tiny-falcon-grouped", 29, alibi=False, bias=False, num_kv_heads=2,
+                   new_decoder_architecture=True)
+
+    def add_fields(writer):
+        writer.add_context_length(2048)
+        writer.add_tensor_data_layout("jploski")
+        writer.add_feed_forward_length(model.config.ffn_hidden_size)
+        writer.add_head_count_kv(model.config.num_kv_heads)
+        writer.add_layer_norm_eps(model.config.layer_norm_epsilon)
+
+    write_gguf("tiny-falcon-grouped", model, gguf.MODEL_ARCH.FALCON, add_fields)
+
+
+def falcon_rw():
+    # transformers rounds slopes times positions to bfloat16: those of 4 heads and few positions fit.
+    falcon("tiny-falcon-rw", 30, alibi=True, bias=True, multi_query=False,
+           new_decoder_architecture=False, parallel_attn=False)
+
+
+def gpt2():
+    fields = dict(n_embd=32, n_layer=2, n_head=4, n_positions=384, n_inner=64,
+                  activation_function="gelu_new", layer_norm_epsilon=1e-5)
+    config = transformers.GPT2Config(**COMMON, **fields)
+    model = write("tiny-gpt2", config, {**fields, "n_ctx": config.n_positions}, 31)
+
+    def add_fields(writer):
+        writer.add_context_length(config.n_positions)
+        writer.add_feed_forward_length(config.n_inner)
+        writer.add_layer_norm_eps(config.layer_norm_epsilon)
+
+    write_gguf("tiny-gpt2", model, gguf.MODEL_ARCH.GPT2, add_fields)
+
+
 MAKERS = {"bloom": bloom, "llama3": llama3, "linear_rope": linear_rope, "mistral": mistral,
           "qwen2": qwen2, "qwen3": qwen3, "gpt_neox": gpt_neox, "opt": opt, "gemma2": gemma2,
           "gemma3": gemma3, "phi3": phi3, "granite": granite, "olmo2": olmo2, "smollm3": smollm3,
-          "mixtral": mixtral, "qwen2_moe": qwen2_moe, "qwen3_moe": qwen3_moe}
+          "mixtral": mixtral, "qwen2_moe": qwen2_moe, "qwen3_moe": qwen3_moe,
+          "falcon_7b": falcon_7b, "falcon_40b": falcon_40b, "falcon_rw": falcon_rw, "gpt2": gpt2}
 
 
 def main():

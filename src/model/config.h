@@ -73,7 +73,10 @@ struct ModelConfig {
   Rope rope;
   std::optional<Rope> window_rope;  // of layers with a window, where it differs
   std::vector<bool> rotated;        // by layer, whether it rotates; empty: all do
+  bool shared_norm = false;  // of a parallel residual: norm(x) is the same, of one norm; what
+                             // attention and MLP make of it is one site, kAttnIn
   bool alibi = false;
+  double alibi_scale = 1;  // multiplies ALiBi's slopes
   bool attention_bias = false,
        mlp_bias = false;         // whether the linears of Bias::kAttention, ... have
   int64_t position_offset = 0;   // the row of learned positions that position 0 takes
@@ -91,6 +94,9 @@ struct ModelConfig {
 
   int64_t query_width() const { return heads * head_dim; }
   int64_t kv_width() const { return kv_heads * head_dim; }
+  int64_t qkv_width() const { return query_width() + 2 * kv_width(); }
+  // What the linears of kAttnIn make: q, k, v and, of a shared norm, gate and up.
+  int64_t attn_in_outputs() const { return qkv_width() + (shared_norm ? gate_up_width(mlp) : 0); }
   // Whether the layer has experts instead of one dense MLP.
   bool is_mixture(int64_t layer) const {
     return mixture.experts > 0 &&

@@ -35,12 +35,10 @@ void ForEachChannel(std::span<const int64_t> linear_channels, ThreadPool& pool, 
 // A quantized linear, whose rows may be stored in another order (SourceLinear).
 struct StoredLinear {
   PackedLinear packed;
-  int64_t qkv_head_dim = 0;
+  QkvGroups groups = {};
   bool has_bias = false;
 
-  int64_t Row(int64_t channel) const {
-    return qkv_head_dim == 0 ? channel : RowByHead(packed.channels, qkv_head_dim, channel);
-  }
+  int64_t Row(int64_t channel) const { return groups.Row(packed.channels, channel); }
   // Both run as one matrix.
   bool Alike(const StoredLinear& other) const {
     return packed.quantization == other.packed.quantization &&
@@ -134,11 +132,10 @@ Linear QuantizedLinears(const ModelSource& source, std::span<const LayerLinear> 
       floats.push_back(source.ReadLinear(from));
       continue;
     }
-    StoredLinear linear = {
-        .packed =
-            GetPackedLinear(source.checkpoint(), name, *how, from.channels(config), from.k(config)),
-        .qkv_head_dim = from.spec->row_order == RowOrder::kQkvByHead ? config.head_dim : 0,
-        .has_bias = HasBias(*from.spec, config)};
+    StoredLinear linear = {.packed = GetPackedLinear(source.checkpoint(), name, *how,
+                                                     from.channels(config), from.k(config)),
+                           .groups = QkvGroupsOf(*from.spec, config),
+                           .has_bias = HasBias(*from.spec, config)};
     if (!floats.empty() || (!quantized.empty() && !quantized[0].Alike(linear))) finish_part();
     quantized.push_back(std::move(linear));
   }
@@ -180,8 +177,9 @@ void SetKeyOffsets(const ModelConfig& config, int64_t layer, LayerWeights& weigh
 
 // `read(role, mlp)` gives the linear of attention, or of an MLP, with that input.
 template <typename Read>
-MlpWeights MakeMlpWeights(MlpId mlp, Read read) {
-  return {.gate_up = read(ActSite::kMlpIn, mlp), .down = read(ActSite::kMlpMid, mlp)};
+MlpWeights MakeMlpWeights(const ModelConfig& config, MlpId mlp, Read read) {
+  return {.gate_up = config.shared_norm ? Linear() : read(ActSite::kMlpIn, mlp),
+          .down = read(ActSite::kMlpMid, mlp)};
 }
 
 // All but the MLPs.
@@ -203,7 +201,7 @@ LayerWeights MakeLayerWeights(const ModelSource& source, int64_t layer, ThreadPo
                               Read read) {
   LayerWeights weights = MakeAttentionWeights(source, layer, pool, read);
   for (const MlpId mlp : MlpsOf(source.config(), layer)) {
-    weights.mlps.push_back(MakeMlpWeights(mlp, read));
+    weights.mlps.push_back(MakeMlpWeights(source.config(), mlp, read));
   }
   return weights;
 }
@@ -284,15 +282,17 @@ const Linear& LayerWeights::at(ActSite site, size_t mlp) const {
 }
 
 void LayerWeights::ForEachLinear(FunctionRef<void(const Linear&)> body) const {
-  body(qkv);
-  body(o);
+  const auto visit = [&](const Linear& linear) {
+    if (linear.channels() > 0) body(linear);
+  };
+  visit(qkv);
+  visit(o);
   for (const MlpWeights& mlp : mlps) {
-    body(mlp.gate_up);
-    body(mlp.down);
+    visit(mlp.gate_up);
+    visit(mlp.down);
   }
-  for (const Linear* linear : {&router, &shared_gate}) {
-    if (linear->channels() > 0) body(*linear);
-  }
+  visit(router);
+  visit(shared_gate);
 }
 
 namespace {
@@ -346,10 +346,24 @@ Linear FloatLinear(std::span<const SourceLinear> linears, ThreadPool& pool) {
 LayerWeights FloatLayerWeights(const SourceLayer& layer, ThreadPool& pool) {
   LayerWeights weights;
   weights.norms = layer.norms;
-  weights.qkv = FloatLinear(layer.linears.at(0), pool);
-  weights.o = FloatLinear(layer.linears.at(1), pool);
-  weights.mlps.push_back({.gate_up = FloatLinear(layer.linears.at(2), pool),
-                          .down = FloatLinear(layer.linears.at(3), pool)});
+  MlpWeights& mlp = weights.mlps.emplace_back();
+  for (size_t i = 0; i < layer.sites.size(); ++i) {
+    Linear linear = FloatLinear(layer.linears[i], pool);
+    switch (layer.sites[i].role) {
+      case ActSite::kAttnIn:
+        weights.qkv = std::move(linear);
+        break;
+      case ActSite::kAttnOut:
+        weights.o = std::move(linear);
+        break;
+      case ActSite::kMlpIn:
+        mlp.gate_up = std::move(linear);
+        break;
+      case ActSite::kMlpMid:
+        mlp.down = std::move(linear);
+        break;
+    }
+  }
   return weights;
 }
 
@@ -373,7 +387,7 @@ LayerWeights ReadFloatAttention(const ModelSource& source, int64_t layer, Thread
 }
 
 MlpWeights ReadFloatMlp(const ModelSource& source, int64_t layer, MlpId mlp, ThreadPool& pool) {
-  return MakeMlpWeights(mlp, FloatReader(source, layer, pool));
+  return MakeMlpWeights(source.config(), mlp, FloatReader(source, layer, pool));
 }
 
 std::shared_ptr<const Model> LoadModel(const ModelLocation& location, ThreadPool& pool,

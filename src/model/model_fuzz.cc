@@ -165,6 +165,8 @@ class TensorMaker {
       AddQuantized(name, *how, channels, k);
     } else if (gguf_ && linear.mlp.kind == MlpKind::kExpert) {
       Add(name + ".weight", type_, {config_.mixture.experts, channels, k});
+    } else if (!gguf_ && config_.arch->transposed_weights) {
+      Add(name + ".weight", type_, {k, channels});
     } else {
       Add(name + ".weight", type_, {channels, k});
     }
@@ -340,9 +342,7 @@ FPTQ_FUZZ_TARGET(model_folder, kJson) {
       std::filesystem::remove(folder.path() / file);
     }
   }
-  const ArchSpec& arch = FindArch(config_fields.String("model_type"), "config");
-  ModelConfig config = arch.config_from_hf(config_fields);
-  config.arch = &arch;
+  const ModelConfig config = ReadHfConfig(config_fields);
   Validate(config, "config");
   FileTensors tensors = TensorMaker(json, config, /*gguf=*/false).Make();
   ChangeTensors(fields, tensors);
@@ -357,9 +357,7 @@ FPTQ_FUZZ_TARGET(model_gguf, kJson) {
   const JsonFields fields(json, "input");
   const Json& metadata = fields.Object("metadata");
   const JsonFields metadata_fields(metadata, "metadata");
-  const ArchSpec& arch = FindGgufArch(metadata_fields);
-  ModelConfig config = arch.config_from_gguf(metadata_fields);
-  config.arch = &arch;
+  ModelConfig config = ReadGgufConfig(metadata_fields);
   config.vocab = metadata_fields.Has("tokenizer.ggml.tokens")
                      ? std::ssize(metadata_fields.Array("tokenizer.ggml.tokens"))
                      : 0;

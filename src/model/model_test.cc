@@ -130,7 +130,9 @@ INSTANTIATE_TEST_SUITE_P(Model, FloatModel,
                                          "tiny-gemma2", "tiny-gemma2-gguf", "tiny-gemma3",
                                          "tiny-phi3", "tiny-granite", "tiny-olmo2", "tiny-smollm3",
                                          "tiny-mixtral", "tiny-mixtral-gguf", "tiny-qwen2-moe",
-                                         "tiny-qwen3-moe", "tiny-qwen3-moe-gguf"));
+                                         "tiny-qwen3-moe", "tiny-qwen3-moe-gguf", "tiny-falcon",
+                                         "tiny-falcon-grouped", "tiny-falcon-grouped-gguf",
+                                         "tiny-falcon-rw", "tiny-gpt2", "tiny-gpt2-gguf"));
 
 // A change of any bit of any logit changes it.
 uint64_t Hash(std::span<const float> values) {
@@ -327,6 +329,10 @@ TEST_P(Invariance, CopiesOfPagesDoNotMatter) {
 // Steps of one row give each section of the cache to whichever thread is free.
 TEST_P(Invariance, SectionsOfALongContextDoNotMatter) {
   const auto model = Load(GetParam());
+  const TensorView* positions = model->source.embedding().positions;
+  if (positions != nullptr && positions->shape[0] < kKvSection + 12) {
+    GTEST_SKIP() << "its learned positions end before that";
+  }
   const std::vector<int32_t> golden = GoldenTokens(GetParam());
   std::vector<int32_t> tokens;
   for (int64_t i = 0; i < kKvSection + 12; ++i) {
@@ -404,7 +410,8 @@ INSTANTIATE_TEST_SUITE_P(Model, Invariance,
                                          "tiny-llama-parts", "tiny-llama-gguf", "tiny-bloom",
                                          "tiny-mistral", "tiny-qwen3", "tiny-gemma2", "tiny-gemma3",
                                          "tiny-phi3", "tiny-smollm3", "tiny-mixtral",
-                                         "tiny-qwen2-moe", "tiny-qwen3-moe"));
+                                         "tiny-qwen2-moe", "tiny-qwen3-moe", "tiny-falcon",
+                                         "tiny-falcon-grouped", "tiny-falcon-rw", "tiny-gpt2"));
 
 // Kernels rely on the flag: some of them would take -128 for its negative. It is about the integers
 // that run, which are those of the file less their zero points.

@@ -104,10 +104,11 @@ RopeScaling Llama3FromFactors(std::span<const float> factors, const ModelConfig&
   return scaled.scaling;
 }
 
-std::vector<float> AlibiSlopes(int64_t heads) {
+std::vector<float> AlibiSlopes(int64_t heads, double scale) {
   const auto power = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(heads)));
-  const auto slope = [](int64_t i, int64_t of) {  // the i-th of so many, from 1
-    return static_cast<float>(Exp2(-8.0 * static_cast<double>(i) / static_cast<double>(of)));
+  const auto slope = [scale](int64_t i, int64_t of) {  // the i-th of so many, from 1
+    return static_cast<float>(scale *
+                              Exp2(-8.0 * static_cast<double>(i) / static_cast<double>(of)));
   };
   std::vector<float> slopes;
   for (int64_t i = 1; i <= power; ++i) slopes.push_back(slope(i, power));

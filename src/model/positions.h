@@ -24,7 +24,7 @@ RopeScaling Llama3FromFactors(std::span<const float> factors, const ModelConfig&
                               std::string_view where);
 
 // ALiBi's slopes (arXiv 2108.12409): a geometric sequence for a power of two of heads, for others
-// that of the power of two below and every other of the one above.
-std::vector<float> AlibiSlopes(int64_t heads);
+// that of the power of two below and every other of the one above. All multiplied by `scale`.
+std::vector<float> AlibiSlopes(int64_t heads, double scale = 1);
 
 }  // namespace fptq

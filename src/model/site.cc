@@ -62,13 +62,16 @@ std::string SiteName(const SiteId& site) {
 }
 
 std::vector<SiteId> SitesOf(const ModelConfig& config, int64_t layer) {
-  std::vector<SiteId> sites = {ActSite::kAttnIn, ActSite::kAttnOut, ActSite::kMlpIn};
+  std::vector<SiteId> sites = {ActSite::kAttnIn, ActSite::kAttnOut};
+  if (!config.shared_norm) sites.emplace_back(ActSite::kMlpIn);
   for (const MlpId mlp : MlpsOf(config, layer)) sites.emplace_back(ActSite::kMlpMid, mlp);
   return sites;
 }
 
 size_t SiteIndex(const ModelConfig& config, const SiteId& site) {
-  return static_cast<size_t>(site.role) + MlpIndex(config, site.mlp);  // kMlpMid is the last role
+  // kMlpMid is the last role, and without kMlpIn the one before it.
+  const bool moves_up = config.shared_norm && site.role == ActSite::kMlpMid;
+  return static_cast<size_t>(site.role) - (moves_up ? 1 : 0) + MlpIndex(config, site.mlp);
 }
 
 int64_t SiteInputs(const ModelConfig& config, const SiteId& site) {

@@ -69,10 +69,7 @@ const Json& TextConfig(const Json& config) {
 ModelConfig HuggingFaceConfig(const Checkpoint& checkpoint) {
   const std::string where = (checkpoint.path() / "config.json").string();
   const Json& text = TextConfig(checkpoint.metadata());
-  const JsonFields fields(text, where);
-  const ArchSpec& arch = FindArch(fields.String("model_type"), where);
-  ModelConfig config = arch.config_from_hf(fields);
-  config.arch = &arch;
+  const ModelConfig config = ReadHfConfig(JsonFields(text, where));
   Validate(config, where);
   RejectUnsupportedHfFields(text, config, where);
   return config;
@@ -127,9 +124,9 @@ void ReadRopeFactors(const Checkpoint& checkpoint, const JsonFields& fields, Mod
 ModelConfig GgufConfig(const Checkpoint& checkpoint) {
   const std::string where = checkpoint.path().string();
   const JsonFields fields(checkpoint.metadata(), where);
-  const ArchSpec& arch = FindGgufArch(fields);
-  ModelConfig config = arch.config_from_gguf(fields);
-  config.arch = &arch;
+  ModelConfig config = ReadGgufConfig(fields);
+  const ArchSpec& arch = *config.arch;
+  if (arch.read_gguf_tensors != nullptr) arch.read_gguf_tensors(checkpoint, config);
   config.tied_head = !checkpoint.Contains(std::string(arch.head.gguf) + ".weight");
   const int64_t tokens =
       fields.Has("tokenizer.ggml.tokens") ? std::ssize(fields.Array("tokenizer.ggml.tokens")) : 0;
@@ -148,6 +145,25 @@ int64_t GgufRow(const LinearSpec& spec, const ModelConfig& config, int64_t chann
   if (spec.row_order != RowOrder::kGgufRotaryPairs) return channel;
   const int64_t in_head = channel % config.head_dim, half = config.head_dim / 2;
   return channel - in_head + in_head % half * 2 + in_head / half;
+}
+
+// weight[n][k] = tensor[k][n]. Some rows of the tensor at a time, so that whole cache lines of
+// `weight` are written.
+void ReadTransposed(const TensorView& tensor, int64_t channels, int64_t k,
+                    std::span<float> weight) {
+  constexpr int64_t kRows = 16;
+  std::vector<float> rows;
+  for (int64_t begin = 0; begin < k; begin += kRows) {
+    const int64_t count = std::min(kRows, k - begin);
+    rows.resize(static_cast<size_t>(count * channels));
+    DequantizeRange(tensor, begin * channels, rows);
+    for (int64_t channel = 0; channel < channels; ++channel) {
+      for (int64_t i = 0; i < count; ++i) {
+        weight[static_cast<size_t>(channel * k + begin + i)] =
+            rows[static_cast<size_t>(i * channels + channel)];
+      }
+    }
+  }
 }
 
 // Nothing if the linears are float.
@@ -282,6 +298,8 @@ void ModelSource::CheckTensors() {
         // They have another form, checked as they are loaded.
       } else if (IsStacked(linear)) {
         check(module + ".weight", {config_.mixture.experts, channels, k});
+      } else if (IsTransposed()) {
+        check(module + ".weight", {k, channels});
       } else {
         check(module + ".weight", {channels, k});
       }
@@ -375,6 +393,10 @@ bool ModelSource::IsStacked(const LayerLinear& linear) const {
   return IsGguf(*checkpoint_) && linear.mlp.kind == MlpKind::kExpert;
 }
 
+bool ModelSource::IsTransposed() const {
+  return !IsGguf(*checkpoint_) && arch().transposed_weights;
+}
+
 std::vector<float> ModelSource::ReadVector(const std::string& name) const {
   const TensorView& tensor = checkpoint_->Get(name);
   std::vector<float> values(static_cast<size_t>(tensor.ElementCount()));
@@ -405,9 +427,9 @@ SourceLayer ModelSource::ReadLayer(int64_t layer) const {
   FPTQ_CHECK(!quantized());
   SourceLayer result;
   result.norms = ReadNorms(layer);
-  for (const ActSite site : kAllActSites) {
-    result.sites.emplace_back(site);
-    result.linears.push_back(ReadLinears(layer, site));
+  result.sites = SitesOf(config_, layer);
+  for (const SiteId& site : result.sites) {
+    result.linears.push_back(ReadLinears(layer, site.role));
   }
   return result;
 }
@@ -470,13 +492,14 @@ SourceLinear ModelSource::ReadLinear(const LayerLinear& from) const {
   linear.channels = from.channels(config_);
   linear.k = from.k(config_);
   if (from.mlp.kind == MlpKind::kExpert) linear.alike = config_.mixture.experts;
-  if (spec.row_order == RowOrder::kQkvByHead) linear.qkv_head_dim = config_.head_dim;
+  linear.groups = QkvGroupsOf(spec, config_);
   linear.weight.Resize(CheckedMultiply(linear.channels, linear.k, linear.name));
 
   const std::string module = Name(from);
   const bool is_stacked = IsStacked(from);
   std::vector<int64_t> shape = {linear.channels, linear.k};
   if (is_stacked) shape.insert(shape.begin(), config_.mixture.experts);
+  if (IsTransposed()) std::ranges::reverse(shape);
   const TensorView& weight = checkpoint_->GetFloats(module + ".weight", shape);
   const int64_t first_row = is_stacked ? from.mlp.expert * linear.channels : 0;
   std::vector<float> bias;
@@ -484,12 +507,13 @@ SourceLinear ModelSource::ReadLinear(const LayerLinear& from) const {
     linear.bias.resize(static_cast<size_t>(linear.channels));
     if (checkpoint_->Contains(module + ".bias")) bias = ReadVector(module + ".bias");
   }
+  if (IsTransposed()) ReadTransposed(weight, linear.channels, linear.k, linear.weight.span());
   for (int64_t channel = 0; channel < linear.channels; ++channel) {
     const int64_t row = linear.Row(channel);
     const int64_t stored = IsGguf(*checkpoint_) ? GgufRow(spec, config_, channel) : row;
     const auto values = linear.weight.span().subspan(static_cast<size_t>(row * linear.k),
                                                      static_cast<size_t>(linear.k));
-    DequantizeRange(weight, (first_row + stored) * linear.k, values);
+    if (!IsTransposed()) DequantizeRange(weight, (first_row + stored) * linear.k, values);
     if (!bias.empty()) linear.bias[static_cast<size_t>(row)] = bias[static_cast<size_t>(stored)];
   }
   CheckFinite(linear.weight.span(),

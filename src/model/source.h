@@ -29,14 +29,11 @@ struct SourceLinear {
   std::vector<float> bias;      // [N] or empty
   // How many of its kind the layer has: experts, or 1.
   int64_t alike = 1;
-  // Of a RowOrder::kQkvByHead linear its head_dim, else 0. Rows are in Hugging Face's order, in
-  // which they are written again.
-  int64_t qkv_head_dim = 0;
+  // Rows are in Hugging Face's order, in which they are written again.
+  QkvGroups groups = {};
 
   // The row of our output channel `channel`.
-  int64_t Row(int64_t channel) const {
-    return qkv_head_dim == 0 ? channel : RowByHead(channels, qkv_head_dim, channel);
-  }
+  int64_t Row(int64_t channel) const { return groups.Row(channels, channel); }
 };
 
 // One layer in float, or a part of one: what quantization reads, changes and drops again.
@@ -136,6 +133,7 @@ class ModelSource {
   void DecideHead();
   bool ExpectsBias(const LinearSpec& linear, const std::string& name) const;
   bool IsStacked(const LayerLinear& linear) const;
+  bool IsTransposed() const;  // ArchSpec::transposed_weights, in this checkpoint
 
   ModelLocation location_ = "";
   std::shared_ptr<const Checkpoint> checkpoint_;

@@ -71,9 +71,9 @@ TEST(ModelSource, RejectsBadConfigs) {
   EXPECT_EQ(OpenError([](Json& c) { c["num_hidden_layers"] = 0; }),
             "DIR/config.json: number of layers: expected 1 to 10000, found 0");
   EXPECT_EQ(OpenError([](Json& c) { c["model_type"] = "mamba"; }),
-            "DIR/config.json: architecture 'mamba' is not supported; supported: bloom, gemma2, "
-            "gemma3_text, gpt_neox, granite, llama, mistral, mixtral, olmo2, opt, phi3, qwen2, "
-            "qwen2_moe, qwen3, qwen3_moe, smollm3");
+            "DIR/config.json: architecture 'mamba' is not supported; supported: bloom, falcon, "
+            "gemma2, gemma3_text, gpt2, gpt_neox, granite, llama, mistral, mixtral, olmo2, opt, "
+            "phi3, qwen2, qwen2_moe, qwen3, qwen3_moe, smollm3");
   EXPECT_EQ(OpenError([](Json& c) {
               c["rope_scaling"] = {{"rope_type", "ntk"}, {"factor", 4.0}};
             }),
@@ -263,6 +263,51 @@ TEST(ModelSource, BiasesAreThoseThatTheConfigSpeaksOf) {
   EditModel(models / "tiny-qwen2", folder.path(),
             [&](EditableModel& model) { model.tensors.erase(layer + "self_attn.v_proj.bias"); });
   EXPECT_ERROR("v_proj.bias' is missing", ModelSource::Open(folder.path()));
+}
+
+// As GPT-2 is published: without the head's prefix, with the masks of attention.
+TEST(ModelSource, ReadsGpt2WithoutPrefixAndWithMasks) {
+  const fs::path plain = fs::path(kTestdata) / "models/tiny-gpt2";
+  const TempFolder folder;
+  EditModel(plain, folder.path(), [](EditableModel& model) {
+    decltype(model.tensors) renamed;
+    for (auto& [name, tensor] : model.tensors) {
+      renamed[name.substr(std::string("transformer.").size())] = std::move(tensor);
+    }
+    model.tensors = std::move(renamed);
+    const std::vector<float> mask(16 * 16, 1.0f);
+    for (const std::string layer : {"h.0.attn.", "h.1.attn."}) {
+      model.Set(layer + "bias", DataType::kF32, {1, 1, 16, 16}, std::as_bytes(std::span(mask)));
+      model.Set(layer + "masked_bias", DataType::kF32, {1},
+                std::as_bytes(std::span(mask).first(1)));
+    }
+  });
+  const ModelSource source = ModelSource::Open(folder.path()), expected = ModelSource::Open(plain);
+  EXPECT_TRUE(source.warnings().empty());
+  const SourceLayer found = source.ReadLayer(1), layer = expected.ReadLayer(1);
+  for (size_t site = 0; site < layer.linears.size(); ++site) {
+    EXPECT_EQ(found.linears[site][0].name, layer.linears[site][0].name);
+    EXPECT_TRUE(std::ranges::equal(found.linears[site][0].weight.span(),
+                                   layer.linears[site][0].weight.span()));
+  }
+  EXPECT_EQ(source.OuterTensors()[0].hf_name, "transformer.wte.weight");
+}
+
+// Conv1D has [K, N].
+TEST(ModelSource, TransposesTheWeightsOfGpt2) {
+  const ModelSource source = ModelSource::Open(fs::path(kTestdata) / "models/tiny-gpt2");
+  const SourceLayer layer = source.ReadLayer(0);
+  const SourceLinear& linear = layer.linears[0][0];
+  const TensorView& tensor = source.checkpoint().Get("transformer.h.0.attn.c_attn.weight");
+  ASSERT_EQ(tensor.shape, (std::vector<int64_t>{32, 96}));
+  std::vector<float> values(32 * 96);
+  DequantizeRange(tensor, 0, values);
+  for (int64_t n = 0; n < 96; ++n) {
+    for (int64_t k = 0; k < 32; ++k) {
+      ASSERT_EQ(linear.weight[n * 32 + k], values[static_cast<size_t>(k * 96 + n)])
+          << n << " " << k;
+    }
+  }
 }
 
 // As Gemma 3's of 4B and more are published, beside what sees images.

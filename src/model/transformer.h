@@ -39,13 +39,14 @@ struct ForwardBatch {
 };
 
 struct MlpWeights {
-  Linear gate_up;  // up alone in an MLP without gate
+  Linear gate_up;  // up alone in an MLP without gate; empty if attention shares its norm
   Linear down;
 };
 
 struct LayerWeights {
   LayerNorms norms;
-  Linear qkv, o;
+  Linear qkv;  // all of kAttnIn
+  Linear o;
   std::vector<MlpWeights> mlps;      // MlpsOf()
   Linear router;                     // of a mixture: [experts, hidden], float
   Linear shared_gate;                // of a mixture that has a shared expert: [1, hidden], float
@@ -128,12 +129,13 @@ struct Activations {
   AlignedBuffer<float> hidden;              // [rows, hidden]: the residual stream
   AlignedBuffer<float> normed;              // [rows, hidden]
   LinearInput input;                        // what enters the next linear
-  AlignedBuffer<float> qkv;                 // [rows, query_width + 2 kv_width]
+  AlignedBuffer<float> qkv;                 // [rows, attn_in_outputs]
   AlignedBuffer<float> attention;           // [rows, query_width]
   AlignedBuffer<float> section_states;      // [sections, heads, SectionStateSize]
   std::vector<AttentionSections> sections;  // of each chunk, in the current layer
   std::vector<AttentionTask> attention_tasks;
-  AlignedBuffer<float> gate_up;      // [rows, gate_up_width of the widest MLP]
+  AlignedBuffer<float> gate_up;      // [rows, gate_up_width of the widest MLP]; of a shared norm
+                                     // empty, as they stand behind q, k and v
   AlignedBuffer<float> layer_input;  // [rows, hidden], for a parallel residual
   AlignedBuffer<float> branch;       // [rows, hidden]: what attention or MLP gives, where
                                      // more is done with it than to add it

@@ -65,14 +65,14 @@ TEST_P(Architecture, QuantizesAndRuns) {
   EXPECT_LT(RelativeError(Logits(folder / "out"), Logits(ModelPath(name))), 0.45);
 }
 
-INSTANTIATE_TEST_SUITE_P(Model, Architecture,
-                         testing::Values("tiny-bloom", "tiny-bloom-gguf", "tiny-llama3",
-                                         "tiny-llama-linear-rope", "tiny-mistral", "tiny-qwen2",
-                                         "tiny-qwen3", "tiny-gpt-neox", "tiny-opt", "tiny-gemma2",
-                                         "tiny-gemma3", "tiny-phi3", "tiny-granite", "tiny-olmo2",
-                                         "tiny-smollm3", "tiny-mixtral", "tiny-mixtral-gguf",
-                                         "tiny-qwen2-moe", "tiny-qwen3-moe",
-                                         "tiny-qwen3-moe-gguf"));
+INSTANTIATE_TEST_SUITE_P(
+    Model, Architecture,
+    testing::Values("tiny-bloom", "tiny-bloom-gguf", "tiny-llama3", "tiny-llama-linear-rope",
+                    "tiny-mistral", "tiny-qwen2", "tiny-qwen3", "tiny-gpt-neox", "tiny-opt",
+                    "tiny-gemma2", "tiny-gemma3", "tiny-phi3", "tiny-granite", "tiny-olmo2",
+                    "tiny-smollm3", "tiny-mixtral", "tiny-mixtral-gguf", "tiny-qwen2-moe",
+                    "tiny-qwen3-moe", "tiny-qwen3-moe-gguf", "tiny-falcon", "tiny-falcon-grouped",
+                    "tiny-falcon-grouped-gguf", "tiny-falcon-rw", "tiny-gpt2", "tiny-gpt2-gguf"));
 
 // tiny-bloom with two channels of each norm multiplied by `factor`, weight and bias, and the
 // weights that they meet divided by it: the same function, with BLOOM's outliers in the

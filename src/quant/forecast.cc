@@ -132,7 +132,8 @@ std::vector<Layers::Part> PartsOf(const ModelConfig& config, const QuantRecipe& 
   };
   std::vector<Layers::Part> parts(1);
   const bool is_mixture = config.is_mixture(layer);
-  for (const ActSite role : kAllActSites) {
+  for (const SiteId& id : SitesOf(config, layer)) {
+    const ActSite role = id.role;
     // Of a mixture kMlpIn alone, and without its linears: there is no dense MLP.
     if (role == ActSite::kMlpMid && is_mixture) continue;
     Site& added = parts[0].sites.emplace_back(site(role, {}, tokens));

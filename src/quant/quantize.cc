@@ -176,6 +176,19 @@ void WriteLinear(const SourceLinear& linear, const GroupQuantized& quantized,
   }
 }
 
+// The linear as one whose weight is [K, N], without its bias.
+SourceLinear Transposed(const SourceLinear& linear) {
+  SourceLinear result = {
+      .name = linear.name, .channels = linear.k, .k = linear.channels, .weight = {}, .bias = {}};
+  result.weight.Resize(linear.weight.size());
+  for (int64_t n = 0; n < linear.channels; ++n) {
+    for (int64_t j = 0; j < linear.k; ++j) {
+      result.weight[j * linear.channels + n] = linear.weight[n * linear.k + j];
+    }
+  }
+  return result;
+}
+
 // By `custom` what it takes on, by `method` the rest.
 RoundedSite RoundSite(const RoundingMethod& method, const CustomRounding& custom,
                       std::span<const SourceLinear> linears, const SitePolicy& site,
@@ -251,7 +264,13 @@ void WritePart(const ModelConfig& config, const QuantRecipe& recipe, const Custo
     const std::vector<SourceLinear> linears = std::move(part.weights.linears[i]);
     SiteStatistics statistics = std::move(part.statistics[i]);
     if (!site.quantizes_weights()) {
-      for (const SourceLinear& linear : linears) write_matrix(linear);
+      for (const SourceLinear& linear : linears) {
+        if (config.arch->transposed_weights) {
+          write_matrix(Transposed(linear));
+        } else {
+          write_matrix(linear);
+        }
+      }
     } else if (!linears.empty()) {
       WriteSite(config, recipe, custom, linears, site, statistics, pool, spool, result);
     }

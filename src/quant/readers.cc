@@ -71,6 +71,7 @@ std::vector<StoredLinear> StoredLinears(const ModelSource& source) {
       stored.how = *how;
       stored.k = linear.k(config);
       for (const LayerLinear& other : LinearsOf(config, layer, linear.spec->site, linear.mlp)) {
+        if (config.shared_norm && other.spec != linear.spec) continue;  // it joins none of those
         stored.site_channels += other.channels(config);
         stored.alike &= source.quantization()->Find(source.Name(other)) == how;
       }
@@ -119,14 +120,19 @@ std::vector<Reader> ReadersOf(const ModelSource& source) {
             {kCpu, true, "by its schemes for GPTQ and AWQ, which was not tried"},
             {kGpu, true, "by its schemes for GPTQ and AWQ, which was not tried"}};
   }
-  return {
-      {kTransformers, true, "by compressed-tensors, which computes in floats what int8 would give"},
-      Judge(kCpu, linears, WhyNotVllmCpu,
-            "weights as stored; inputs of 4-bit weights stay float there, by a kernel that needs "
-            "AVX-512; with fptq_vllm neither is so"),
-      Judge(kGpu, linears, WhyNotVllmGpu,
-            "weights as stored; inputs of 4-bit weights stay float there, but by its Humming "
-            "kernel")};
+  Reader transformers = {kTransformers, true,
+                         "by compressed-tensors, which computes in floats what int8 would give"};
+  if (const std::string_view obstacle = source.arch().transformers_obstacle; !obstacle.empty()) {
+    transformers.reads = false;
+    transformers.reason = obstacle;
+  }
+  return {std::move(transformers),
+          Judge(kCpu, linears, WhyNotVllmCpu,
+                "weights as stored; inputs of 4-bit weights stay float there, by a kernel that "
+                "needs AVX-512; with fptq_vllm neither is so"),
+          Judge(kGpu, linears, WhyNotVllmGpu,
+                "weights as stored; inputs of 4-bit weights stay float there, but by its Humming "
+                "kernel")};
 }
 
 std::string ReadersText(const std::vector<Reader>& readers) {
@@ -138,7 +144,7 @@ std::string ReadersText(const std::vector<Reader>& readers) {
       others += fmt::format("; not {}: {}", reader.name, reader.reason);
     }
   }
-  return reads + others;
+  return (reads.empty() ? "none" : reads) + others;
 }
 
 }  // namespace fptq

@@ -16,10 +16,11 @@ struct Reader {
 };
 
 // All readers that are known. What is said of transformers (5.19, with compressed-tensors 0.17) and
-// of vLLM on CPUs (0.32) was tried; of vLLM on GPUs it follows from its source of that version.
+// of vLLM on CPUs (0.32) was tried; of vLLM on GPUs, and of Falcon and GPT-2 in both, it follows
+// from its source.
 std::vector<Reader> ReadersOf(const ModelSource& source);
 
-// "transformers, vLLM on CPUs; not vLLM on GPUs: REASON".
+// "transformers, vLLM on CPUs; not vLLM on GPUs: REASON", or "none; not ...".
 std::string ReadersText(const std::vector<Reader>& readers);
 
 }  // namespace fptq

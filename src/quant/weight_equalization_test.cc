@@ -5,9 +5,11 @@
 #include <filesystem>
 
 #include "base/test_paths.h"
+#include "base/test_util.h"
 #include "model/model.h"
 #include "quant/group_quant.h"
 #include "quant/hidden_states.h"
+#include "quant/testing.h"
 
 namespace fptq {
 namespace {
@@ -19,9 +21,17 @@ SourceLayer OutlierLayer(const ModelSource& source) {
   return layer;
 }
 
+// In F32, so that norms are divided without rounding.
+ModelSource OpenAsF32(const std::string& name, const TempFolder& folder) {
+  CopyModel(std::filesystem::path(kTestdata) / "models" / name, folder / name, [](Tensors&) {});
+  return ModelSource::Open(folder / name);
+}
+
 struct Fixture {
-  ModelSource source =
-      ModelSource::Open(std::filesystem::path(kTestdata) / "models" / "tiny-llama-f32");
+  explicit Fixture(const std::string& name) : source(OpenAsF32(name, folder)) {}
+
+  TempFolder folder;
+  ModelSource source;
   CalibrationSet set = {{{1, 5, 9, 2, 77, 31, 8, 4}, {3, 3, 60, 12, 45}}};
   ThreadPool pool{2};
 
@@ -33,8 +43,13 @@ struct Fixture {
   }
 };
 
-TEST(EqualizeForWeights, KeepsTheLayer) {
-  Fixture f;
+class EqualizedLayer : public testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(Model, EqualizedLayer,
+                         testing::Values("tiny-llama-f32", "tiny-gpt-neox", "tiny-gpt2",
+                                         "tiny-falcon", "tiny-falcon-grouped", "tiny-falcon-rw"));
+
+TEST_P(EqualizedLayer, ComputesTheSame) {
+  Fixture f(GetParam());
   SourceLayer layer = OutlierLayer(f.source);
   HiddenStates before(f.source, f.set, {}, f.pool), after(f.source, f.set, {}, f.pool);
   LayerStatistics statistics = f.Observe(layer, before);
@@ -58,7 +73,7 @@ TEST(EqualizeForWeights, KeepsTheLayer) {
 }
 
 TEST(EqualizeForWeights, LowersTheErrorOfRounding) {
-  Fixture f;
+  Fixture f("tiny-llama-f32");
   SourceLayer layer = OutlierLayer(f.source);
   HiddenStates hidden(f.source, f.set, {}, f.pool);
   LayerStatistics statistics = f.Observe(layer, hidden);

@@ -12,13 +12,15 @@
 
 namespace fptq {
 
+class Checkpoint;
+
 // Names of modules, whose tensors are NAME.weight and NAME.bias; "{}" stands for the layer, a
 // second one for the expert. A role that an architecture does not have stays empty.
 struct TensorNames {
   std::string_view hf;
   std::string_view gguf;
 
-  bool empty() const { return hf.empty(); }
+  constexpr bool empty() const { return hf.empty(); }
 };
 
 // The norms of a layer: what attention and MLP read, q and k, and what attention and MLP give.
@@ -36,8 +38,8 @@ enum class RowOrder {
   kAsIs,
   kGgufRotaryPairs,  // in GGUF files the rows of each head are interleaved: (0, d/2, 1, d/2 + 1,
                      // ...)
-  kQkvByHead,        // one linear for q, k and v, in Hugging Face's files ordered
-                     // [head][q, k, v][head_dim], in GGUF files as ours
+  kQkvByGroup,       // one linear for q, k and v, in Hugging Face's files ordered
+                     // [KV head][its query heads, k, v][head_dim], in GGUF files as ours
 };
 
 // Whether a linear has a bias.
@@ -66,6 +68,16 @@ struct LayerLinear {
   int64_t k(const ModelConfig& config) const { return SiteInputs(config, site()); }
 };
 
+// Of a RowOrder::kQkvByGroup linear: which of its rows, in Hugging Face's order, is which.
+struct QkvGroups {
+  int64_t queries = 0;   // query heads of a KV head
+  int64_t head_dim = 0;  // 0: rows are in our order
+
+  // The row of `channels` that holds our output channel `channel`.
+  int64_t Row(int64_t channels, int64_t channel) const;
+};
+QkvGroups QkvGroupsOf(const LinearSpec& linear, const ModelConfig& config);
+
 // Those of a layer in the order of the table: of attention, then of its MLPs, one after the other.
 std::vector<LayerLinear> LinearsOf(const ModelConfig& config, int64_t layer);
 // Those that run as one matrix: of attention, or of one MLP, with the input `role`.
@@ -93,27 +105,37 @@ const EqualizationGroup* FindEqualization(const ModelConfig& config, int64_t lay
                                           const SiteId& site);
 
 struct ArchSpec {
-  std::string_view name;       // model_type in config.json
-  std::string_view gguf_name;  // general.architecture; empty: there are no such GGUF files
-  std::string_view hf_class;   // config.json architectures[0]
-  TensorNames embedding, positions, embedding_norm, final_norm, head;
-  std::span<const NormSpec> norms;  // of a layer
-  float norm_offset = 0;            // what Hugging Face's weights of all norms lack: 1 where a norm
-                                    // multiplies by 1 + weight
-  std::span<const LinearSpec> linears;
-  std::span<const EqualizationGroup> equalization_groups;
+  std::string_view name;            // model_type in config.json
+  std::string_view gguf_name = {};  // general.architecture; empty: there are no such GGUF files
+  std::string_view hf_class;        // config.json architectures[0]
+  TensorNames embedding = {}, positions = {}, embedding_norm = {}, final_norm = {}, head = {};
+  std::span<const NormSpec> norms = {};  // of a layer
+  float norm_offset = 0;  // what Hugging Face's weights of all norms lack: 1 where a norm
+                          // multiplies by 1 + weight
+  std::span<const LinearSpec> linears = {};
+  std::span<const EqualizationGroup> equalization_groups = {};
   // Linears of a mixture that stay float: the scores of experts, and what weighs the shared one.
   TensorNames router = {}, shared_gate = {};
   // Fields of config.json and keys of GGUF files, without "ARCH.", that would be refused
   // (unsupported_fields.h) and are read here.
   std::span<const std::string_view> read_fields = {};
-  // Both fill what the layers need; source.cc sets arch, dtype, the special tokens and, for GGUF,
-  // vocab, tied_head and what tensors tell: rope_scaling and the biases. What changes the result in
-  // other architectures, too, unsupported_fields.h refuses; the rest that they do not know and that
-  // changes the result must be an Error here. The last two are null without a gguf_name.
-  ModelConfig (*config_from_hf)(const JsonFields& config);
-  ModelConfig (*config_from_gguf)(const JsonFields& metadata);
-  Json (*config_to_hf)(const ModelConfig& config);  // config.json for a source that has none
+  // Hugging Face's files have the weights of the layers' float linears as [K, N] (Conv1D).
+  bool transposed_weights = false;
+  // What keeps transformers from running a folder that is quantized for compressed-tensors, in a
+  // sentence's second half; empty: nothing does.
+  std::string_view transformers_obstacle = {};
+  // Both fill what the layers need, and `arch` if it is not this one: a family whose tables differ
+  // from model to model has an ArchSpec for each kind, of which the registry lists one. source.cc
+  // sets dtype, the special tokens and, for GGUF, vocab, tied_head and what tensors tell:
+  // rope_scaling and the biases. What changes the result in other architectures, too,
+  // unsupported_fields.h refuses; the rest that they do not know and that changes the result must
+  // be an Error here. All but the first are null without a gguf_name.
+  ModelConfig (*config_from_hf)(const JsonFields& config) = nullptr;
+  ModelConfig (*config_from_gguf)(const JsonFields& metadata) = nullptr;
+  // What the tensors of a GGUF file alone say of this architecture; null: nothing.
+  void (*read_gguf_tensors)(const Checkpoint& checkpoint, ModelConfig& config) = nullptr;
+  // config.json for a source that has none.
+  Json (*config_to_hf)(const ModelConfig& config) = nullptr;
 };
 
 std::span<const ArchSpec* const> AllArchs();
@@ -121,8 +143,8 @@ std::span<const ArchSpec* const> AllArchs();
 // naming the file that lists what is supported.
 const ArchSpec& FindArch(std::string_view name, std::string_view where);
 const ArchSpec& FindGgufArch(const JsonFields& metadata);
-
-// The row of a kQkvByHead linear of so many channels that holds our output channel `channel`.
-int64_t RowByHead(int64_t channels, int64_t head_dim, int64_t channel);
+// By the architecture that they name, with `arch` set.
+ModelConfig ReadHfConfig(const JsonFields& config);
+ModelConfig ReadGgufConfig(const JsonFields& metadata);
 
 }  // namespace fptq

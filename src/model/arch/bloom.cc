@@ -1,43 +1,22 @@
 // BLOOM: ALiBi, a LayerNorm after the embedding, GELU by tanh, one linear for q, k and v.
 #include "base/error.h"
+#include "model/arch/fused_tensors.h"
 #include "model/arch/gguf_config.h"
 
 namespace fptq {
 namespace {
 
-constexpr TensorNames kAttnNorm = {"transformer.h.{}.input_layernorm", "blk.{}.attn_norm"};
-constexpr TensorNames kMlpNorm = {"transformer.h.{}.post_attention_layernorm", "blk.{}.ffn_norm"};
-constexpr TensorNames kQkv = {"transformer.h.{}.self_attention.query_key_value", "blk.{}.attn_qkv"};
-
-constexpr NormSpec kNorms[] = {
-    {NormRole::kAttn, kAttnNorm, HiddenChannels},
-    {NormRole::kMlp, kMlpNorm, HiddenChannels},
-};
-
-constexpr LinearSpec kLinears[] = {
-    {ActSite::kAttnIn, kQkv, RowOrder::kQkvByHead, QkvChannels, Bias::kAlways},
-    {ActSite::kAttnOut,
-     {"transformer.h.{}.self_attention.dense", "blk.{}.attn_output"},
-     RowOrder::kAsIs,
-     HiddenChannels,
-     Bias::kAlways},
-    {ActSite::kMlpIn,
-     {"transformer.h.{}.mlp.dense_h_to_4h", "blk.{}.ffn_up"},
-     RowOrder::kAsIs,
-     MlpChannels,
-     Bias::kAlways},
-    {ActSite::kMlpMid,
-     {"transformer.h.{}.mlp.dense_4h_to_h", "blk.{}.ffn_down"},
-     RowOrder::kAsIs,
-     HiddenChannels,
-     Bias::kAlways},
-};
-
-constexpr EqualizationGroup kEqualizationGroups[] = {
-    {ActSite::kAttnIn, Producer::kNorm, kAttnNorm},
-    {ActSite::kMlpIn, Producer::kNorm, kMlpNorm},
-    {ActSite::kAttnOut, Producer::kLinear, kQkv, FirstOfV},
-};
+constexpr fused_tensors::Names kNames = {
+    .attn_norm = {"transformer.h.{}.input_layernorm", "blk.{}.attn_norm"},
+    .mlp_norm = {"transformer.h.{}.post_attention_layernorm", "blk.{}.ffn_norm"},
+    .qkv = {"transformer.h.{}.self_attention.query_key_value", "blk.{}.attn_qkv"},
+    .output = {"transformer.h.{}.self_attention.dense", "blk.{}.attn_output"},
+    .up = {"transformer.h.{}.mlp.dense_h_to_4h", "blk.{}.ffn_up"},
+    .down = {"transformer.h.{}.mlp.dense_4h_to_h", "blk.{}.ffn_down"}};
+constexpr auto kNorms = fused_tensors::Norms(kNames);
+constexpr auto kLinears =
+    fused_tensors::Linears(kNames, RowOrder::kQkvByGroup, Bias::kAlways, Bias::kAlways);
+constexpr auto kGroups = fused_tensors::Groups(kNames);
 
 void SetFixed(ModelConfig& config) {
   config.norm = NormKind::kLayer;
@@ -46,19 +25,14 @@ void SetFixed(ModelConfig& config) {
   config.alibi = true;
 }
 
-// Some fields have two names; where both are there, transformers takes `name`.
-int64_t Int(const JsonFields& fields, const char* name, const char* other) {
-  return fields.Int(fields.Has(name) ? name : other, 1, kMaxInt);
-}
-
 ModelConfig ConfigFromHf(const JsonFields& fields) {
   RequireBool(fields, "apply_residual_connection_post_layernorm", false);
   RequireFullAttention(fields);
   ModelConfig config;
   SetFixed(config);
-  config.layers = Int(fields, "n_layer", "num_hidden_layers");
-  config.hidden = Int(fields, "n_embed", "hidden_size");
-  config.heads = Int(fields, "n_head", "num_attention_heads");
+  config.layers = fields.Int(EitherName(fields, "n_layer", "num_hidden_layers"), 1, kMaxInt);
+  config.hidden = fields.Int(EitherName(fields, "n_embed", "hidden_size"), 1, kMaxInt);
+  config.heads = fields.Int(EitherName(fields, "n_head", "num_attention_heads"), 1, kMaxInt);
   config.kv_heads = config.heads;
   config.head_dim = DefaultHeadDim(fields, "hidden_size", config);
   config.mlp = 4 * config.hidden;
@@ -101,13 +75,12 @@ const ArchSpec kBloomArch = {
     .gguf_name = "bloom",
     .hf_class = "BloomForCausalLM",
     .embedding = {"transformer.word_embeddings", "token_embd"},
-    .positions = {},
     .embedding_norm = {"transformer.word_embeddings_layernorm", "token_embd_norm"},
     .final_norm = {"transformer.ln_f", "output_norm"},
     .head = {"lm_head", "output"},
     .norms = kNorms,
     .linears = kLinears,
-    .equalization_groups = kEqualizationGroups,
+    .equalization_groups = kGroups,
     .config_from_hf = ConfigFromHf,
     .config_from_gguf = ConfigFromGguf,
     .config_to_hf = ConfigToHf,

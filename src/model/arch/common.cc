@@ -131,6 +131,11 @@ Activation ReadActivation(const JsonFields& fields, std::string_view field,
               fmt::join(names, ", "), name);
 }
 
+std::string_view EitherName(const JsonFields& fields, std::string_view name,
+                            std::string_view other) {
+  return fields.Has(name) ? name : other;
+}
+
 int64_t DefaultHeadDim(const JsonFields& fields, std::string_view field,
                        const ModelConfig& config) {
   if (config.hidden % config.heads != 0) {
@@ -170,6 +175,14 @@ void ReadRope(const JsonFields& fields, const RopeNames& names, ModelConfig& con
     read_layers("sliding_attention", window_rope);
     if (window_rope != config.rope) config.window_rope = window_rope;
     break;
+  }
+}
+
+void ReadRopeOfWholeHeads(const JsonFields& fields, const RopeNames& names, ModelConfig& config) {
+  ReadRope(fields, names, config);
+  if (config.rotary != config.head_dim) {
+    throw Error("{}: {}: expected 1, as whole heads rotate, found {} of {}", fields.where(),
+                names.share, config.rotary, config.head_dim);
   }
 }
 
@@ -278,11 +291,7 @@ ModelConfig LlamaDimensionsFromHf(const JsonFields& fields, const LlamaDefaults&
 
 ModelConfig LlamaConfigFromHf(const JsonFields& fields, const LlamaDefaults& defaults) {
   ModelConfig config = LlamaDimensionsFromHf(fields, defaults);
-  ReadRope(fields, {.default_theta = defaults.rope_theta}, config);
-  if (config.rotary != config.head_dim) {
-    throw Error("{}: partial_rotary_factor: expected 1, as whole heads rotate, found {} of {}",
-                fields.where(), config.rotary, config.head_dim);
-  }
+  ReadRopeOfWholeHeads(fields, {.default_theta = defaults.rope_theta}, config);
   return config;
 }
 

@@ -29,6 +29,10 @@ int64_t HeadDim(const ModelConfig& config);
 Activation ReadActivation(const JsonFields& fields, std::string_view field,
                           std::string_view otherwise);
 
+// Of two names of one field the one to read: transformers takes the first if it is there.
+std::string_view EitherName(const JsonFields& fields, std::string_view name,
+                            std::string_view other);
+
 // hidden / heads; Error naming `field` (of `hidden`) if it does not divide.
 int64_t DefaultHeadDim(const JsonFields& fields, std::string_view field, const ModelConfig& config);
 
@@ -44,6 +48,8 @@ struct RopeNames {
 // reads them: rope_scaling, if it says anything, else rope_parameters, which may tell layers with a
 // window from the others; what that does not say, the fields outside of it say.
 void ReadRope(const JsonFields& fields, const RopeNames& names, ModelConfig& config);
+// The same where whole heads rotate; Error if a part does.
+void ReadRopeOfWholeHeads(const JsonFields& fields, const RopeNames& names, ModelConfig& config);
 Json RopeScalingToHf(const RopeScaling& scaling);
 
 // `sliding_window`: 0 if it is null, and `otherwise` if it is absent.

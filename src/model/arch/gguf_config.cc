@@ -84,6 +84,11 @@ void RequireEqualHeads(const JsonFields& fields, std::string_view arch, const Mo
     throw Error("{}: {}.attention.head_count_kv: expected the {} attention heads, found {}",
                 fields.where(), arch, config.heads, config.kv_heads);
   }
+  RequireDefaultHeadDim(fields, arch, config);
+}
+
+void RequireDefaultHeadDim(const JsonFields& fields, std::string_view arch,
+                           const ModelConfig& config) {
   const std::string hidden = GgufKey(arch, "embedding_length");
   if (const int64_t dim = DefaultHeadDim(fields, hidden, config); dim != config.head_dim) {
     throw Error("{}: {}.attention.key_length: expected {}, found {}", fields.where(), arch, dim,
@@ -97,6 +102,14 @@ void ReadGgufRope(const JsonFields& fields, std::string_view arch, ModelConfig& 
   config.rope.scaling = ReadGgufRopeScaling(fields, arch, config);
 }
 
+void RequireWholeHeadsRotate(const JsonFields& fields, std::string_view arch,
+                             const ModelConfig& config) {
+  if (config.rotary != config.head_dim) {
+    throw Error("{}: {}.rope.dimension_count: expected the head dimension {}, found {}",
+                fields.where(), arch, config.head_dim, config.rotary);
+  }
+}
+
 ModelConfig LlamaDimensionsFromGguf(const JsonFields& fields, std::string_view arch) {
   ModelConfig config = ReadGgufDimensions(fields, arch);
   config.norm_epsilon = fields.Double(GgufKey(arch, "attention.layer_norm_rms_epsilon"));
@@ -107,10 +120,7 @@ ModelConfig LlamaDimensionsFromGguf(const JsonFields& fields, std::string_view a
 
 ModelConfig LlamaConfigFromGguf(const JsonFields& fields, std::string_view arch) {
   ModelConfig config = LlamaDimensionsFromGguf(fields, arch);
-  if (config.rotary != config.head_dim) {
-    throw Error("{}: {}.rope.dimension_count: expected the head dimension {}, found {}",
-                fields.where(), arch, config.head_dim, config.rotary);
-  }
+  RequireWholeHeadsRotate(fields, arch, config);
   return config;
 }
 

@@ -15,12 +15,17 @@ std::string GgufKey(std::string_view arch, std::string_view name);
 // each layer, but must be the same in all.
 ModelConfig ReadGgufDimensions(const JsonFields& fields, std::string_view arch);
 
-// Error unless keys and values have as many heads as queries, and these share the hidden size:
-// LinearSpec's kQkvByHead.
+// Error unless the heads share the hidden size.
+void RequireDefaultHeadDim(const JsonFields& fields, std::string_view arch,
+                           const ModelConfig& config);
+// Error unless keys and values have as many heads as queries, too.
 void RequireEqualHeads(const JsonFields& fields, std::string_view arch, const ModelConfig& config);
 
 // The rotary fields of `config`, whose head_dim must be set.
 void ReadGgufRope(const JsonFields& fields, std::string_view arch, ModelConfig& config);
+// Error unless whole heads rotate.
+void RequireWholeHeadsRotate(const JsonFields& fields, std::string_view arch,
+                             const ModelConfig& config);
 
 // Of LLaMA and its relatives.
 ModelConfig LlamaDimensionsFromGguf(const JsonFields& fields, std::string_view arch);

@@ -84,6 +84,33 @@ TEST(GgufConfig, GptNeoxReadsWhatTheOthersRead) {
   EXPECT_ERROR("gptneox.attention.key_length: expected 16, found 32", read());
 }
 
+// The tensors say how many norms a layer of Falcon has.
+TEST(GgufConfig, FalconHasOneNormOrTwo) {
+  const char* const model = "tiny-falcon-grouped-gguf";
+  const ModelConfig two = WithMetadata(Json::object(), model);
+  EXPECT_TRUE(two.parallel_residual && !two.shared_norm);
+  EXPECT_EQ(two.kv_heads, 2);
+  const ModelConfig shared = OpenGguf(
+      [](GgufModel& gguf) {
+        std::erase_if(gguf.tensors, [](const auto& item) {
+          return item.first.find("attn_norm_2") != std::string::npos;
+        });
+      },
+      model);
+  EXPECT_TRUE(shared.parallel_residual && shared.shared_norm);
+  EXPECT_ERROR(
+      "blk.1.attn_norm_2.weight",
+      OpenGguf([](GgufModel& gguf) { gguf.tensors.erase("blk.1.attn_norm_2.weight"); }, model));
+  EXPECT_ERROR("falcon.tensor_data_layout: expected jploski, found 'other'",
+               WithMetadata({{"falcon.tensor_data_layout", "other"}}, model));
+  EXPECT_ERROR("falcon.rope.dimension_count",
+               WithMetadata({{"falcon.rope.dimension_count", 4}}, model));
+  EXPECT_ERROR("falcon.attention.key_length",
+               WithMetadata({{"falcon.attention.key_length", 16}}, model));
+  EXPECT_ERROR("falcon.use_parallel_residual",
+               WithMetadata({{"falcon.use_parallel_residual", false}}, model));
+}
+
 struct Unsupported {
   const char* key;  // without "ARCH."
   Json neutral;

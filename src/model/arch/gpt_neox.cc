@@ -1,44 +1,23 @@
 // GPT-NeoX and Pythia: attention and MLP side by side, rotary embeddings of a part of each head,
 // one linear for q, k and v.
 #include "base/error.h"
+#include "model/arch/fused_tensors.h"
 #include "model/arch/gguf_config.h"
 
 namespace fptq {
 namespace {
 
-constexpr TensorNames kAttnNorm = {"gpt_neox.layers.{}.input_layernorm", "blk.{}.attn_norm"};
-constexpr TensorNames kMlpNorm = {"gpt_neox.layers.{}.post_attention_layernorm", "blk.{}.ffn_norm"};
-constexpr TensorNames kQkv = {"gpt_neox.layers.{}.attention.query_key_value", "blk.{}.attn_qkv"};
-
-constexpr NormSpec kNorms[] = {
-    {NormRole::kAttn, kAttnNorm, HiddenChannels},
-    {NormRole::kMlp, kMlpNorm, HiddenChannels},
-};
-
-constexpr LinearSpec kLinears[] = {
-    {ActSite::kAttnIn, kQkv, RowOrder::kQkvByHead, QkvChannels, Bias::kAttention},
-    {ActSite::kAttnOut,
-     {"gpt_neox.layers.{}.attention.dense", "blk.{}.attn_output"},
-     RowOrder::kAsIs,
-     HiddenChannels,
-     Bias::kAttention},
-    {ActSite::kMlpIn,
-     {"gpt_neox.layers.{}.mlp.dense_h_to_4h", "blk.{}.ffn_up"},
-     RowOrder::kAsIs,
-     MlpChannels,
-     Bias::kAlways},
-    {ActSite::kMlpMid,
-     {"gpt_neox.layers.{}.mlp.dense_4h_to_h", "blk.{}.ffn_down"},
-     RowOrder::kAsIs,
-     HiddenChannels,
-     Bias::kAlways},
-};
-
-constexpr EqualizationGroup kEqualizationGroups[] = {
-    {ActSite::kAttnIn, Producer::kNorm, kAttnNorm},
-    {ActSite::kMlpIn, Producer::kNorm, kMlpNorm},
-    {ActSite::kAttnOut, Producer::kLinear, kQkv, FirstOfV},
-};
+constexpr fused_tensors::Names kNames = {
+    .attn_norm = {"gpt_neox.layers.{}.input_layernorm", "blk.{}.attn_norm"},
+    .mlp_norm = {"gpt_neox.layers.{}.post_attention_layernorm", "blk.{}.ffn_norm"},
+    .qkv = {"gpt_neox.layers.{}.attention.query_key_value", "blk.{}.attn_qkv"},
+    .output = {"gpt_neox.layers.{}.attention.dense", "blk.{}.attn_output"},
+    .up = {"gpt_neox.layers.{}.mlp.dense_h_to_4h", "blk.{}.ffn_up"},
+    .down = {"gpt_neox.layers.{}.mlp.dense_4h_to_h", "blk.{}.ffn_down"}};
+constexpr auto kNorms = fused_tensors::Norms(kNames);
+constexpr auto kLinears = fused_tensors::Linears(
+    kNames, RowOrder::kQkvByGroup, /*attention=*/Bias::kAttention, /*mlp=*/Bias::kAlways);
+constexpr auto kGroups = fused_tensors::Groups(kNames);
 
 ModelConfig ConfigFromHf(const JsonFields& fields) {
   RequireFullAttention(fields);
@@ -103,13 +82,11 @@ const ArchSpec kGptNeoxArch = {
     .gguf_name = "gptneox",
     .hf_class = "GPTNeoXForCausalLM",
     .embedding = {"gpt_neox.embed_in", "token_embd"},
-    .positions = {},
-    .embedding_norm = {},
     .final_norm = {"gpt_neox.final_layer_norm", "output_norm"},
     .head = {"embed_out", "output"},
     .norms = kNorms,
     .linears = kLinears,
-    .equalization_groups = kEqualizationGroups,
+    .equalization_groups = kGroups,
     .config_from_hf = ConfigFromHf,
     .config_from_gguf = ConfigFromGguf,
     .config_to_hf = ConfigToHf,

@@ -10,13 +10,15 @@ namespace {
 
 // A config.json of this architecture with as little in it as transformers needs.
 ModelConfig Read(const std::string& arch, const Json& more = Json::object()) {
-  Json json = {{"hidden_size", 64},      {"num_hidden_layers", 3}, {"num_attention_heads", 4},
-               {"intermediate_size", 8}, {"vocab_size", 100},      {"ffn_dim", 8}};
+  Json json = {{"model_type", arch},
+               {"hidden_size", 64},
+               {"num_hidden_layers", 3},
+               {"num_attention_heads", 4},
+               {"intermediate_size", 8},
+               {"vocab_size", 100},
+               {"ffn_dim", 8}};
   json.update(more);
-  const ArchSpec& spec = FindArch(arch, "");
-  ModelConfig config = spec.config_from_hf(JsonFields(json, "config.json"));
-  config.arch = &spec;
-  return config;
+  return ReadHfConfig(JsonFields(json, "config.json"));
 }
 
 using Windows = std::vector<int64_t>;
@@ -207,6 +209,89 @@ TEST(HfConfig, ReadsWhichLayersHaveExperts) {
                                       {"shared_expert_intermediate_size", 1 << 30}}));
   EXPECT_ERROR("num_experts", validate("qwen2_moe", {{"num_experts", 0}}));
   EXPECT_ERROR("num_local_experts", validate("mixtral", {{"num_local_experts", -1}}));
+}
+
+TEST(HfConfig, FalconHasTheNormsAndHeadsOfItsKind) {
+  const Json grouped = {{"new_decoder_architecture", true}, {"num_kv_heads", 2}};
+  const auto norms = [](const ModelConfig& config) { return config.arch->norms.size(); };
+  const ModelConfig shared = Read("falcon");
+  EXPECT_TRUE(shared.parallel_residual && shared.shared_norm);
+  EXPECT_EQ(norms(shared), 1u);
+  EXPECT_EQ(shared.kv_heads, 1);
+  EXPECT_EQ(shared.mlp, 256);
+  EXPECT_EQ(Read("falcon", {{"num_kv_heads", 4}}).kv_heads, 1);  // multi_query goes before it
+  const ModelConfig two = Read("falcon", grouped);
+  EXPECT_TRUE(two.parallel_residual && !two.shared_norm);
+  EXPECT_EQ(norms(two), 2u);
+  EXPECT_EQ(two.kv_heads, 2);
+  Json one = grouped;
+  one["num_ln_in_parallel_attn"] = 1;
+  EXPECT_TRUE(Read("falcon", one).shared_norm);
+  const ModelConfig sequential =
+      Read("falcon", {{"parallel_attn", false}, {"multi_query", false}, {"alibi", true}});
+  EXPECT_FALSE(sequential.parallel_residual || sequential.shared_norm);
+  EXPECT_EQ(norms(sequential), 2u);
+  EXPECT_EQ(sequential.kv_heads, 4);
+  EXPECT_EQ(sequential.rotary, 0);
+  EXPECT_EQ(sequential.alibi_scale, 0.25);
+  one["parallel_attn"] = false;
+  EXPECT_ERROR("config.json: parallel_attn: expected true", Read("falcon", one));
+  EXPECT_ERROR("config.json: num_ln_in_parallel_attn: expected 1",
+               Read("falcon", {{"num_ln_in_parallel_attn", 2}}));
+  EXPECT_ERROR("num_ln_in_parallel_attn", Read("falcon", {{"num_ln_in_parallel_attn", 3}}));
+  EXPECT_ERROR("config.json: num_kv_heads: expected the 4 attention heads",
+               Read("falcon", {{"multi_query", false}, {"num_kv_heads", 2}}));
+  EXPECT_ERROR("apply_residual_connection_post_layernorm",
+               Read("falcon", {{"apply_residual_connection_post_layernorm", true}}));
+}
+
+TEST(HfConfig, Gpt2RefusesOtherScoresAndInputs) {
+  EXPECT_EQ(Read("gpt2").mlp, 256);
+  EXPECT_EQ(Read("gpt2", {{"n_inner", 8}, {"n_embd", 32}}).hidden, 32);
+  EXPECT_EQ(Read("gpt2").softmax_scale(), 0.25f);
+  EXPECT_EQ(Read("gpt2", {{"scale_attn_weights", false}}).softmax_scale(), 1);
+  EXPECT_EQ(Read("gpt2", {{"reorder_and_upcast_attn", true}}).softmax_scale(), 0.25f);
+  for (const char* field : {"scale_attn_by_inverse_layer_idx", "add_cross_attention"}) {
+    EXPECT_ERROR(std::string("config.json: ") + field, Read("gpt2", {{field, true}}));
+  }
+}
+
+TEST(HfConfig, SizesOfFalconAndGpt2AreBounded) {
+  const auto validate = [](const char* arch, const Json& more) {
+    Validate(Read(arch, more), "config.json");
+  };
+  constexpr int64_t kHuge = int64_t{1} << 40;
+  validate("falcon", Json::object());
+  validate("gpt2", Json::object());
+  for (const char* field : {"hidden_size", "num_hidden_layers", "num_attention_heads",
+                            "ffn_hidden_size", "vocab_size", "max_position_embeddings"}) {
+    EXPECT_ERROR("config.json: ", validate("falcon", {{field, kHuge}}));
+    EXPECT_ERROR(field, validate("falcon", {{field, -1}}));
+  }
+  EXPECT_ERROR("key-value heads",
+               validate("falcon", {{"new_decoder_architecture", true}, {"num_kv_heads", kHuge}}));
+  for (const char* field :
+       {"n_embd", "n_layer", "n_head", "n_inner", "vocab_size", "n_positions"}) {
+    EXPECT_ERROR("config.json: ", validate("gpt2", {{field, kHuge}}));
+    EXPECT_ERROR(field, validate("gpt2", {{field, -1}}));
+  }
+}
+
+// [KV head][its query heads, k, v][head_dim]
+TEST(QkvGroups, RowsOfAKvHeadAreItsQueriesThenKeyThenValue) {
+  using Rows = std::vector<int64_t>;
+  const auto rows = [](const QkvGroups& groups, int64_t channels) {
+    Rows found;
+    for (int64_t i = 0; i < channels; ++i) found.push_back(groups.Row(channels, i));
+    return found;
+  };
+  EXPECT_EQ(rows({}, 4), (Rows{0, 1, 2, 3}));
+  // As many KV heads as query heads: two of them with two dims.
+  EXPECT_EQ(rows({.queries = 1, .head_dim = 2}, 12), (Rows{0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11}));
+  // Three query heads share each of two KV heads.
+  EXPECT_EQ(rows({.queries = 3, .head_dim = 1}, 10), (Rows{0, 1, 2, 5, 6, 7, 3, 8, 4, 9}));
+  // All share one: the rows are in our order.
+  EXPECT_EQ(rows({.queries = 2, .head_dim = 2}, 8), (Rows{0, 1, 2, 3, 4, 5, 6, 7}));
 }
 
 TEST(HfConfig, RefusesByNameWhatChangesTheResult) {

@@ -85,19 +85,15 @@ ModelConfig ConfigFromHf(const JsonFields& fields) {
 extern const ArchSpec kOptArch;
 const ArchSpec kOptArch = {
     .name = "opt",
-    .gguf_name = "",
     .hf_class = "OPTForCausalLM",
     .embedding = {"model.decoder.embed_tokens", ""},
     .positions = {"model.decoder.embed_positions", ""},
-    .embedding_norm = {},
     .final_norm = {"model.decoder.final_layer_norm", ""},
     .head = {"lm_head", ""},
     .norms = kNorms,
     .linears = kLinears,
     .equalization_groups = kEqualizationGroups,
     .config_from_hf = ConfigFromHf,
-    .config_from_gguf = nullptr,
-    .config_to_hf = nullptr,
 };
 
 }  // namespace fptq

@@ -10,8 +10,10 @@
 namespace fptq {
 
 extern const ArchSpec kBloomArch;
+extern const ArchSpec kFalconArch;
 extern const ArchSpec kGemma2Arch;
 extern const ArchSpec kGemma3Arch;
+extern const ArchSpec kGpt2Arch;
 extern const ArchSpec kGptNeoxArch;
 extern const ArchSpec kGraniteArch;
 extern const ArchSpec kLlamaArch;
@@ -30,8 +32,10 @@ namespace {
 
 const ArchSpec* const kArchs[] = {
     &kBloomArch,     // one a line
+    &kFalconArch,    //
     &kGemma2Arch,    //
     &kGemma3Arch,    //
+    &kGpt2Arch,      //
     &kGptNeoxArch,   //
     &kGraniteArch,   //
     &kLlamaArch,     //
@@ -77,10 +81,34 @@ const ArchSpec& FindGgufArch(const JsonFields& metadata) {
   return Find(&ArchSpec::gguf_name, name, experts > 0, metadata.where());
 }
 
-int64_t RowByHead(int64_t channels, int64_t head_dim, int64_t channel) {
-  const int64_t width = channels / 3;  // of q, of k and of v
-  const int64_t part = channel / width, head = channel % width / head_dim;
-  return (head * 3 + part) * head_dim + channel % head_dim;
+ModelConfig ReadHfConfig(const JsonFields& json) {
+  const ArchSpec& arch = FindArch(json.String("model_type"), json.where());
+  ModelConfig config = arch.config_from_hf(json);
+  if (config.arch == nullptr) config.arch = &arch;
+  return config;
+}
+
+ModelConfig ReadGgufConfig(const JsonFields& metadata) {
+  const ArchSpec& arch = FindGgufArch(metadata);
+  ModelConfig config = arch.config_from_gguf(metadata);
+  if (config.arch == nullptr) config.arch = &arch;
+  return config;
+}
+
+int64_t QkvGroups::Row(int64_t channels, int64_t channel) const {
+  if (head_dim == 0) return channel;
+  const int64_t heads_of_group = queries + 2;  // its k and v are the last ones
+  const int64_t groups = channels / (heads_of_group * head_dim);
+  const int64_t head = channel / head_dim, kv_head = head - groups * queries;
+  const int64_t row_head = kv_head < 0
+                               ? head / queries * heads_of_group + head % queries
+                               : kv_head % groups * heads_of_group + queries + kv_head / groups;
+  return row_head * head_dim + channel % head_dim;
+}
+
+QkvGroups QkvGroupsOf(const LinearSpec& linear, const ModelConfig& config) {
+  if (linear.row_order != RowOrder::kQkvByGroup) return {};
+  return {.queries = config.heads / config.kv_heads, .head_dim = config.head_dim};
 }
 
 bool HasBias(const LinearSpec& linear, const ModelConfig& config) {

@@ -34,12 +34,12 @@ Activations::Activations(const ModelConfig& config, int64_t rows, int64_t logits
       hidden(rows * config.hidden),
       normed(rows * config.hidden),
       input(std::max(rows, logits_rows), MaxInputs(config)),
-      qkv(rows * (config.query_width() + 2 * config.kv_width())),
+      qkv(rows * config.attn_in_outputs()),
       attention(rows * config.query_width()),
       section_states(CheckedMultiply(
           shared_sections, config.heads * SectionStateSize(config.head_dim), "attention")),
-      gate_up(rows * config.gate_up_width(config.WidestMlp())),
-      layer_input(config.parallel_residual ? rows * config.hidden : 0),
+      gate_up(config.shared_norm ? 0 : rows * config.gate_up_width(config.WidestMlp())),
+      layer_input(config.parallel_residual && !config.shared_norm ? rows * config.hidden : 0),
       branch(HasBranch(config) ? rows * config.hidden : 0),
       expert_out(config.mixture.experts > 0 ? rows * config.hidden : 0),
       routing(config.mixture.experts > 0 ? Routing(config, rows) : Routing()),
@@ -47,7 +47,8 @@ Activations::Activations(const ModelConfig& config, int64_t rows, int64_t logits
       rope(config.rotary > 0 ? RopeTable(config.rope, config.rotary, rows) : RopeTable()),
       window_rope(config.window_rope ? RopeTable(*config.window_rope, config.rotary, rows)
                                      : RopeTable()),
-      alibi_slopes(config.alibi ? AlibiSlopes(config.heads) : std::vector<float>()) {
+      alibi_slopes(config.alibi ? AlibiSlopes(config.heads, config.alibi_scale)
+                                : std::vector<float>()) {
   sections.reserve(static_cast<size_t>(rows));
   attention_tasks.reserve(static_cast<size_t>(rows + shared_sections));
 }

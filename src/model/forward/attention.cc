@@ -71,7 +71,7 @@ void RotateAndAppend(const ModelConfig& config, const LayerWeights& weights, int
                      const ForwardBatch& batch, KvCache& cache, int64_t cache_layer,
                      ThreadPool& pool, Activations& act) {
   const KernelTable& kernels = Kernels();
-  const int64_t width = config.query_width() + 2 * config.kv_width();
+  const int64_t width = config.attn_in_outputs();
   const Rope* rope = config.rope_of(layer);
   const RopeTable& table = rope == &config.rope ? act.rope : act.window_rope;
   const auto append = [&](const BatchChunk& chunk, int64_t index, int64_t row) {
@@ -120,7 +120,7 @@ void Attention(const ModelConfig& config, const AlignedBuffer<float>& key_offset
                const ForwardBatch& batch, KvCache& cache, int64_t cache_layer, ThreadPool& pool,
                Activations& act) {
   const KernelTable& kernels = Kernels();
-  const int64_t width = config.query_width() + 2 * config.kv_width();
+  const int64_t width = config.attn_in_outputs();
   const int64_t group = config.heads / config.kv_heads;
   PlanAttention(config, window, batch, cache.type(), act);
 

@@ -78,7 +78,7 @@ void ForwardLayer(const ModelConfig& config, const LayerWeights& weights, int64_
   const int64_t rows = batch.rows();
   // What the MLP's norm reads: the residual stream after attention, or before it.
   const float* mlp_from = act.hidden.data();
-  if (config.parallel_residual) {
+  if (config.parallel_residual && !config.shared_norm) {
     FPTQ_CHECK(rows <= act.max_rows);
     std::copy_n(act.hidden.data(), rows * config.hidden, act.layer_input.data());
     mlp_from = act.layer_input.data();
@@ -88,14 +88,17 @@ void ForwardLayer(const ModelConfig& config, const LayerWeights& weights, int64_
     return ForwardMixture(config, weights, layer, rows, pool, act, observer);
   }
 
-  const Linear &gate_up = weights.at(ActSite::kMlpIn), &down = weights.at(ActSite::kMlpMid);
-  EnterSite(act, config, layer, ActSite::kMlpIn);
-  NormInput(config, weights.norms.at(NormRole::kMlp), mlp_from, gate_up, rows, pool, act);
-  Stamp(act, ForwardPart::kNormQuantize);
-  ObserveInput(observer, gate_up, layer, ActSite::kMlpIn, rows, act);
-  Apply(gate_up, act.input, rows, pool, act.gate_up.data(), /*accumulate=*/false);
-  Stamp(act, ForwardPart::kGateUp);
+  if (!config.shared_norm) {
+    const Linear& gate_up = weights.at(ActSite::kMlpIn);
+    EnterSite(act, config, layer, ActSite::kMlpIn);
+    NormInput(config, weights.norms.at(NormRole::kMlp), mlp_from, gate_up, rows, pool, act);
+    Stamp(act, ForwardPart::kNormQuantize);
+    ObserveInput(observer, gate_up, layer, ActSite::kMlpIn, rows, act);
+    Apply(gate_up, act.input, rows, pool, act.gate_up.data(), /*accumulate=*/false);
+    Stamp(act, ForwardPart::kGateUp);
+  }
 
+  const Linear& down = weights.at(ActSite::kMlpMid);
   EnterSite(act, config, layer, ActSite::kMlpMid);
   MlpInput(config, down, rows, pool, act);
   Stamp(act, ForwardPart::kSiluQuantize);
