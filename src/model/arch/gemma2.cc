@@ -29,13 +29,13 @@ ModelConfig ConfigFromGguf(const JsonFields& fields) {
 }  // namespace
 
 extern const ArchSpec kGemma2Arch;
-constinit const ArchSpec kGemma2Arch = [] {
-  ArchSpec arch = gemma_tensors::Relative("gemma2", "Gemma2ForCausalLM");
-  arch.norms = kNorms;
-  arch.config_from_hf = ConfigFromHf;
-  arch.config_from_gguf = ConfigFromGguf;
-  arch.config_to_hf = gemma_tensors::ConfigToHf;
-  return arch;
-}();
+constinit const ArchSpec kGemma2Arch = gemma_tensors::Relative({
+    .name = "gemma2",
+    .hf_class = "Gemma2ForCausalLM",
+    .norms = kNorms,
+    .config_from_hf = ConfigFromHf,
+    .config_from_gguf = ConfigFromGguf,
+    .config_to_hf = gemma_tensors::ConfigToHf,
+});
 
 }  // namespace fptq

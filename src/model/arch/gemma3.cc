@@ -50,14 +50,14 @@ Json ConfigToHf(const ModelConfig& config) {
 }  // namespace
 
 extern const ArchSpec kGemma3Arch;
-constinit const ArchSpec kGemma3Arch = [] {
-  ArchSpec arch = gemma_tensors::Relative("gemma3_text", "Gemma3ForCausalLM");
-  arch.gguf_name = "gemma3";
-  arch.norms = kNorms;
-  arch.config_from_hf = ConfigFromHf;
-  arch.config_from_gguf = ConfigFromGguf;
-  arch.config_to_hf = ConfigToHf;
-  return arch;
-}();
+constinit const ArchSpec kGemma3Arch = gemma_tensors::Relative({
+    .name = "gemma3_text",
+    .gguf_name = "gemma3",
+    .hf_class = "Gemma3ForCausalLM",
+    .norms = kNorms,
+    .config_from_hf = ConfigFromHf,
+    .config_from_gguf = ConfigFromGguf,
+    .config_to_hf = ConfigToHf,
+});
 
 }  // namespace fptq

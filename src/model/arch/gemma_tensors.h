@@ -37,14 +37,13 @@ inline constexpr std::string_view kReadFields[] = {
     "attention.sliding_window",  // of GGUF files
 };
 
-// The rest of an ArchSpec.
-constexpr ArchSpec Relative(std::string_view name, std::string_view hf_class) {
-  ArchSpec arch = llama_tensors::Relative(name, hf_class);
+// `arch`, which has the norms and the config, with the rest.
+constexpr ArchSpec Relative(ArchSpec arch) {
   arch.norm_offset = 1;
   arch.linears = kLinears;
   arch.equalization_groups = kEqualizationGroups;
   arch.read_fields = kReadFields;
-  return arch;
+  return llama_tensors::Relative(arch);
 }
 
 // The fields of config.json that both generations have. Every layer whose number, from 1, is a

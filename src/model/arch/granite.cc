@@ -56,14 +56,14 @@ Json ConfigToHf(const ModelConfig& config) {
 }  // namespace
 
 extern const ArchSpec kGraniteArch;
-constinit const ArchSpec kGraniteArch = [] {
-  ArchSpec arch = llama_tensors::Relative("granite", "GraniteForCausalLM");
-  arch.linears = kLinears;
-  arch.read_fields = kReadFields;
-  arch.config_from_hf = ConfigFromHf;
-  arch.config_from_gguf = ConfigFromGguf;
-  arch.config_to_hf = ConfigToHf;
-  return arch;
-}();
+constinit const ArchSpec kGraniteArch = llama_tensors::Relative({
+    .name = "granite",
+    .hf_class = "GraniteForCausalLM",
+    .linears = kLinears,
+    .read_fields = kReadFields,
+    .config_from_hf = ConfigFromHf,
+    .config_from_gguf = ConfigFromGguf,
+    .config_to_hf = ConfigToHf,
+});
 
 }  // namespace fptq

@@ -30,13 +30,13 @@ Json ConfigToHf(const ModelConfig& config) {
 }  // namespace
 
 extern const ArchSpec kLlamaArch;
-constinit const ArchSpec kLlamaArch = [] {
-  ArchSpec arch = llama_tensors::Relative("llama", "LlamaForCausalLM");
-  arch.linears = kLinears;
-  arch.config_from_hf = ConfigFromHf;
-  arch.config_from_gguf = ConfigFromGguf;
-  arch.config_to_hf = ConfigToHf;
-  return arch;
-}();
+constinit const ArchSpec kLlamaArch = llama_tensors::Relative({
+    .name = "llama",
+    .hf_class = "LlamaForCausalLM",
+    .linears = kLinears,
+    .config_from_hf = ConfigFromHf,
+    .config_from_gguf = ConfigFromGguf,
+    .config_to_hf = ConfigToHf,
+});
 
 }  // namespace fptq

@@ -91,24 +91,18 @@ inline constexpr EqualizationGroup kEqualizationGroups[] = {
     {ActSite::kMlpMid, Producer::kLinear, kUpProj},  // silu(gate) * up is linear in up
 };
 
-// LLaMA's relatives, each of which adds its linears and replaces what it has otherwise.
-constexpr ArchSpec Relative(std::string_view name, std::string_view hf_class) {
-  return {
-      .name = name,
-      .gguf_name = name,
-      .hf_class = hf_class,
-      .embedding = kEmbedding,
-      .positions = {},
-      .embedding_norm = {},
-      .final_norm = kFinalNorm,
-      .head = kHead,
-      .norms = kNorms,
-      .linears = {},
-      .equalization_groups = kEqualizationGroups,
-      .config_from_hf = nullptr,
-      .config_from_gguf = nullptr,
-      .config_to_hf = LlamaConfigToHf,
-  };
+// A relative of LLaMA: `arch` with LLaMA's names, and LLaMA's norms and equalization if it has none
+// of its own.
+constexpr ArchSpec Relative(ArchSpec arch) {
+  const bool has_gguf = arch.config_from_gguf != nullptr;
+  if (has_gguf && arch.gguf_name.empty()) arch.gguf_name = arch.name;
+  if (has_gguf && arch.config_to_hf == nullptr) arch.config_to_hf = LlamaConfigToHf;
+  arch.embedding = kEmbedding;
+  arch.final_norm = kFinalNorm;
+  arch.head = kHead;
+  if (arch.norms.empty()) arch.norms = kNorms;
+  if (arch.equalization_groups.empty()) arch.equalization_groups = kEqualizationGroups;
+  return arch;
 }
 
 }  // namespace fptq::llama_tensors

@@ -26,13 +26,11 @@ ModelConfig ConfigFromHf(const JsonFields& fields) {
 }  // namespace
 
 extern const ArchSpec kMistralArch;
-constinit const ArchSpec kMistralArch = [] {
-  ArchSpec arch = llama_tensors::Relative("mistral", "MistralForCausalLM");
-  arch.gguf_name = "";
-  arch.linears = kLinears;
-  arch.config_from_hf = ConfigFromHf;
-  arch.config_to_hf = nullptr;
-  return arch;
-}();
+constinit const ArchSpec kMistralArch = llama_tensors::Relative({
+    .name = "mistral",
+    .hf_class = "MistralForCausalLM",
+    .linears = kLinears,
+    .config_from_hf = ConfigFromHf,
+});
 
 }  // namespace fptq

@@ -45,17 +45,16 @@ Json ConfigToHf(const ModelConfig& config) {
 }  // namespace
 
 extern const ArchSpec kMixtralArch;
-constinit const ArchSpec kMixtralArch = [] {
-  ArchSpec arch = llama_tensors::Relative("mixtral", "MixtralForCausalLM");
-  arch.gguf_name = "llama";
-  arch.linears = kLinears;
-  arch.equalization_groups = kGroups;
-  arch.router = {"model.layers.{}.block_sparse_moe.gate", "blk.{}.ffn_gate_inp"};
-  arch.read_fields = mixture_tensors::kReadFields;
-  arch.config_from_hf = ConfigFromHf;
-  arch.config_from_gguf = ConfigFromGguf;
-  arch.config_to_hf = ConfigToHf;
-  return arch;
-}();
+constinit const ArchSpec kMixtralArch = mixture_tensors::Relative({
+    .name = "mixtral",
+    .gguf_name = "llama",
+    .hf_class = "MixtralForCausalLM",
+    .linears = kLinears,
+    .equalization_groups = kGroups,
+    .router = {"model.layers.{}.block_sparse_moe.gate", "blk.{}.ffn_gate_inp"},
+    .config_from_hf = ConfigFromHf,
+    .config_from_gguf = ConfigFromGguf,
+    .config_to_hf = ConfigToHf,
+});
 
 }  // namespace fptq

@@ -33,10 +33,7 @@ std::vector<bool> ReadLayers(const JsonFields& fields, int64_t layers) {
   return mixtures;
 }
 
-}  // namespace
-
-Mixture QwenMixtureFromHf(const JsonFields& fields, const ModelConfig& config,
-                          const Mixture& defaults) {
+Mixture ReadMixture(const JsonFields& fields, const ModelConfig& config, const Mixture& defaults) {
   const std::string_view experts = fields.Has("num_experts") ? "num_experts" : "num_local_experts";
   Mixture mixture;
   mixture.experts = fields.IntOr(experts, defaults.experts, 1, kMaxInt);
@@ -45,6 +42,17 @@ Mixture QwenMixtureFromHf(const JsonFields& fields, const ModelConfig& config,
   mixture.normalized = fields.BoolOr("norm_topk_prob", false);
   mixture.layers = ReadLayers(fields, config.layers);
   return mixture;
+}
+
+}  // namespace
+
+ModelConfig QwenConfigFromHf(const JsonFields& fields, const LlamaDefaults& defaults,
+                             const Mixture& mixture) {
+  // Which layers have a window differs from those without experts, and no published model has one.
+  RequireBool(fields, "use_sliding_window", false);
+  ModelConfig config = fptq::QwenConfigFromHf(fields, defaults);
+  config.mixture = ReadMixture(fields, config, mixture);
+  return config;
 }
 
 Json QwenMixtureToHf(const ModelConfig& config) {

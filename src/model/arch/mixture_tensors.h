@@ -41,9 +41,9 @@ constexpr std::array<EqualizationGroup, 6> Groups(const TensorNames& expert_up) 
   }};
 }
 
-// Of config.json: the fields of Qwen's mixtures, but for the shared expert.
-Mixture QwenMixtureFromHf(const JsonFields& fields, const ModelConfig& config,
-                          const Mixture& defaults);
+// Of config.json: the fields of Qwen's models with mixtures, but for biases and the shared expert.
+ModelConfig QwenConfigFromHf(const JsonFields& fields, const LlamaDefaults& defaults,
+                             const Mixture& mixture);
 Json QwenMixtureToHf(const ModelConfig& config);
 // Of a GGUF file: all layers are mixtures.
 Mixture MixtureFromGguf(const JsonFields& fields, std::string_view arch);
@@ -51,5 +51,15 @@ Mixture MixtureFromGguf(const JsonFields& fields, std::string_view arch);
 // The fields that unsupported_fields.cc refuses and these read.
 inline constexpr std::string_view kReadFields[] = {"num_experts", "num_local_experts",
                                                    "expert_count", "expert_used_count"};
+
+inline constexpr auto kGroups = Groups(kExpert.up);
+
+// A relative of LLaMA with mixtures, Qwen's unless it has names of its own.
+constexpr ArchSpec Relative(ArchSpec arch) {
+  if (arch.equalization_groups.empty()) arch.equalization_groups = kGroups;
+  if (arch.router.empty()) arch.router = kRouter;
+  arch.read_fields = kReadFields;
+  return llama_tensors::Relative(arch);
+}
 
 }  // namespace fptq::mixture_tensors

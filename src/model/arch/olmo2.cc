@@ -47,15 +47,15 @@ Json ConfigToHf(const ModelConfig& config) {
 }  // namespace
 
 extern const ArchSpec kOlmo2Arch;
-constinit const ArchSpec kOlmo2Arch = [] {
-  ArchSpec arch = llama_tensors::Relative("olmo2", "Olmo2ForCausalLM");
-  arch.norms = kNorms;
-  arch.linears = kLinears;
-  arch.equalization_groups = kEqualizationGroups;
-  arch.config_from_hf = ConfigFromHf;
-  arch.config_from_gguf = ConfigFromGguf;
-  arch.config_to_hf = ConfigToHf;
-  return arch;
-}();
+constinit const ArchSpec kOlmo2Arch = llama_tensors::Relative({
+    .name = "olmo2",
+    .hf_class = "Olmo2ForCausalLM",
+    .norms = kNorms,
+    .linears = kLinears,
+    .equalization_groups = kEqualizationGroups,
+    .config_from_hf = ConfigFromHf,
+    .config_from_gguf = ConfigFromGguf,
+    .config_to_hf = ConfigToHf,
+});
 
 }  // namespace fptq

@@ -65,15 +65,15 @@ Json ConfigToHf(const ModelConfig& config) {
 }  // namespace
 
 extern const ArchSpec kPhi3Arch;
-constinit const ArchSpec kPhi3Arch = [] {
-  ArchSpec arch = llama_tensors::Relative("phi3", "Phi3ForCausalLM");
-  arch.linears = kLinears;
-  arch.equalization_groups = kEqualizationGroups;
-  arch.read_fields = kReadFields;
-  arch.config_from_hf = ConfigFromHf;
-  arch.config_from_gguf = ConfigFromGguf;
-  arch.config_to_hf = ConfigToHf;
-  return arch;
-}();
+constinit const ArchSpec kPhi3Arch = llama_tensors::Relative({
+    .name = "phi3",
+    .hf_class = "Phi3ForCausalLM",
+    .linears = kLinears,
+    .equalization_groups = kEqualizationGroups,
+    .read_fields = kReadFields,
+    .config_from_hf = ConfigFromHf,
+    .config_from_gguf = ConfigFromGguf,
+    .config_to_hf = ConfigToHf,
+});
 
 }  // namespace fptq

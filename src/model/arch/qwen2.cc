@@ -19,12 +19,12 @@ ModelConfig ConfigFromGguf(const JsonFields& fields) {
 }  // namespace
 
 extern const ArchSpec kQwen2Arch;
-constinit const ArchSpec kQwen2Arch = [] {
-  ArchSpec arch = llama_tensors::Relative("qwen2", "Qwen2ForCausalLM");
-  arch.linears = kLinears;
-  arch.config_from_hf = ConfigFromHf;
-  arch.config_from_gguf = ConfigFromGguf;
-  return arch;
-}();
+constinit const ArchSpec kQwen2Arch = llama_tensors::Relative({
+    .name = "qwen2",
+    .hf_class = "Qwen2ForCausalLM",
+    .linears = kLinears,
+    .config_from_hf = ConfigFromHf,
+    .config_from_gguf = ConfigFromGguf,
+});
 
 }  // namespace fptq

@@ -10,15 +10,12 @@ constexpr auto kLinears = llama_tensors::Join(
     mixture_tensors::ExpertLinears(mixture_tensors::kExpert),
     llama_tensors::MlpLinears(mixture_tensors::kShared, MlpKind::kShared,
                               mixture_tensors::SharedChannels, Bias::kNone));
-constexpr auto kGroups = mixture_tensors::Groups(mixture_tensors::kExpert.up);
 
 ModelConfig ConfigFromHf(const JsonFields& fields) {
-  // Which layers have a window differs from Qwen2, and no published model has one.
-  RequireBool(fields, "use_sliding_window", false);
-  ModelConfig config = QwenConfigFromHf(fields, {.kv_heads = 16, .max_positions = 32768});
+  ModelConfig config =
+      mixture_tensors::QwenConfigFromHf(fields, {.kv_heads = 16, .max_positions = 32768},
+                                        {.experts = 60, .active = 4, .width = 1408, .layers = {}});
   config.attention_bias = fields.BoolOr("qkv_bias", true);
-  config.mixture = mixture_tensors::QwenMixtureFromHf(
-      fields, config, {.experts = 60, .active = 4, .width = 1408, .layers = {}});
   config.mixture.shared_width = fields.IntOr("shared_expert_intermediate_size", 5632, 1, kMaxInt);
   return config;
 }
@@ -41,18 +38,15 @@ ModelConfig ConfigFromGguf(const JsonFields& fields) {
 }  // namespace
 
 extern const ArchSpec kQwen2MoeArch;
-constinit const ArchSpec kQwen2MoeArch = [] {
-  ArchSpec arch = llama_tensors::Relative("qwen2_moe", "Qwen2MoeForCausalLM");
-  arch.gguf_name = "qwen2moe";
-  arch.linears = kLinears;
-  arch.equalization_groups = kGroups;
-  arch.router = mixture_tensors::kRouter;
-  arch.shared_gate = mixture_tensors::kSharedGate;
-  arch.read_fields = mixture_tensors::kReadFields;
-  arch.config_from_hf = ConfigFromHf;
-  arch.config_from_gguf = ConfigFromGguf;
-  arch.config_to_hf = ConfigToHf;
-  return arch;
-}();
+constinit const ArchSpec kQwen2MoeArch = mixture_tensors::Relative({
+    .name = "qwen2_moe",
+    .gguf_name = "qwen2moe",
+    .hf_class = "Qwen2MoeForCausalLM",
+    .linears = kLinears,
+    .shared_gate = mixture_tensors::kSharedGate,
+    .config_from_hf = ConfigFromHf,
+    .config_from_gguf = ConfigFromGguf,
+    .config_to_hf = ConfigToHf,
+});
 
 }  // namespace fptq

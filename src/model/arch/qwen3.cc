@@ -28,14 +28,14 @@ ModelConfig ConfigFromGguf(const JsonFields& fields) {
 }  // namespace
 
 extern const ArchSpec kQwen3Arch;
-constinit const ArchSpec kQwen3Arch = [] {
-  ArchSpec arch = llama_tensors::Relative("qwen3", "Qwen3ForCausalLM");
-  arch.norms = llama_tensors::kHeadNorms;
-  arch.linears = kLinears;
-  arch.config_from_hf = ConfigFromHf;
-  arch.config_from_gguf = ConfigFromGguf;
-  arch.config_to_hf = ConfigToHf;
-  return arch;
-}();
+constinit const ArchSpec kQwen3Arch = llama_tensors::Relative({
+    .name = "qwen3",
+    .hf_class = "Qwen3ForCausalLM",
+    .norms = llama_tensors::kHeadNorms,
+    .linears = kLinears,
+    .config_from_hf = ConfigFromHf,
+    .config_from_gguf = ConfigFromGguf,
+    .config_to_hf = ConfigToHf,
+});
 
 }  // namespace fptq

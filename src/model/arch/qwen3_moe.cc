@@ -8,14 +8,12 @@ constexpr auto kLinears =
     llama_tensors::Join(llama_tensors::Linears(RowOrder::kAsIs, /*qkv=*/Bias::kAttention,
                                                /*output=*/Bias::kAttention, /*mlp=*/Bias::kNone),
                         mixture_tensors::ExpertLinears(mixture_tensors::kExpert));
-constexpr auto kGroups = mixture_tensors::Groups(mixture_tensors::kExpert.up);
 
 ModelConfig ConfigFromHf(const JsonFields& fields) {
-  RequireBool(fields, "use_sliding_window", false);
-  ModelConfig config = QwenConfigFromHf(fields, {.kv_heads = 4, .max_positions = 32768});
+  ModelConfig config =
+      mixture_tensors::QwenConfigFromHf(fields, {.kv_heads = 4, .max_positions = 32768},
+                                        {.experts = 128, .active = 8, .width = 768, .layers = {}});
   config.attention_bias = fields.BoolOr("attention_bias", false);
-  config.mixture = mixture_tensors::QwenMixtureFromHf(
-      fields, config, {.experts = 128, .active = 8, .width = 768, .layers = {}});
   return config;
 }
 
@@ -35,18 +33,15 @@ ModelConfig ConfigFromGguf(const JsonFields& fields) {
 }  // namespace
 
 extern const ArchSpec kQwen3MoeArch;
-constinit const ArchSpec kQwen3MoeArch = [] {
-  ArchSpec arch = llama_tensors::Relative("qwen3_moe", "Qwen3MoeForCausalLM");
-  arch.gguf_name = "qwen3moe";
-  arch.norms = llama_tensors::kHeadNorms;
-  arch.linears = kLinears;
-  arch.equalization_groups = kGroups;
-  arch.router = mixture_tensors::kRouter;
-  arch.read_fields = mixture_tensors::kReadFields;
-  arch.config_from_hf = ConfigFromHf;
-  arch.config_from_gguf = ConfigFromGguf;
-  arch.config_to_hf = ConfigToHf;
-  return arch;
-}();
+constinit const ArchSpec kQwen3MoeArch = mixture_tensors::Relative({
+    .name = "qwen3_moe",
+    .gguf_name = "qwen3moe",
+    .hf_class = "Qwen3MoeForCausalLM",
+    .norms = llama_tensors::kHeadNorms,
+    .linears = kLinears,
+    .config_from_hf = ConfigFromHf,
+    .config_from_gguf = ConfigFromGguf,
+    .config_to_hf = ConfigToHf,
+});
 
 }  // namespace fptq

@@ -63,14 +63,14 @@ Json ConfigToHf(const ModelConfig& config) {
 }  // namespace
 
 extern const ArchSpec kSmolLm3Arch;
-constinit const ArchSpec kSmolLm3Arch = [] {
-  ArchSpec arch = llama_tensors::Relative("smollm3", "SmolLM3ForCausalLM");
-  arch.linears = kLinears;
-  arch.read_fields = kReadFields;
-  arch.config_from_hf = ConfigFromHf;
-  arch.config_from_gguf = ConfigFromGguf;
-  arch.config_to_hf = ConfigToHf;
-  return arch;
-}();
+constinit const ArchSpec kSmolLm3Arch = llama_tensors::Relative({
+    .name = "smollm3",
+    .hf_class = "SmolLM3ForCausalLM",
+    .linears = kLinears,
+    .read_fields = kReadFields,
+    .config_from_hf = ConfigFromHf,
+    .config_from_gguf = ConfigFromGguf,
+    .config_to_hf = ConfigToHf,
+});
 
 }  // namespace fptq
