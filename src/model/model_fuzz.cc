@@ -116,10 +116,12 @@ class TensorMaker {
     AddNorm(arch.embedding_norm, 0, config_.hidden);
     AddNorm(arch.final_norm, 0, config_.hidden);
     if (!config_.tied_head) AddMatrix(arch.head, 0, config_.vocab, config_.hidden);
-    constexpr int64_t kMaxLayers = 3;
+    constexpr int64_t kMaxLayers = 3, kMaxExperts = 64;  // Files of more are large.
     for (int64_t layer = 0; layer < std::min(config_.layers, kMaxLayers); ++layer) {
       for (const NormSpec& norm : arch.norms) AddNorm(norm.module, layer, norm.size(config_));
-      for (const LayerLinear& linear : LinearsOf(config_, layer)) AddLinear(linear);
+      for (const LayerLinear& linear : LinearsOf(config_, layer)) {
+        if (linear.mlp.expert < kMaxExperts) AddLinear(linear);
+      }
       if (!config_.is_mixture(layer)) continue;
       AddMatrix(arch.router, layer, config_.mixture.experts, config_.hidden);
       if (config_.mixture.shared_width > 0) AddSharedGate(layer);
