@@ -73,8 +73,7 @@ void PreTokenizer::Parse(const Json& spec, const std::string& where) {
   } else {
     throw Error(
         "{}: '{}' is not supported; known are Sequence, Split, Digits, Punctuation, "
-        "WhitespaceSplit, "
-        "Metaspace, ByteLevel",
+        "WhitespaceSplit, Metaspace, ByteLevel",
         where, type);
   }
   stages_.push_back(std::move(stage));
@@ -157,9 +156,9 @@ std::vector<PreTokenizer::Piece> PreTokenizer::BytePieces(const Stage& stage,
   std::string text;
   for (const char byte : bytes) text += ByteLevelCharacter(static_cast<uint8_t>(byte));
   std::vector<Piece> pieces = Pieces(stage, text);
-  size_t at = 0, byte = 0;  // so many characters of `text` end before `at`
+  size_t at = 0, byte = 0;  // where the character of a byte begins in `text`
   const auto to_byte = [&](size_t end) {
-    for (; at < end; at += static_cast<size_t>(Utf8CharLength(text.substr(at)))) ++byte;
+    for (; at < end; ++byte) at += ByteLevelCharacter(static_cast<uint8_t>(bytes[byte])).size();
     return byte;
   };
   for (Piece& piece : pieces) piece = {to_byte(piece.begin), to_byte(piece.end), piece.is_match};
