@@ -160,18 +160,24 @@ def test_unknown_sampling_options_are_named(llm):
         llm.generate("the dog " * 5000)
 
 
+def start_python(script, *arguments):
+    """A process of its own that takes SIGINT, which jobs in the background of a shell ignore."""
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
 def test_ctrl_c_ends_a_quantization(tmp_path):
     script = (
         "import fptq, sys\n"
         "fptq.quantize(sys.argv[1], sys.argv[2], settings={'calibration_tokens': 200000,"
         " 'calibration': 'random'}, progress=lambda *a: print(*a, flush=True))\n"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, FLOAT, tmp_path / "o"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start_python(script, FLOAT, tmp_path / "o")
     assert process.stdout.readline()
     os.kill(process.pid, signal.SIGINT)
     started = time.monotonic()
@@ -188,12 +194,7 @@ def test_ctrl_c_ends_waiting_for_an_answer():
         "print(1, flush=True)\n"
         "while True: llm.generate(['a'] * 999, ignore_eos=True, max_tokens=200, temperature=0)\n"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, QUANTIZED],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start_python(script, QUANTIZED)
     assert process.stdout.readline()
     time.sleep(1)
     process.send_signal(signal.SIGINT)
