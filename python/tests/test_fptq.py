@@ -160,18 +160,28 @@ def test_unknown_sampling_options_are_named(llm):
         llm.generate("the dog " * 5000)
 
 
-def start_python(script, *arguments):
-    """A process of its own that takes SIGINT, which jobs in the background of a shell ignore."""
-    return subprocess.Popen(
-        [sys.executable, "-c", script, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+@pytest.fixture
+def start_python():
+    """Starts processes that take SIGINT, which jobs in the background of a shell ignore."""
+    processes = []
+
+    def start(script, *arguments):
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
 
 
-def test_ctrl_c_ends_a_quantization(tmp_path):
+def test_ctrl_c_ends_a_quantization(start_python, tmp_path):
     script = (
         "import fptq, sys\n"
         "fptq.quantize(sys.argv[1], sys.argv[2], settings={'calibration_tokens': 200000,"
@@ -187,7 +197,7 @@ def test_ctrl_c_ends_a_quantization(tmp_path):
     assert not (tmp_path / "o").exists()
 
 
-def test_ctrl_c_ends_waiting_for_an_answer():
+def test_ctrl_c_ends_waiting_for_an_answer(start_python):
     script = (
         "import fptq, sys\n"
         "llm = fptq.LLM(sys.argv[1])\n"
