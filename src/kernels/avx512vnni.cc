@@ -106,7 +106,12 @@ struct QuantizedBlock {
 #pragma GCC unroll 6
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
-      for (int t = 0; t < kTiles; ++t) out[r][t] = Broadcast(0.0f);
+      for (int t = 0; t < kTiles; ++t) {
+        out[r][t] = Broadcast(0.0f);
+        // Finish writes there, and reads if it accumulates; of many rows it is in no cache near by.
+        _mm_prefetch(args.out + (row + r) * args.out_stride + (tile + t) * kTileChannels,
+                     _MM_HINT_T0);
+      }
     }
     for (int64_t g = 0; g < groups; ++g) {
       QuantizedBlock block;
@@ -173,7 +178,7 @@ struct QuantizedBlock {
       // Few rows ask for what is a little further on; more rows take their time, and the first of
       // them ask for the next tiles.
       const int64_t ahead = kRows < 4 ? kPrefetchBytes : kTiles * tile_bytes;
-      _mm_prefetch(weights + t * tile_bytes + ahead, _MM_HINT_T0);
+      _mm_prefetch(weights + t * tile_bytes + ahead, _MM_HINT_T1);
       if (kBits == 8) {
         w[0][t] = packed;
       } else {
