@@ -26,7 +26,7 @@ LAYERS = [
     ["model"],
     ["engine"],
     ["quant"],
-    ["eval", "server"],
+    ["eval", "server", "report"],
     ["api"],
     ["cli"],
 ]

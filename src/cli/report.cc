@@ -9,7 +9,7 @@
 #include "cli/arguments.h"
 #include "cli/load.h"
 #include "cli/progress_bar.h"
-#include "cli/report_page.h"
+#include "report/report_page.h"
 #include "cli/result_files.h"
 #include "cli/subcommands.h"
 #include "cli/terminal.h"

@@ -1,11 +1,11 @@
-#include "cli/report_page.h"
+#include "report/report_page.h"
 
 #include <fmt/format.h>
 
 #include <map>
 
 #include "base/error.h"
-#include "cli/chart.h"
+#include "report/chart.h"
 #include "model/arch/arch.h"
 
 namespace fptq {

@@ -1,4 +1,4 @@
-#include "cli/chart.h"
+#include "report/chart.h"
 
 #include <fmt/format.h>
 

@@ -1,5 +1,5 @@
 #include "base/fuzz/target.h"
-#include "cli/report_page.h"
+#include "report/report_page.h"
 
 namespace fptq {
 

@@ -1,11 +1,11 @@
-#include "cli/report_page.h"
+#include "report/report_page.h"
 
 #include <gtest/gtest.h>
 
 #include <string>
 
 #include "base/test_util.h"
-#include "cli/chart.h"
+#include "report/chart.h"
 
 namespace fptq {
 namespace {
