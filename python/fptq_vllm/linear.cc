@@ -20,6 +20,8 @@ namespace {
 constexpr int64_t kRowsTogether = 256;
 // Kernels take two tiles at a time where they can.
 constexpr int64_t kTilesTogether = 2;
+// Parts of the channels that each thread gets, one after the other.
+constexpr int64_t kShares = 8;
 
 float FromBf16(uint16_t x) { return std::bit_cast<float>(static_cast<uint32_t>(x) << 16); }
 
@@ -108,6 +110,8 @@ __attribute__((visibility("default"))) void fptq_linear(const FptqLinear* linear
   float* results = l.bf16 ? AtLeast(scratch.out, most * l.channels) : nullptr;
   const int64_t tiles = TilesOf(l.channels);
   const int64_t steps = (tiles + kTilesTogether - 1) / kTilesTogether;
+  // Few rows are read from memory, where neighbours are best; each thread has some shares.
+  const int64_t share = std::max(int64_t{1}, steps / (kShares * omp_get_max_threads()));
 #pragma omp parallel
   for (int64_t first = 0; first < l.rows; first += kRowsTogether) {
     const int64_t rows = std::min(kRowsTogether, l.rows - first);
@@ -131,7 +135,9 @@ __attribute__((visibility("default"))) void fptq_linear(const FptqLinear* linear
                             .group_sums = sums + row * groups});
     }
 #pragma omp for schedule(dynamic)
-    for (int64_t step = 0; step < steps; ++step) {
+    for (int64_t begin = 0; begin < steps; begin += share) {
+      const int64_t tile_begin = begin * kTilesTogether;
+      const int64_t tile_end = std::min(tiles, (begin + share) * kTilesTogether);
       gemm({.activations = q,
             .activation_scales = scales,
             .group_sums = sums,
@@ -144,18 +150,17 @@ __attribute__((visibility("default"))) void fptq_linear(const FptqLinear* linear
             .full_range = l.full_range != 0,
             .bias = l.bias,
             .channels = l.channels,
-            .tile_begin = step * kTilesTogether,
-            .tile_end = std::min(tiles, (step + 1) * kTilesTogether),
+            .tile_begin = tile_begin,
+            .tile_end = tile_end,
             .out = out,
             .out_stride = l.channels,
             .accumulate = false});
-    }
-    if (l.bf16) {
+      if (!l.bf16) continue;
       auto* to = static_cast<uint16_t*>(l.out) + first * l.channels;
-#pragma omp for schedule(static)
-      for (int64_t row = 0; row < rows; ++row) {
-        std::transform(out + row * l.channels, out + (row + 1) * l.channels, to + row * l.channels,
-                       ToBf16);
+      const int64_t from = tile_begin * kTileChannels;
+      const int64_t end = std::min(l.channels, tile_end * kTileChannels);
+      for (int64_t at = 0; at < rows * l.channels; at += l.channels) {
+        std::transform(out + at + from, out + at + end, to + at + from, ToBf16);
       }
     }
   }
