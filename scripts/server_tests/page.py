@@ -135,7 +135,9 @@ class Page:
         return found[-1]
 
     def say(self, text):
+        """Returns when it is sent."""
         self.id("prompt").send_keys(text, Keys.ENTER)
+        wait_until(lambda: self.id("prompt").get_attribute("value") == "")
 
     def set(self, name, text):
         """As if typed, but whatever characters it has."""
@@ -165,6 +167,12 @@ class Page:
 
     def error_cards(self):
         return self.run("return [...document.querySelectorAll('.message .error')].map(card => card.innerText)")
+
+    def wait_error_cards(self):
+        """Those of an answer that ends with one; none if it does not."""
+        wait_until(self.error_cards)
+        self.wait_written()
+        return self.error_cards()
 
     def errors(self):
         """What went wrong on the page since the last time, but for answers of the server that a test asked for."""
@@ -342,8 +350,7 @@ def test_errors(page, stub, server):
         page.id("new").click()
         stub.scripts.append(script)
         page.say("Question")
-        page.wait_written()
-        shown = page.error_cards()
+        shown = page.wait_error_cards()
         check(f"error: {name}", len(shown) == 1 and wanted in shown[0], shown)
         if script.pieces:
             check(f"error: {name}: what came is kept", page.answer() == "Some", page.answer())
@@ -368,8 +375,7 @@ def test_errors(page, stub, server):
     page.open(other.url)
     other.stop()
     page.say("Anybody there?")
-    page.wait_written()
-    shown = page.error_cards()
+    shown = page.wait_error_cards()
     check("error: the server is gone", shown and "cannot be reached" in shown[0], shown)
     page.open(stub.url)
     check("no errors in the console", not (found := page.errors()), found)
