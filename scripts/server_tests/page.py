@@ -194,6 +194,14 @@ def test_chat(page, server):
     model = server.call("/v1/models").json()["data"][0]["id"]
     check("it shows the model", page.id("model").text == model, page.id("model").text)
 
+    def new_greedy():
+        """In a conversation of its own the most probable answer to the long questions has over a thousand tokens."""
+        page.id("new").click()
+        page.id("open-settings").click()
+        page.set("sampling-temperature", "0")
+        page.close_settings()
+
+    new_greedy()
     page.id("prompt").send_keys("Write a long story", Keys.SHIFT, Keys.ENTER, Keys.NULL, "about a lighthouse.")
     check("Shift+Enter begins a line", page.id("prompt").get_attribute("value") == "Write a long story\nabout a lighthouse.")
     page.press(Keys.ENTER)
@@ -208,7 +216,6 @@ def test_chat(page, server):
 
     page.id("open-settings").click()
     page.set("sampling-max_tokens", "24")
-    page.set("sampling-temperature", "0")
     page.close_settings()
     page.say("What is the capital of France?")
     page.wait_written()
@@ -220,13 +227,12 @@ def test_chat(page, server):
     page.wait_ready()
     check("it survives a reload", page.messages() == shown and len(shown) == 4, f"{len(page.messages())} messages")
 
-    page.id("open-settings").click()
-    page.set("sampling-max_tokens", "")
-    page.close_settings()
+    new_greedy()
     page.say("Tell me everything about the sea, at length.")
     wait_until(lambda: len(page.answer()) > 20, 30)
     page.press(Keys.ESCAPE)
     check("Escape stops", page.wait_written(5) and "Stopped" in page.foot(), page.foot())
+    new_greedy()
     page.say("Write a long story about a king and his three daughters.")
     wait_until(lambda: len(page.answer()) > 20, 30)
     page.driver.refresh()

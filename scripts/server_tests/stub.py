@@ -27,7 +27,7 @@ class Stub:
 
     def __init__(self, upstream):
         self.upstream = urlsplit(upstream)
-        self.scripts, self.bodies = [], []
+        self.scripts, self.bodies, self.stopped = [], [], False
         stub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -53,10 +53,15 @@ class Stub:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def stop(self):
+        """Also for connections that a browser has opened ahead."""
+        self.stopped = True
         self.server.shutdown()
         self.server.server_close()
 
     def forward(self, handler, body):
+        if self.stopped:
+            handler.close_connection = True
+            return
         upstream = http.client.HTTPConnection(self.upstream.hostname, self.upstream.port, timeout=60)
         skipped = {"host", "connection", "content-length", "transfer-encoding", "accept-encoding"}
         headers = {k: v for k, v in handler.headers.items() if k.lower() not in skipped}

@@ -9,13 +9,13 @@
 #include "cli/arguments.h"
 #include "cli/load.h"
 #include "cli/progress_bar.h"
-#include "report/report_page.h"
 #include "cli/result_files.h"
 #include "cli/subcommands.h"
 #include "cli/terminal.h"
 #include "eval/divergence.h"
 #include "eval/sensitivity.h"
 #include "eval/text_tokens.h"
+#include "report/report_page.h"
 
 namespace fptq {
 namespace {

@@ -5,8 +5,8 @@
 #include <map>
 
 #include "base/error.h"
-#include "report/chart.h"
 #include "model/arch/arch.h"
+#include "report/chart.h"
 
 namespace fptq {
 namespace {
