@@ -199,6 +199,7 @@ def test_chat(page, server):
         page.id("new").click()
         page.id("open-settings").click()
         page.set("sampling-temperature", "0")
+        page.set("sampling-max_tokens", "")
         page.close_settings()
 
     new_greedy()
