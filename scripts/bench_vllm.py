@@ -62,9 +62,10 @@ def measure(python, script, folder, options, figure, tokens, plugin):
 def machine():
     loader = SourceFileLoader("bench_peers", str(ROOT / "scripts/bench_peers"))
     module = module_from_spec(spec_from_loader("bench_peers", loader))
+    sys.dont_write_bytecode = True
     sys.modules["bench_peers"] = module
     loader.exec_module(module)
-    return module.machine()
+    return module.machine_text(module.machine())
 
 
 def main():
@@ -77,7 +78,7 @@ def main():
     versions = subprocess.run([args.python, "-c", version], capture_output=True, text=True, check=True).stdout.strip()
     lines = ["# Inside vLLM", "", "Written by `scripts/bench_vllm.py`, which tells how. Tokens a second; dtype bfloat16; medians, and the",
              "lowest and highest ratio of a round.", "", f"{versions}.",
-             f"{'; '.join(f'{key}: {value}' for key, value in machine().items())}.", "",
+             f"{machine()}.", "",
              "| folder | test | vLLM | fptq_vllm | ratio | of a round | rounds | goal |",
              "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"]
     with tempfile.NamedTemporaryFile("w", suffix=".py") as script:

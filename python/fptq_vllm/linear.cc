@@ -20,7 +20,7 @@ namespace {
 constexpr int64_t kRowsTogether = 256;
 // Kernels take two tiles at a time where they can.
 constexpr int64_t kTilesTogether = 2;
-// Parts of the channels that each thread gets, one after the other.
+// Parts of the channels for each thread, which takes one after the other.
 constexpr int64_t kShares = 8;
 
 float FromBf16(uint16_t x) { return std::bit_cast<float>(static_cast<uint32_t>(x) << 16); }
@@ -109,9 +109,10 @@ __attribute__((visibility("default"))) void fptq_linear(const FptqLinear* linear
   int32_t* sums = AtLeast(scratch.sums, most * groups);
   float* results = l.bf16 ? AtLeast(scratch.out, most * l.channels) : nullptr;
   const int64_t tiles = TilesOf(l.channels);
-  const int64_t steps = (tiles + kTilesTogether - 1) / kTilesTogether;
-  // Few rows are read from memory, where neighbours are best; each thread has some shares.
-  const int64_t share = std::max(int64_t{1}, steps / (kShares * omp_get_max_threads()));
+  // Neighbouring tiles, as weights for few rows come from memory.
+  const int64_t most_shares = kShares * omp_get_max_threads();
+  const int64_t share =
+      std::max(int64_t{1}, tiles / (most_shares * kTilesTogether)) * kTilesTogether;
 #pragma omp parallel
   for (int64_t first = 0; first < l.rows; first += kRowsTogether) {
     const int64_t rows = std::min(kRowsTogether, l.rows - first);
@@ -135,9 +136,8 @@ __attribute__((visibility("default"))) void fptq_linear(const FptqLinear* linear
                             .group_sums = sums + row * groups});
     }
 #pragma omp for schedule(dynamic)
-    for (int64_t begin = 0; begin < steps; begin += share) {
-      const int64_t tile_begin = begin * kTilesTogether;
-      const int64_t tile_end = std::min(tiles, (begin + share) * kTilesTogether);
+    for (int64_t tile = 0; tile < tiles; tile += share) {
+      const int64_t tile_end = std::min(tiles, tile + share);
       gemm({.activations = q,
             .activation_scales = scales,
             .group_sums = sums,
@@ -150,14 +150,14 @@ __attribute__((visibility("default"))) void fptq_linear(const FptqLinear* linear
             .full_range = l.full_range != 0,
             .bias = l.bias,
             .channels = l.channels,
-            .tile_begin = tile_begin,
+            .tile_begin = tile,
             .tile_end = tile_end,
             .out = out,
             .out_stride = l.channels,
             .accumulate = false});
       if (!l.bf16) continue;
       auto* to = static_cast<uint16_t*>(l.out) + first * l.channels;
-      const int64_t from = tile_begin * kTileChannels;
+      const int64_t from = tile * kTileChannels;
       const int64_t end = std::min(l.channels, tile_end * kTileChannels);
       for (int64_t at = 0; at < rows * l.channels; at += l.channels) {
         std::transform(out + at + from, out + at + end, to + at + from, ToBf16);
