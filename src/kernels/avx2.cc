@@ -76,6 +76,12 @@ inline Lanes Exchange(Lanes a) {
   if (kDistance == 8) return {a.hi, a.lo};
   return {ExchangeHalf<kDistance>(a.lo), ExchangeHalf<kDistance>(a.hi)};
 }
+template <int kDistance>
+inline Lanes SelectBit(Lanes a, Lanes b) {
+  if (kDistance == 8) return {a.lo, b.hi};
+  constexpr int kMask = kDistance == 4 ? 0b1111'0000 : kDistance == 2 ? 0b1100'1100 : 0b1010'1010;
+  return {_mm256_blend_ps(a.lo, b.lo, kMask), _mm256_blend_ps(a.hi, b.hi, kMask)};
+}
 // The 16 values as 16-bit integers, in order.
 inline __m256i ToInt16(Lanes x) {
   const __m256i packed = _mm256_packs_epi32(_mm256_cvtps_epi32(x.lo), _mm256_cvtps_epi32(x.hi));
@@ -86,10 +92,17 @@ inline void StoreI8(int8_t* p, Lanes x) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
                    _mm_packs_epi16(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1)));
 }
-inline void StoreU8(uint8_t* p, Lanes x) {
-  const __m256i v = ToInt16(x);
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
-                   _mm_packus_epi16(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1)));
+inline void StoreU8(uint8_t* p, const Lanes (&x)[4]) {
+  const auto pack = [](Lanes a) {
+    return _mm256_packs_epi32(_mm256_cvtps_epi32(a.lo), _mm256_cvtps_epi32(a.hi));
+  };
+  // Packing goes by halves of a vector: each has every other four bytes.
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  for (int i = 0; i < 4; i += 2) {
+    const __m256i bytes = _mm256_packus_epi16(pack(x[i]), pack(x[i + 1]));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 16 * i),
+                        _mm256_permutevar8x32_epi32(bytes, order));
+  }
 }
 
 inline Bytes LoadBytes(const void* p) {
@@ -338,32 +351,13 @@ int64_t Int8Peak(int64_t steps) {
 
 }  // namespace
 
-const KernelTable kAvx2Kernels = {
+constinit const KernelTable kAvx2Kernels = WithRowsAndAttention({
     .name = "avx2",
     .cpu_features = kCpuAvx2,
     .gemm_w4 = QuantizedGemm<4>,
     .gemm_w8 = QuantizedGemm<8>,
     .gemm_f32 = FloatGemm,
-    .rms_norm = RmsNorm,
-    .layer_norm = LayerNorm,
-    .silu = Activate<Silu>,
-    .gelu_tanh = Activate<GeluTanh>,
-    .gelu = Activate<Gelu>,
-    .relu = Activate<Relu>,
-    .softcap = Softcap,
-    .quantize_row = QuantizeRow,
-    .fit_int4 = FitInt4,
-    .rope = Rope,
-    .rotate = Rotate,
-    .largest = Largest,
-    .exponentials = Exponentials,
-    .append_kv_i8 = AppendKvI8,
-    .append_kv_f32 = AppendKvF32,
-    .attention_i8 = AttentionI8,
-    .attention_section_i8 = AttentionSectionI8,
-    .merge_sections = MergeSections,
-    .attention_f32 = AttentionF32,
     .int8_peak = Int8Peak,
-};
+});
 
 }  // namespace fptq

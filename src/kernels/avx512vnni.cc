@@ -13,55 +13,7 @@
 namespace fptq {
 namespace {
 
-using Lanes = __m512;
-using Ints = __m512i;
-using Bytes = __m512i;
-
-inline __mmask16 FirstMask(int64_t n) { return static_cast<__mmask16>((1u << n) - 1); }
-
-inline Lanes Load(const float* p) { return _mm512_loadu_ps(p); }
-inline Lanes LoadFirst(const float* p, int64_t n) { return _mm512_maskz_loadu_ps(FirstMask(n), p); }
-inline void Store(float* p, Lanes x) { _mm512_storeu_ps(p, x); }
-inline void StoreFirst(float* p, Lanes x, int64_t n) { _mm512_mask_storeu_ps(p, FirstMask(n), x); }
-inline Lanes Broadcast(float x) { return _mm512_set1_ps(x); }
-inline Lanes Add(Lanes a, Lanes b) { return _mm512_add_ps(a, b); }
-inline Lanes Sub(Lanes a, Lanes b) { return _mm512_sub_ps(a, b); }
-inline Lanes Mul(Lanes a, Lanes b) { return _mm512_mul_ps(a, b); }
-inline Lanes Div(Lanes a, Lanes b) { return _mm512_div_ps(a, b); }
-inline Lanes Max(Lanes a, Lanes b) { return _mm512_max_ps(a, b); }
-inline Lanes Min(Lanes a, Lanes b) { return _mm512_min_ps(a, b); }
-inline Lanes Fma(Lanes a, Lanes b, Lanes c) { return _mm512_fmadd_ps(a, b, c); }
-inline Lanes Abs(Lanes a) { return _mm512_abs_ps(a); }
-inline Lanes SelectGreater(Lanes a, Lanes b, Lanes x, Lanes y) {
-  return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), y, x);
-}
-inline Lanes ShiftLeft23(Lanes a) {
-  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(a), 23));
-}
-inline float First(Lanes a) { return _mm512_cvtss_f32(a); }
-template <int kDistance>
-inline Lanes Exchange(Lanes a) {
-  if (kDistance == 8) return _mm512_shuffle_f32x4(a, a, 0b01'00'11'10);
-  if (kDistance == 4) return _mm512_shuffle_f32x4(a, a, 0b10'11'00'01);
-  return _mm512_permute_ps(a, kDistance == 2 ? 0b01'00'11'10 : 0b10'11'00'01);
-}
-inline void StoreI8(int8_t* p, Lanes x) {
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x)));
-}
-inline void StoreU8(uint8_t* p, Lanes x) { StoreI8(reinterpret_cast<int8_t*>(p), x); }
-
-inline Bytes LoadBytes(const void* p) { return _mm512_loadu_si512(p); }
-inline Bytes BroadcastBytes(const void* p) {
-  int32_t bytes;
-  __builtin_memcpy(&bytes, p, sizeof(bytes));
-  return _mm512_set1_epi32(bytes);
-}
-inline Ints BroadcastInts(int32_t x) { return _mm512_set1_epi32(x); }
-inline Ints Dot(Ints acc, Bytes u, Bytes s) { return _mm512_dpbusd_epi32(acc, u, s); }
-inline Lanes ToLanes(Ints a) { return _mm512_cvtepi32_ps(a); }
-
-constexpr int kDotVectors = 4;
-#include "kernels/attention.inc"
+#include "kernels/lanes_avx512.inc"
 
 // --- GEMM --------------------------------------------------------------------------------------
 
@@ -332,32 +284,13 @@ int64_t Int8Peak(int64_t steps) {
 
 }  // namespace
 
-const KernelTable kAvx512VnniKernels = {
+constinit const KernelTable kAvx512VnniKernels = WithRowsAndAttention({
     .name = "avx512vnni",
     .cpu_features = kCpuAvx2 | kCpuAvx512Vnni,
     .gemm_w4 = QuantizedGemm<4>,
     .gemm_w8 = QuantizedGemm<8>,
     .gemm_f32 = FloatGemm,
-    .rms_norm = RmsNorm,
-    .layer_norm = LayerNorm,
-    .silu = Activate<Silu>,
-    .gelu_tanh = Activate<GeluTanh>,
-    .gelu = Activate<Gelu>,
-    .relu = Activate<Relu>,
-    .softcap = Softcap,
-    .quantize_row = QuantizeRow,
-    .fit_int4 = FitInt4,
-    .rope = Rope,
-    .rotate = Rotate,
-    .largest = Largest,
-    .exponentials = Exponentials,
-    .append_kv_i8 = AppendKvI8,
-    .append_kv_f32 = AppendKvF32,
-    .attention_i8 = AttentionI8,
-    .attention_section_i8 = AttentionSectionI8,
-    .merge_sections = MergeSections,
-    .attention_f32 = AttentionF32,
     .int8_peak = Int8Peak,
-};
+});
 
 }  // namespace fptq

@@ -2,6 +2,9 @@
 
 #if defined(__aarch64__)
 #include <sys/auxv.h>
+#elif defined(__x86_64__) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 #include <cstdlib>
@@ -16,6 +19,7 @@ namespace {
 constexpr const KernelTable* kTables[] = {
 // best first; scalar is the last
 #if defined(__x86_64__)
+    &kAvx512AmxKernels,
     &kAvx512VnniKernels,
     &kAvx2Kernels,
 #elif defined(__aarch64__)
@@ -23,6 +27,19 @@ constexpr const KernelTable* kTables[] = {
 #endif
     &kScalarKernels,
 };
+
+#if defined(__x86_64__)
+// Linux gives the registers of tiles, 8 KB a thread, to processes that ask for them.
+bool MayUseTiles() {
+#if defined(__linux__)
+  constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr long kTileData = 18;               // the component's number in XCR0
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+#endif
 
 uint32_t CpuFeatures() {
   uint32_t features = 0;
@@ -37,6 +54,10 @@ uint32_t CpuFeatures() {
       has(__builtin_cpu_supports("avx512dq")) && has(__builtin_cpu_supports("avx512vl")) &&
       has(__builtin_cpu_supports("avx512vnni"))) {
     features |= kCpuAvx512Vnni;
+  }
+  if (has(__builtin_cpu_supports("amx-tile")) && has(__builtin_cpu_supports("amx-int8")) &&
+      MayUseTiles()) {
+    features |= kCpuAmxInt8;
   }
 #elif defined(__aarch64__)
   if ((getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0) features |= kCpuNeonDotprod;

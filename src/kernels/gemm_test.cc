@@ -181,16 +181,23 @@ TEST_P(QuantizedGemm, TheLongestGroupIsExact) {
   }
 }
 
-TEST_P(QuantizedGemm, ManyRowsCrossTheBlocksOfRows) {
+// More rows, and more inputs, than a kernel takes at once.
+TEST_P(QuantizedGemm, LargeMatricesCrossTheBlocks) {
   std::mt19937 rng(2);
   const int bits = GetParam();
-  const QuantizedCase c(rng, bits, 150, 40, 8192, 128);
-  std::vector<float> expected = c.initial;
-  RunQuantized(Scalar(), bits, c.Args(expected, true, true));
-  for (const KernelTable& table : SupportedKernels()) {
-    std::vector<float> found = c.initial;
-    RunQuantized(table, bits, c.Args(found, true, true));
-    ExpectSameBits(expected, found, table.name);
+  struct Shape {
+    int64_t rows, channels, k, group;
+  };
+  for (const Shape& shape : {Shape{150, 40, 8192, 128}, Shape{521, 18, 8448, 64},
+                             Shape{20, 20, 12288, 4096}, Shape{9, 20, 32768, 16384}}) {
+    const QuantizedCase c(rng, bits, shape.rows, shape.channels, shape.k, shape.group);
+    std::vector<float> expected = c.initial;
+    RunQuantized(Scalar(), bits, c.Args(expected, true, true));
+    for (const KernelTable& table : SupportedKernels()) {
+      std::vector<float> found = c.initial;
+      RunQuantized(table, bits, c.Args(found, true, true));
+      ExpectSameBits(expected, found, table.name + (" of " + std::to_string(shape.rows)));
+    }
   }
 }
 

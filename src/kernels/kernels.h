@@ -311,43 +311,45 @@ struct MergeSectionsArgs {
 enum CpuFeature : uint32_t {
   kCpuAvx2 = 1u << 0,        // AVX2, FMA and F16C
   kCpuAvx512Vnni = 1u << 1,  // AVX-512 F, BW, DQ, VL and VNNI
-  kCpuNeonDotprod = 1u << 2,
+  kCpuAmxInt8 = 1u << 2,     // AMX tiles of int8, which the operating system lets us use
+  kCpuNeonDotprod = 1u << 3,
 };
 
 // A null entry inherits from the next table of the list; scalar has all of them.
 struct KernelTable {
   const char* name;
   uint32_t cpu_features;  // bits of CpuFeature that must all be there
-  void (*gemm_w4)(const QuantizedGemmArgs&);
-  void (*gemm_w8)(const QuantizedGemmArgs&);
-  void (*gemm_f32)(const FloatGemmArgs&);
-  void (*rms_norm)(const RmsNormArgs&);
-  void (*layer_norm)(const LayerNormArgs&);
-  void (*silu)(const ActivationArgs&);
-  void (*gelu_tanh)(const ActivationArgs&);
-  void (*gelu)(const ActivationArgs&);
-  void (*relu)(const ActivationArgs&);
-  void (*softcap)(const SoftcapArgs&);
-  void (*quantize_row)(const QuantizeRowArgs&);
-  void (*fit_int4)(const FitInt4Args&);
-  void (*rope)(const RopeArgs&);
-  void (*rotate)(const RotateArgs&);
-  float (*largest)(const LargestArgs&);
-  void (*exponentials)(const ExponentialsArgs&);
-  void (*append_kv_i8)(const AppendKvArgs<KvI8>&);
-  void (*append_kv_f32)(const AppendKvArgs<KvF32>&);
-  void (*attention_i8)(const AttentionArgs<KvI8>&);
-  void (*attention_section_i8)(const AttentionSectionArgs&);
-  void (*merge_sections)(const MergeSectionsArgs&);
-  void (*attention_f32)(const AttentionArgs<KvF32>&);
+  void (*gemm_w4)(const QuantizedGemmArgs&) = nullptr;
+  void (*gemm_w8)(const QuantizedGemmArgs&) = nullptr;
+  void (*gemm_f32)(const FloatGemmArgs&) = nullptr;
+  void (*rms_norm)(const RmsNormArgs&) = nullptr;
+  void (*layer_norm)(const LayerNormArgs&) = nullptr;
+  void (*silu)(const ActivationArgs&) = nullptr;
+  void (*gelu_tanh)(const ActivationArgs&) = nullptr;
+  void (*gelu)(const ActivationArgs&) = nullptr;
+  void (*relu)(const ActivationArgs&) = nullptr;
+  void (*softcap)(const SoftcapArgs&) = nullptr;
+  void (*quantize_row)(const QuantizeRowArgs&) = nullptr;
+  void (*fit_int4)(const FitInt4Args&) = nullptr;
+  void (*rope)(const RopeArgs&) = nullptr;
+  void (*rotate)(const RotateArgs&) = nullptr;
+  float (*largest)(const LargestArgs&) = nullptr;
+  void (*exponentials)(const ExponentialsArgs&) = nullptr;
+  void (*append_kv_i8)(const AppendKvArgs<KvI8>&) = nullptr;
+  void (*append_kv_f32)(const AppendKvArgs<KvF32>&) = nullptr;
+  void (*attention_i8)(const AttentionArgs<KvI8>&) = nullptr;
+  void (*attention_section_i8)(const AttentionSectionArgs&) = nullptr;
+  void (*merge_sections)(const MergeSectionsArgs&) = nullptr;
+  void (*attention_f32)(const AttentionArgs<KvF32>&) = nullptr;
   // The machine's int8 peak: `steps` (up to 2^28) rounds of the ISA's best int8 dot product on ones
   // in registers. Returns the sum of the products, which is how many multiply-adds were done.
-  int64_t (*int8_peak)(int64_t steps);
+  int64_t (*int8_peak)(int64_t steps) = nullptr;
 };
 
 extern const KernelTable kScalarKernels;
 extern const KernelTable kAvx2Kernels;
 extern const KernelTable kAvx512VnniKernels;
+extern const KernelTable kAvx512AmxKernels;
 extern const KernelTable kNeonDotprodKernels;
 
 }  // namespace fptq

@@ -45,7 +45,8 @@ void QuantizedGemm(benchmark::State& state, const KernelTable& table, int bits, 
       MakeQuantizedMatrix(bits, channels, k, group, /*arena=*/nullptr, symmetric);
   for (uint8_t& x : matrix.tiles.span()) x = static_cast<uint8_t>((&x - matrix.tiles.data()) * 37);
   for (float& x : matrix.scales.span()) x = 0.01f;
-  const std::vector<int8_t> activations = Uniform<int8_t>(rows * k, -128, 127);
+  AlignedBuffer<int8_t> activations(rows * k);
+  std::ranges::copy(Uniform<int8_t>(rows * k, -128, 127), activations.data());
   const std::vector<float> scales(Size(rows), 0.1f);
   const std::vector<int32_t> sums(Size(rows * (k / group)));
   std::vector<float> out(Size(rows * channels));

@@ -79,6 +79,15 @@ inline Lanes Exchange(Lanes a) {
     return kDistance == 2 ? vextq_f32(a.v[i], a.v[i], 2) : vrev64q_f32(a.v[i]);
   });
 }
+template <int kDistance>
+inline Lanes SelectBit(Lanes a, Lanes b) {
+  constexpr uint32_t kAll = ~uint32_t{0};
+  constexpr uint32_t kBits[4] = {0, kDistance == 1 ? kAll : 0, kDistance == 2 ? kAll : 0, kAll};
+  return Each<Lanes>([&](int i) {
+    if (kDistance >= 4) return (i & (kDistance / 4)) != 0 ? b.v[i] : a.v[i];
+    return vbslq_f32(vld1q_u32(kBits), b.v[i], a.v[i]);
+  });
+}
 // The 16 values as bytes, in order.
 inline int8x16_t ToBytes(Lanes x) {
   int16x4_t part[4];
@@ -88,7 +97,9 @@ inline int8x16_t ToBytes(Lanes x) {
                      vmovn_s16(vcombine_s16(part[2], part[3])));
 }
 inline void StoreI8(int8_t* p, Lanes x) { vst1q_s8(p, ToBytes(x)); }
-inline void StoreU8(uint8_t* p, Lanes x) { vst1q_u8(p, vreinterpretq_u8_s8(ToBytes(x))); }
+inline void StoreU8(uint8_t* p, const Lanes (&x)[4]) {
+  for (int i = 0; i < 4; ++i) vst1q_u8(p + 16 * i, vreinterpretq_u8_s8(ToBytes(x[i])));
+}
 
 inline Bytes LoadBytes(const void* p) {
   const uint8_t* bytes = static_cast<const uint8_t*>(p);
@@ -324,32 +335,13 @@ int64_t Int8Peak(int64_t steps) {
 
 }  // namespace
 
-const KernelTable kNeonDotprodKernels = {
+constinit const KernelTable kNeonDotprodKernels = WithRowsAndAttention({
     .name = "neon_dotprod",
     .cpu_features = kCpuNeonDotprod,
     .gemm_w4 = QuantizedGemm<4>,
     .gemm_w8 = QuantizedGemm<8>,
     .gemm_f32 = FloatGemm,
-    .rms_norm = RmsNorm,
-    .layer_norm = LayerNorm,
-    .silu = Activate<Silu>,
-    .gelu_tanh = Activate<GeluTanh>,
-    .gelu = Activate<Gelu>,
-    .relu = Activate<Relu>,
-    .softcap = Softcap,
-    .quantize_row = QuantizeRow,
-    .fit_int4 = FitInt4,
-    .rope = Rope,
-    .rotate = Rotate,
-    .largest = Largest,
-    .exponentials = Exponentials,
-    .append_kv_i8 = AppendKvI8,
-    .append_kv_f32 = AppendKvF32,
-    .attention_i8 = AttentionI8,
-    .attention_section_i8 = AttentionSectionI8,
-    .merge_sections = MergeSections,
-    .attention_f32 = AttentionF32,
     .int8_peak = Int8Peak,
-};
+});
 
 }  // namespace fptq

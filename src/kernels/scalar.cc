@@ -74,13 +74,17 @@ template <int kDistance>
 inline Lanes Exchange(const Lanes& a) {
   return Each([&](int i) { return a.v[i ^ kDistance]; });
 }
+template <int kDistance>
+inline Lanes SelectBit(const Lanes& a, const Lanes& b) {
+  return Each([&](int i) { return (i & kDistance) != 0 ? b.v[i] : a.v[i]; });
+}
 // To the nearest integer, half to even, for |x| < 2^22.
 inline float RoundHalfEven(float x) { return (x + 0x1.8p23f) - 0x1.8p23f; }
 inline void StoreI8(int8_t* p, const Lanes& x) {
   for (int i = 0; i < 16; ++i) p[i] = static_cast<int8_t>(RoundHalfEven(x.v[i]));
 }
-inline void StoreU8(uint8_t* p, const Lanes& x) {
-  for (int i = 0; i < 16; ++i) p[i] = static_cast<uint8_t>(RoundHalfEven(x.v[i]));
+inline void StoreU8(uint8_t* p, const Lanes (&x)[4]) {
+  for (int i = 0; i < 64; ++i) p[i] = static_cast<uint8_t>(RoundHalfEven(x[i / 16].v[i % 16]));
 }
 
 inline Bytes LoadBytes(const void* p) {
@@ -183,32 +187,13 @@ int64_t Int8Peak(int64_t steps) {
 
 }  // namespace
 
-const KernelTable kScalarKernels = {
+constinit const KernelTable kScalarKernels = WithRowsAndAttention({
     .name = "scalar",
     .cpu_features = 0,
     .gemm_w4 = QuantizedGemm<4>,
     .gemm_w8 = QuantizedGemm<8>,
     .gemm_f32 = FloatGemm,
-    .rms_norm = RmsNorm,
-    .layer_norm = LayerNorm,
-    .silu = Activate<Silu>,
-    .gelu_tanh = Activate<GeluTanh>,
-    .gelu = Activate<Gelu>,
-    .relu = Activate<Relu>,
-    .softcap = Softcap,
-    .quantize_row = QuantizeRow,
-    .fit_int4 = FitInt4,
-    .rope = Rope,
-    .rotate = Rotate,
-    .largest = Largest,
-    .exponentials = Exponentials,
-    .append_kv_i8 = AppendKvI8,
-    .append_kv_f32 = AppendKvF32,
-    .attention_i8 = AttentionI8,
-    .attention_section_i8 = AttentionSectionI8,
-    .merge_sections = MergeSections,
-    .attention_f32 = AttentionF32,
     .int8_peak = Int8Peak,
-};
+});
 
 }  // namespace fptq
