@@ -92,7 +92,8 @@ constexpr int64_t kGroupsTogether = 3;
 // Activations of the rows that go through all tiles together: they stay in half of the L2 cache.
 constexpr int64_t kRowBytes = 1 << 20;
 constexpr int64_t kMostRows = 512;
-// Inputs of a panel, which stays in the L2 cache, too.
+// Inputs of a panel: it stays in the L1 cache, unless a group is longer, of which it has one.
+constexpr int64_t kPanelInputs = 1024;
 constexpr int64_t kMostInputs = 8192;
 
 // The weights of a tile of channels and of some groups, less their offsets and zero points, as tile
@@ -206,7 +207,7 @@ void QuantizedGemm(const QuantizedGemmArgs& args) {
     return (kBits == 4 ? kAvx512VnniKernels.gemm_w4 : kAvx512VnniKernels.gemm_w8)(args);
   }
   const int64_t groups = args.k / args.group_size;
-  const int64_t panel_groups = kMostInputs / args.group_size;
+  const int64_t panel_groups = args.group_size < kPanelInputs ? kPanelInputs / args.group_size : 1;
   int64_t chunk = kRowBytes / args.k / kTileRows * kTileRows;
   chunk = chunk < kTileRows ? kTileRows : chunk > kMostRows ? kMostRows : chunk;
   const int64_t block_rows = args.rows < kTileRows ? args.rows : kTileRows;
