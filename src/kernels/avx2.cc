@@ -131,6 +131,7 @@ inline Ints Dot(Ints acc, Bytes u, Bytes s) {
 inline Lanes ToLanes(Ints a) { return {_mm256_cvtepi32_ps(a.lo), _mm256_cvtepi32_ps(a.hi)}; }
 
 constexpr int kDotVectors = 2;
+constexpr int64_t kQueryTile = 16;
 #include "kernels/attention.inc"
 
 // --- GEMM --------------------------------------------------------------------------------------

@@ -14,6 +14,8 @@
 namespace fptq {
 namespace {
 
+// Tiles sleep while vectors work and take time to wake, so each phase has many queries.
+constexpr int64_t kQueryTile = 64;
 #include "kernels/lanes_avx512.inc"
 
 // --- Tiles -------------------------------------------------------------------------------------
@@ -236,15 +238,33 @@ void QuantizedGemm(const QuantizedGemmArgs& args) {
 
 // --- Attention ---------------------------------------------------------------------------------
 
-// The products of 16 queries with a block.
+// The products of up to kQueryTile queries with a block, 16 at a time.
 struct TileProducts {
   void Start(const QueryTile<KvI8>&, int64_t) {}
 
   void Multiply(const QueryTile<KvI8>& tile, int64_t begin, int64_t end, const QueryI8* queries,
                 const uint8_t* keys, const float* key_scales, Scores& scores) const {
-    static_assert(kQueryTile == kTileRows && kKvVectors == kSumTiles);
-    const int64_t dim = PaddedDim(tile.args.head_dim), stride = kLanes * dim;
+    static_assert(kKvVectors == kSumTiles);
     BeforeTiles();
+    alignas(64) Sums sums[kQueryTile / kTileRows][kSumTiles];
+    for (int64_t i = begin / kTileRows * kTileRows; i < end; i += kTileRows) {
+      MultiplyQueries(queries + i, keys, PaddedDim(tile.args.head_dim), sums[i / kTileRows]);
+    }
+    for (int64_t i = begin; i < end; ++i) {
+      const Sums* of_query = sums[i / kTileRows];
+      const Ints offset = BroadcastInts(queries[i].offset);
+      for (int64_t v = 0; v < kKvVectors; ++v) {
+        const Ints sum = _mm512_add_epi32(_mm512_load_si512(of_query[v][i % kTileRows]), offset);
+        const Lanes scale = Mul(Broadcast(queries[i].scale), Load(key_scales + v * kLanes));
+        Store(scores[i] + v * kLanes, Mul(ToLanes(sum), scale));
+      }
+    }
+  }
+
+  // 16 queries.
+  static void MultiplyQueries(const QueryI8* queries, const uint8_t* keys, int64_t dim,
+                              Sums (&sums)[kSumTiles]) {
+    const int64_t stride = kLanes * dim;
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
@@ -274,19 +294,10 @@ struct TileProducts {
       _tile_loadd(7, from + 3 * stride, kTileStride);
       _tile_dpbsud(3, 6, 7);
     }
-    alignas(64) Sums sums[kSumTiles];
     _tile_stored(0, sums[0], kTileStride);
     _tile_stored(1, sums[1], kTileStride);
     _tile_stored(2, sums[2], kTileStride);
     _tile_stored(3, sums[3], kTileStride);
-    for (int64_t i = begin; i < end; ++i) {
-      const Ints offset = BroadcastInts(queries[i].offset);
-      for (int64_t v = 0; v < kKvVectors; ++v) {
-        const Ints sum = _mm512_add_epi32(_mm512_load_si512(sums[v][i]), offset);
-        const Lanes scale = Mul(Broadcast(queries[i].scale), Load(key_scales + v * kLanes));
-        Store(scores[i] + v * kLanes, Mul(ToLanes(sum), scale));
-      }
-    }
   }
 
   void AddValues(const QueryTile<KvI8>& tile, int64_t begin, int64_t end, int64_t,
@@ -294,21 +305,25 @@ struct TileProducts {
     static_assert(kKvBlock == kTileInputs);
     const int64_t dim = PaddedDim(tile.args.head_dim);
     BeforeTiles();
-    _tile_loadd(4, weights.w, kKvBlock);
     for (int64_t d = 0; d < dim; d += kSumTiles * kLanes) {
       const int64_t left = (dim - d) / kLanes, vectors = left < kSumTiles ? left : kSumTiles;
-      alignas(64) Sums sums[kSumTiles];
-      const int8_t* from = values + d * kKvBlock;
-      AddValueTile(Index<0>(), from, sums[0]);
-      if (vectors > 1) AddValueTile(Index<1>(), from + kLanes * kKvBlock, sums[1]);
-      if (vectors > 2) AddValueTile(Index<2>(), from + 2 * kLanes * kKvBlock, sums[2]);
-      if (vectors > 3) AddValueTile(Index<3>(), from + 3 * kLanes * kKvBlock, sums[3]);
+      alignas(64) Sums sums[kQueryTile / kTileRows][kSumTiles];
+      for (int64_t i = begin / kTileRows * kTileRows; i < end; i += kTileRows) {
+        const int8_t* from = values + d * kKvBlock;
+        Sums* of_queries = sums[i / kTileRows];
+        _tile_loadd(4, weights.w[i], kKvBlock);
+        AddValueTile(Index<0>(), from, of_queries[0]);
+        if (vectors > 1) AddValueTile(Index<1>(), from + kLanes * kKvBlock, of_queries[1]);
+        if (vectors > 2) AddValueTile(Index<2>(), from + 2 * kLanes * kKvBlock, of_queries[2]);
+        if (vectors > 3) AddValueTile(Index<3>(), from + 3 * kLanes * kKvBlock, of_queries[3]);
+      }
       for (int64_t i = begin; i < end; ++i) {
+        const Sums* of_query = sums[i / kTileRows];
         const Lanes correction = Broadcast(weights.corrections[i - begin]);
         const Lanes step = Broadcast(weights.steps[i - begin]);
         for (int64_t v = 0; v < vectors; ++v) {
-          float* out = states.out[i] + d + v * kLanes;
-          const Lanes sum = ToLanes(_mm512_load_si512(sums[v][i]));
+          float* out = states.Out(i) + d + v * kLanes;
+          const Lanes sum = ToLanes(_mm512_load_si512(of_query[v][i % kTileRows]));
           Store(out, Fma(sum, step, Mul(Load(out), correction)));
         }
       }

@@ -13,6 +13,7 @@
 namespace fptq {
 namespace {
 
+constexpr int64_t kQueryTile = 16;
 #include "kernels/lanes_avx512.inc"
 
 // --- GEMM --------------------------------------------------------------------------------------

@@ -132,6 +132,7 @@ inline Lanes ToLanes(Ints a) {
 }
 
 constexpr int kDotVectors = 1;
+constexpr int64_t kQueryTile = 16;
 #include "kernels/attention.inc"
 
 // --- GEMM --------------------------------------------------------------------------------------

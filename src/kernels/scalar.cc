@@ -112,6 +112,7 @@ inline Lanes ToLanes(const Ints& a) {
 }
 
 constexpr int kDotVectors = 4;
+constexpr int64_t kQueryTile = 16;
 #include "kernels/attention.inc"
 
 template <typename Args>
