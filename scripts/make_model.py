@@ -12,6 +12,7 @@ the 256 bytes, one merge and a few special tokens, whatever the embedding's size
 
 import argparse
 import json
+import re
 import shutil
 import struct
 from pathlib import Path
@@ -63,8 +64,6 @@ def parse_args():
     for name, value in zip(["experts", "active", "expert_mlp", "head_dim"], defaults):
         if getattr(args, name) is None:
             setattr(args, name, value)
-    if args.experts and args.gguf:
-        parser.error("--gguf is for models without experts")
     if args.gguf_only and not args.gguf:
         parser.error("--gguf-only needs --gguf FILE")
     *dims, args.tied = SHAPES[args.shape]
@@ -267,7 +266,7 @@ def quantized(values, kind, rows=1024):
 def write_gguf(path, folder, shapes, args):
     import gguf
 
-    writer = gguf.GGUFWriter(path, "llama")
+    writer = gguf.GGUFWriter(path, "qwen3moe" if args.experts else "llama")
     writer.add_context_length(8192)
     writer.add_embedding_length(args.hidden)
     writer.add_block_count(args.layers)
@@ -280,6 +279,10 @@ def write_gguf(path, folder, shapes, args):
     writer.add_rope_freq_base(10000.0)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_vocab_size(args.vocab)
+    if args.experts:
+        writer.add_expert_count(args.experts)
+        writer.add_expert_used_count(args.active)
+        writer.add_expert_feed_forward_length(args.expert_mlp)
     tokens, special, merges = gguf_tokens(folder, args.vocab)
     kinds = [
         gguf.TokenType.CONTROL if i in special
@@ -304,33 +307,44 @@ def write_gguf(path, folder, shapes, args):
     if args.gguf_type == "q4_0":
         raw_type = types.Q4_0
         block, block_size = gguf.GGML_QUANT_SIZES[raw_type]
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, args.layers)
-    for name, shape in shapes.items():
+    arch = gguf.MODEL_ARCH.QWEN3MOE if args.experts else gguf.MODEL_ARCH.LLAMA
+    names = gguf.get_tensor_name_map(arch, args.layers)
+    # GGUF has the experts of a layer in one tensor.
+    parts = {}
+    for index, name in enumerate(shapes):
+        parts.setdefault(re.sub(r"(experts)\.\d+", r"\1", name), []).append((index, name))
+    for name, members in parts.items():
+        shape = shapes[members[0][1]]
         norm = len(shape) == 1
+        whole = (len(members), *shape) if ".experts." in name else shape
         writer.add_tensor_info(
-            names.get_name(name, (".weight",)), shape, np.dtype(np.float32),
-            int(np.prod(shape)) * 4 if norm else int(np.prod(shape)) // block * block_size,
+            names.get_name(name, (".weight",)), whole, np.dtype(np.float32),
+            int(np.prod(whole)) * 4 if norm else int(np.prod(whole)) // block * block_size,
             types.F32 if norm else raw_type,
         )
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
-    for i, (name, shape) in enumerate(shapes.items()):
+
+    def data_of(i, name):
+        shape = shapes[name]
         values = make_tensor(args.seed, i, name, shape)
         # The same values as in the folder, norms too, though GGUF keeps norms in f32.
         data = to_bytes(values, args.dtype)
         del values
-        if "q_proj" in name:
-            data = rotary_pairs(data, args.heads)
-        elif "k_proj" in name:
-            data = rotary_pairs(data, args.kv_heads)
+        if not args.experts:  # Qwen3 rotates halves, as Hugging Face does
+            if "q_proj" in name:
+                data = rotary_pairs(data, args.heads)
+            elif "k_proj" in name:
+                data = rotary_pairs(data, args.kv_heads)
         if args.dtype == "bf16" and (len(shape) == 1 or block > 1):
             data = (data.astype(np.uint32) << 16).view(np.float32)
         if len(shape) == 1:
-            data = data.astype(np.float32)
-        elif block > 1:
-            data = quantized(data, raw_type)
-        writer.write_tensor_data(np.ascontiguousarray(data))
+            return data.astype(np.float32)
+        return quantized(data, raw_type) if block > 1 else np.ascontiguousarray(data)
+
+    for members in parts.values():
+        writer.write_tensor_data(np.concatenate([data_of(*member) for member in members]))
     writer.close()
 
 
