@@ -171,7 +171,8 @@ TEST(Cli, WarnsOnce) {
 TEST(Cli, PlanHasARowASite) {
   const TempFolder folder;
   const Result plan = Succeed({"plan", Tiny("tiny-llama-f32"), "--calibration-tokens", "512"});
-  EXPECT_EQ(std::count(plan.out.begin(), plan.out.end(), '\n'), 1 + 2 * 4);
+  EXPECT_EQ(std::count(plan.out.begin(), plan.out.end(), '\n'), 1 + 2 * 4 + 2);
+  EXPECT_NE(plan.out.find("\n4.6071 bits a weight of the linears"), std::string::npos) << plan.out;
   const std::string recipe =
       folder.Write("r.json", R"({"policy": "dynamic", "calibration_tokens": 512})");
   const Result dynamic = Succeed({"plan", Tiny("tiny-llama-f32"), "--recipe", recipe});
@@ -179,6 +180,10 @@ TEST(Cli, PlanHasARowASite) {
   const Result overridden =
       Succeed({"plan", Tiny("tiny-llama-f32"), "--recipe", recipe, "--policy", "static"});
   EXPECT_NE(overridden.out.find("static"), std::string::npos);
+  const Result mixed =
+      Succeed({"plan", Tiny("tiny-llama-f32"), "--recipe", recipe, "--bits", "5.7"});
+  EXPECT_NE(mixed.out.find("  4 8 8  "), std::string::npos) << mixed.out;
+  Fail("'bits': expected at least", {"plan", Tiny("tiny-llama-f32"), "--bits", "4.5"});
 }
 
 TEST(Cli, NamesThePreTokenizerThatAGgufFileLacks) {

@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "cli/arguments.h"
 #include "cli/load.h"
@@ -24,14 +25,17 @@ std::string Errors(const std::vector<Alternative>& alternatives) {
   return text;
 }
 
-std::vector<std::vector<std::string>> PolicyRows(const std::vector<SitePolicy>& sites) {
+std::vector<std::vector<std::string>> PolicyRows(const QuantizationPlan& plan) {
   std::vector<std::vector<std::string>> rows = {
-      {"layer", "site", "range v", "scheme", "scale", "group", "why"}};
-  for (const SitePolicy& s : sites) {
-    rows.push_back({fmt::format("{}", s.layer), SiteName(s.site), fmt::format("{:.2f}", s.range),
-                    ActChoiceName(s.choice), s.scale > 0 ? fmt::format("{:.6f}", s.scale) : "",
-                    s.quantizes_weights() ? fmt::format("{}", s.group_size) : "",
-                    s.alternatives.empty() ? s.reason : Errors(s.alternatives)});
+      {"layer", "site", "range v", "scheme", "scale", "bits", "group", "why"}};
+  for (size_t i = 0; i < plan.sites.size(); ++i) {
+    const SitePolicy& s = plan.sites[i];
+    rows.push_back(
+        {fmt::format("{}", s.layer), SiteName(s.site), fmt::format("{:.2f}", s.range),
+         ActChoiceName(s.choice), s.scale > 0 ? fmt::format("{:.6f}", s.scale) : "",
+         s.quantizes_weights() ? fmt::format("{}", fmt::join(plan.weight_bits[i], " ")) : "",
+         s.quantizes_weights() ? fmt::format("{}", s.group_size) : "",
+         s.alternatives.empty() ? s.reason : Errors(s.alternatives)});
   }
   return rows;
 }
@@ -40,7 +44,8 @@ std::vector<std::vector<std::string>> PolicyRows(const std::vector<SitePolicy>& 
 
 int RunPlan(int argc, char** argv) {
   CLI::App app(
-      "Shows what quantize would decide for the activations of each layer; writes nothing.",
+      "Shows what quantize would decide for the activations and weights of each layer; writes "
+      "nothing.",
       "fptq plan");
   std::string source, pre_tokenizer;
   RecipeOptions recipe_options;
@@ -66,7 +71,9 @@ int RunPlan(int argc, char** argv) {
     plan = PlanCheckpoint(location, recipe, pool, bar.AsProgress());
   }
   NoteWarnings(plan.warnings);
-  PrintTable(PolicyRows(plan.sites), "rlrlrrl");
+  PrintTable(PolicyRows(plan), "rlrlrlrl");
+  Print(fmt::format("\n{:.4f} bits a weight of the linears, scales included\n",
+                    plan.bits_per_weight));
   return 0;
 }
 

@@ -38,11 +38,11 @@ void RecipeOptions::AddTo(CLI::App& app) {
                  "REGEX=CHOICE pins the sites whose LAYER/SITE or module it matches: static, "
                  "dynamic, lae_static, lae_dynamic; may be repeated");
   app.add_option("--weight-bits", weight_bits_, "4 or 8 (default 4)");
-  app.add_option("--eight-bit-share", eight_bit_share_,
-                 "linears with at most this share of their layer's weights, such as k_proj and "
-                 "v_proj where many queries share a key, have 8 bits (default 0: none; 0.02 is "
-                 "worth trying where vLLM, for which q, k and v are one linear, is not to load "
-                 "the folder)");
+  app.add_option("--bits", bits_,
+                 "what a weight may take on average, scales included: chooses group sizes and "
+                 "linears of 8 bits so that least is lost, in place of --group-size and "
+                 "--weight-bits (at 4.25 and 4.5, k_proj and v_proj of many a model have 8 bits; "
+                 "vLLM does not load such a folder, as q, k and v are one linear there)");
   app.add_option("--activation-bits", activation_bits_, "8, or 16: float (default 8)");
   app.add_option("--rounding", rounding_,
                  "how to round weights to 4 bits: rtn, weighted or gptq (default gptq)");
@@ -66,7 +66,7 @@ QuantRecipe RecipeOptions::Recipe() const {
   if (policy_) recipe.policy = PolicyModeFromName(*policy_, "--policy");
   if (equalization_) recipe.equalization = EqualizationFromName(*equalization_, "--equalization");
   Override(recipe.weight_bits, weight_bits_);
-  Override(recipe.eight_bit_share, eight_bit_share_);
+  Override(recipe.bits, bits_);
   Override(recipe.activation_bits, activation_bits_);
   Override(recipe.rounding, rounding_);
   // Before those of the file, as the first that matches counts.

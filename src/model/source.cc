@@ -491,7 +491,7 @@ SourceLinear ModelSource::ReadLinear(const LayerLinear& from) const {
   linear.name = HfName(from);
   linear.channels = from.channels(config_);
   linear.k = from.k(config_);
-  if (from.mlp.kind == MlpKind::kExpert) linear.alike = config_.mixture.experts;
+  linear.spec = from.spec;
   linear.groups = QkvGroupsOf(spec, config_);
   linear.weight.Resize(CheckedMultiply(linear.channels, linear.k, linear.name));
 

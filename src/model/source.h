@@ -25,10 +25,9 @@ struct SourceLinear {
   std::string name;      // Hugging Face's module name, "model.layers.0.self_attn.q_proj"
   int64_t channels = 0;  // N
   int64_t k = 0;
-  AlignedBuffer<float> weight;  // [N, K]
-  std::vector<float> bias;      // [N] or empty
-  // How many of its kind the layer has: experts, or 1.
-  int64_t alike = 1;
+  AlignedBuffer<float> weight;       // [N, K]
+  std::vector<float> bias;           // [N] or empty
+  const LinearSpec* spec = nullptr;  // which of a layer's linears it is
   // Rows are in Hugging Face's order, in which they are written again.
   QkvGroups groups = {};
 

@@ -20,6 +20,7 @@
 #include "quant/rounding.h"
 #include "quant/self_text.h"
 #include "quant/weight_equalization.h"
+#include "quant/weight_formats.h"
 
 namespace fptq {
 namespace {
@@ -30,8 +31,7 @@ constexpr int64_t kFloat = sizeof(float);
 
 struct Site {
   int64_t k = 0, channels = 0;
-  int64_t group_size = 0;    // 0: the weights stay float
-  int64_t packed_bytes = 0;  // of the weights, else
+  int64_t group_size = 0;  // 0: the weights stay float; else the least of the layers that are alike
   int64_t linears = 0;
   int64_t tokens = 0;       // that enter the linears
   bool is_observed = true;  // in this part of the layer
@@ -39,7 +39,7 @@ struct Site {
   int64_t groups() const { return group_size == 0 ? 0 : weights() / group_size; }
 };
 
-// Layers that are all alike: the dense ones, or the mixtures.
+// Layers that are all alike but for their WeightFormats: the dense ones, or the mixtures.
 struct Layers {
   // What is in memory at a time (LayerPart), and how many of its kind a layer has.
   struct Part {
@@ -111,24 +111,22 @@ struct Counts {
   int64_t SelfSequences() const { return (self_tokens + sequence - 1) / sequence; }
 };
 
-Site CountSite(const ModelConfig& config, const QuantRecipe& recipe, int64_t layer, ActSite role,
+Site CountSite(const ModelConfig& config, const WeightFormats& formats, int64_t layer, ActSite role,
                MlpId mlp, int64_t tokens) {
   Site site{.k = SiteInputs(config, SiteId(role, mlp)), .tokens = tokens};
-  site.group_size = GroupSizeFor(site.k, recipe.group_size);
-  const int64_t alike = mlp.kind == MlpKind::kExpert ? config.mixture.experts : 1;
+  const SiteId id = role == ActSite::kMlpMid ? SiteId(role, mlp) : SiteId(role);
+  site.group_size = formats.group_size(layer, id);
   for (const LayerLinear& linear : LinearsOf(config, layer, role, mlp)) {
-    const int64_t weights = linear.channels(config) * site.k;
     site.channels += linear.channels(config);
-    site.packed_bytes += weights * WeightBits(recipe, config, layer, weights * alike) / 8;
     ++site.linears;
   }
   return site;
 }
 
-std::vector<Layers::Part> PartsOf(const ModelConfig& config, const QuantRecipe& recipe,
+std::vector<Layers::Part> PartsOf(const ModelConfig& config, const WeightFormats& formats,
                                   int64_t layer, int64_t tokens) {
   const auto site = [&](ActSite role, MlpId mlp, int64_t entering) {
-    return CountSite(config, recipe, layer, role, mlp, entering);
+    return CountSite(config, formats, layer, role, mlp, entering);
   };
   std::vector<Layers::Part> parts(1);
   const bool is_mixture = config.is_mixture(layer);
@@ -138,7 +136,7 @@ std::vector<Layers::Part> PartsOf(const ModelConfig& config, const QuantRecipe& 
     if (role == ActSite::kMlpMid && is_mixture) continue;
     Site& added = parts[0].sites.emplace_back(site(role, {}, tokens));
     if (role == ActSite::kMlpIn && is_mixture) {
-      added.channels = added.packed_bytes = added.linears = 0;
+      added.channels = added.linears = 0;
     }
   }
   if (!is_mixture) return parts;
@@ -154,7 +152,18 @@ std::vector<Layers::Part> PartsOf(const ModelConfig& config, const QuantRecipe& 
   return parts;
 }
 
-Counts Count(const ModelConfig& config, const QuantRecipe& recipe, int threads) {
+// Takes over what is more memory in other layers of the kind.
+void Unite(std::vector<Layers::Part>& parts, const std::vector<Layers::Part>& others) {
+  for (size_t i = 0; i < parts.size(); ++i) {
+    for (size_t j = 0; j < parts[i].sites.size(); ++j) {
+      int64_t& group_size = parts[i].sites[j].group_size;
+      group_size = std::min(group_size, others[i].sites[j].group_size);
+    }
+  }
+}
+
+Counts Count(const ModelConfig& config, const QuantRecipe& recipe, const WeightFormats& formats,
+             int threads) {
   Counts counts{.config = config, .layers = {}, .gram = RoundingOf(recipe).uses_gram};
   counts.threads = threads;
   counts.tokens = ChosenTokens(recipe, config);
@@ -164,7 +173,12 @@ Counts Count(const ModelConfig& config, const QuantRecipe& recipe, int threads) 
     Layers alike;
     for (int64_t layer = 0; layer < config.layers; ++layer) {
       if (config.is_mixture(layer) != is_mixture) continue;
-      if (++alike.count == 1) alike.parts = PartsOf(config, recipe, layer, counts.tokens);
+      std::vector<Layers::Part> parts = PartsOf(config, formats, layer, counts.tokens);
+      if (++alike.count == 1) {
+        alike.parts = std::move(parts);
+      } else {
+        Unite(alike.parts, parts);
+      }
     }
     if (alike.count > 0) counts.layers.push_back(std::move(alike));
   }
@@ -249,15 +263,21 @@ int64_t OtherElements(const ModelSource& source, int64_t linear_weights) {
   return elements - linear_weights;
 }
 
-// Of the linears of a layer as stored.
-int64_t StoredLayerBytes(const Counts& c, const Layers& layers) {
-  const int64_t size = BlockSizeOf(c.config.dtype).bytes;
+// Of the linears of all layers as stored, with input scales, which static sites alone have.
+int64_t StoredLayersBytes(const ModelConfig& config, const WeightFormats& formats) {
   constexpr int64_t kShapeBytes = 16;
-  return layers.Sum([&](const Site& s) {
-    if (s.group_size == 0) return s.weights() * size;
-    // With input scales, which static sites alone have.
-    return s.packed_bytes + s.groups() * size + s.linears * (kShapeBytes + size);
-  });
+  const int64_t size = BlockSizeOf(config.dtype).bytes;
+  int64_t bytes = 0;
+  for (int64_t layer = 0; layer < config.layers; ++layer) {
+    for (const LayerLinear& linear : LinearsOf(config, layer)) {
+      const WeightFormat& format = formats.at(layer, *linear.spec);
+      const int64_t weights = linear.channels(config) * linear.k(config);
+      bytes += format.group_size == 0 ? weights * size
+                                      : weights * format.bits / 8 +
+                                            weights / format.group_size * size + kShapeBytes + size;
+    }
+  }
+  return bytes;
 }
 
 // --- Time ---
@@ -354,11 +374,11 @@ int64_t BytesIn(const fs::path& path) {
 Forecast ForecastQuantization(const ModelSource& source, const QuantRecipe& recipe, int threads,
                               const MachineSpeed& speed) {
   const ModelConfig& config = source.config();
-  const Counts c = Count(config, recipe, threads);
+  const WeightFormats formats(recipe, config);
+  const Counts c = Count(config, recipe, formats, threads);
   Forecast forecast;
 
-  const int64_t layers_bytes =
-      c.Sum([&](const Layers& layers) { return StoredLayerBytes(c, layers); });
+  const int64_t layers_bytes = StoredLayersBytes(config, formats);
   forecast.output_bytes =
       layers_bytes + OtherElements(source, c.Weights()) * BlockSizeOf(config.dtype).bytes;
   // The layers wait in a file of their own for the output; the hidden states stand in memory's
@@ -382,7 +402,8 @@ Forecast ForecastQuantization(const ModelSource& source, const QuantRecipe& reci
 }
 
 Forecast ForecastPlan(const ModelSource& source, const QuantRecipe& recipe, int threads) {
-  const Counts c = Count(source.config(), recipe, threads);
+  const WeightFormats formats(recipe, source.config());
+  const Counts c = Count(source.config(), recipe, formats, threads);
   Forecast forecast;
   forecast.memory_bytes = MemoryBytes(c) + c.HiddenBytes() + c.MixtureBytes();
   if (c.self_tokens > 0) forecast.memory_bytes += TextModelBytes(c);

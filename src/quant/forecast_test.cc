@@ -29,11 +29,14 @@ TEST(Forecast, KnowsTheSizeOfTheOutput) {
   ThreadPool pool(2);
   for (const char* name : {"tiny-llama-f32", "tiny-llama-f16", "tiny-llama-gguf/model.gguf"}) {
     for (const PolicyMode policy : {PolicyMode::kAuto, PolicyMode::kStatic, PolicyMode::kDynamic}) {
-      for (const int64_t bits : {4, 8}) {
+      for (const double bits : {4.0, 5.3, 8.0}) {  // of uniform formats, and of mixed ones
         QuantRecipe recipe = Recipe();
         recipe.policy = policy;
-        recipe.weight_bits = bits;
-        recipe.eight_bit_share = 0.04;  // k_proj and v_proj of tiny-llama-f32
+        if (bits == 5.3) {
+          recipe.bits = bits;
+        } else {
+          recipe.weight_bits = static_cast<int64_t>(bits);
+        }
         const ModelSource source = OpenFloatSource(kModels / name, recipe);
         const Forecast forecast = ForecastQuantization(source, recipe, 2, kUnitSpeed);
         const int64_t written = QuantizeCheckpoint(kModels / name, folder / "out", recipe,

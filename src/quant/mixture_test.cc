@@ -1,4 +1,5 @@
 // Mixtures of experts are quantized expert by expert.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -167,16 +168,17 @@ TEST(Mixture, GoesOnWhereItWasInterrupted) {
   }
 }
 
-// The share of a linear is that of all experts together: gate_proj is not rounded to 8 bits because
-// there are many of them.
-TEST(Mixture, EightBitsAreForFewWeightsOfAllExperts) {
+// What a linear takes is what those of all experts together take: gate_proj is not rounded to 8
+// bits because there are many of them.
+TEST(Mixture, AllExpertsHaveOneFormat) {
   const TempFolder folder;
   QuantRecipe recipe = Recipe();
-  recipe.eight_bit_share = 0.04;  // an expert's gate_proj alone has less
+  recipe.bits = 4.7;
   const auto bits = LinearBits(Quantize(kModels / "tiny-qwen3-moe", folder / "out", recipe));
-  EXPECT_EQ(bits.at("model.layers.0.self_attn.k_proj"), 8);
-  EXPECT_EQ(bits.at("model.layers.0.mlp.experts.3.gate_proj"), 4);
-  EXPECT_EQ(bits.at("model.layers.0.mlp.experts.3.down_proj"), 4);
+  EXPECT_EQ(bits.at("model.layers.0.self_attn.v_proj"), 8);
+  for (const char* linear : {"3.gate_proj", "3.down_proj", "7.up_proj"}) {
+    EXPECT_EQ(bits.at(fmt::format("model.layers.0.mlp.experts.{}", linear)), 4);
+  }
 }
 
 TEST(Mixture, PlanAndForecastAreOfWhatIsWritten) {

@@ -9,7 +9,7 @@ namespace {
 constexpr NamedRecipe kRecipes[] = {
     {"fptq", "the default: W4A8, each site by its measured error", "{}"},
     {"fptq-paper", "as published: sites by range, random tokens, weights to nearest",
-     R"({"policy": "paper", "calibration": "random", "rounding": "rtn", "eight_bit_share": 0})"},
+     R"({"policy": "paper", "calibration": "random", "rounding": "rtn"})"},
     {"smoothquant", "SmoothQuant (alpha 0.5) into the norms, static, weights to nearest",
      R"({"policy": "static", "equalization": "smoothquant", "rounding": "rtn"})"},
     {"rtn", "activations per token, weights to nearest",

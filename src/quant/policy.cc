@@ -27,7 +27,7 @@ struct Site {
   const EqualizationGroup* group;  // null: nothing can take over the factors
 
   bool has_norm() const { return group != nullptr && group->kind == Producer::kNorm; }
-  int64_t group_size() const { return GroupSizeFor(inputs.k(), recipe.group_size); }
+  int64_t group_size() const { return layer.formats.group_size(layer.layer, site); }
   std::string Name() const { return fmt::format("{}/{}", layer.layer, SiteName(site)); }
   // An MLP of a mixture, of which each sees another number of tokens.
   bool is_routed() const { return site.mlp.kind == MlpKind::kExpert; }
@@ -133,8 +133,7 @@ std::vector<Alternative> MeasureAlternatives(const Site& site, ThreadPool& pool)
   }
   const std::vector<float> ones(site.inputs.absmax.size(), 1.0f);
   for (const SourceLinear& linear : site.linears) {
-    const int bits = WeightBits(site.recipe, site.layer.config, site.layer.layer,
-                                linear.weight.size() * linear.alike);
+    const int bits = site.layer.formats.at(site.layer.layer, *linear.spec).bits;
     for (int64_t first = 0; first < linear.channels; first += kMeasuredChannels) {
       const int64_t channels = std::min(kMeasuredChannels, linear.channels - first);
       const SourceLinear exact = Channels(linear, first, channels, ones, pool);

@@ -12,6 +12,7 @@
 #include "model/source.h"
 #include "quant/observer.h"
 #include "quant/recipe.h"
+#include "quant/weight_formats.h"
 
 namespace fptq {
 
@@ -44,6 +45,7 @@ using LayerPolicy = std::vector<SitePolicy>;  // by site
 // A layer, or a part of one, as calibration leaves it.
 struct ObservedLayer {
   const ModelConfig& config;
+  const WeightFormats& formats;
   int64_t layer;
   const SourceLayer& source;
   const LayerStatistics& statistics;  // by source.sites

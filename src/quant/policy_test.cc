@@ -57,9 +57,13 @@ struct Layer {
   }
 
   LayerPolicy Decide(const QuantRecipe& recipe) {
-    return DecidePolicy(
-        {.config = source.config(), .layer = 0, .source = weights, .statistics = statistics},
-        recipe, pool);
+    const WeightFormats formats(recipe, source.config());
+    return DecidePolicy({.config = source.config(),
+                         .formats = formats,
+                         .layer = 0,
+                         .source = weights,
+                         .statistics = statistics},
+                        recipe, pool);
   }
 };
 

@@ -21,6 +21,7 @@
 #include "quant/storage.h"
 #include "quant/tensor_spool.h"
 #include "quant/weight_equalization.h"
+#include "quant/weight_formats.h"
 
 namespace fptq {
 namespace {
@@ -77,15 +78,18 @@ struct EqualizedPart {
 };
 
 // Equalizes the part and decides on its sites.
-void DecidePart(const ModelConfig& config, const QuantRecipe& recipe, EqualizedPart& part,
-                ThreadPool& pool) {
+void DecidePart(const ModelConfig& config, const QuantRecipe& recipe, const WeightFormats& formats,
+                EqualizedPart& part, ThreadPool& pool) {
   const int64_t layer = part.layer;
   std::vector<double> exponents(part.weights.sites.size());
   if (RoundingOf(recipe).equalizes && part.statistics.back().rows >= kMinFittedTokens) {
-    exponents = EqualizeForWeights(config, recipe, layer, part.weights, part.statistics, pool);
+    exponents = EqualizeForWeights(config, formats, layer, part.weights, part.statistics, pool);
   }
-  const ObservedLayer observed = {
-      .config = config, .layer = layer, .source = part.weights, .statistics = part.statistics};
+  const ObservedLayer observed = {.config = config,
+                                  .formats = formats,
+                                  .layer = layer,
+                                  .source = part.weights,
+                                  .statistics = part.statistics};
   for (size_t i = part.shared_sites; i < exponents.size(); ++i) {
     part.policy.push_back(DecideSite(observed, i, recipe, pool));
     part.policy.back().weight_exponent = exponents[i];
@@ -100,8 +104,8 @@ void DecidePart(const ModelConfig& config, const QuantRecipe& recipe, EqualizedP
 
 // Runs the layer of the float model over the calibration tokens, part by part; decides on each and
 // equalizes it. `on_part` then rounds it, or not.
-void ForEachPart(const ModelSource& source, const QuantRecipe& recipe, int64_t layer,
-                 HiddenStates& hidden, ThreadPool& pool, Steps& steps,
+void ForEachPart(const ModelSource& source, const QuantRecipe& recipe, const WeightFormats& formats,
+                 int64_t layer, HiddenStates& hidden, ThreadPool& pool, Steps& steps,
                  FunctionRef<void(EqualizedPart&)> on_part) {
   const ModelConfig& config = source.config();
   const ObserverOptions options = {.sample_rows = kSampleRows,
@@ -126,7 +130,7 @@ void ForEachPart(const ModelSource& source, const QuantRecipe& recipe, int64_t l
                result.shared_sites = 1;
              }
              std::ranges::move(statistics, std::back_inserter(result.statistics));
-             DecidePart(config, recipe, result, pool);
+             DecidePart(config, recipe, formats, result, pool);
              if (is_mixture && !part.mlp) {
                mlp_inputs = std::move(result.statistics.back());
                mlp_policy = result.policy.back();
@@ -140,11 +144,12 @@ void ForEachPart(const ModelSource& source, const QuantRecipe& recipe, int64_t l
 // called when a layer's parts are done. Where rounding is to know the inputs that the quantized
 // layers before it produce, a second HiddenStates goes beside `hidden` and advances by the rounded
 // weights.
-void ForEachLayer(const ModelSource& source, const QuantRecipe& recipe, int64_t first_layer,
-                  HiddenStates& hidden, ThreadPool& pool, Steps& steps,
-                  FunctionRef<void(EqualizedPart&)> on_part, FunctionRef<void()> on_layer) {
+void ForEachLayer(const ModelSource& source, const QuantRecipe& recipe,
+                  const WeightFormats& formats, int64_t first_layer, HiddenStates& hidden,
+                  ThreadPool& pool, Steps& steps, FunctionRef<void(EqualizedPart&)> on_part,
+                  FunctionRef<void()> on_layer) {
   for (int64_t layer = first_layer; layer < source.config().layers; ++layer) {
-    ForEachPart(source, recipe, layer, hidden, pool, steps, on_part);
+    ForEachPart(source, recipe, formats, layer, hidden, pool, steps, on_part);
     on_layer();
   }
   steps.End();
@@ -207,13 +212,14 @@ RoundedSite RoundSite(const RoundingMethod& method, const CustomRounding& custom
 }
 
 // Rounds and writes the linears of a site.
-void WriteSite(const ModelConfig& config, const QuantRecipe& recipe, const CustomRounding& custom,
-               std::span<const SourceLinear> linears, SitePolicy& site, SiteStatistics& statistics,
-               ThreadPool& pool, TensorSpool& spool, LayerResult& result) {
+void WriteSite(const ModelConfig& config, const QuantRecipe& recipe, const WeightFormats& formats,
+               const CustomRounding& custom, std::span<const SourceLinear> linears,
+               SitePolicy& site, SiteStatistics& statistics, ThreadPool& pool, TensorSpool& spool,
+               LayerResult& result) {
   const DataType dtype = config.dtype;
   std::vector<int> bits;
   for (const SourceLinear& linear : linears) {
-    bits.push_back(WeightBits(recipe, config, site.layer, linear.weight.size() * linear.alike));
+    bits.push_back(formats.at(site.layer, *linear.spec).bits);
   }
   const bool is_known =
       site.site.mlp.kind != MlpKind::kExpert || statistics.rows >= kMinExpertTokens;
@@ -238,9 +244,9 @@ void WriteSite(const ModelConfig& config, const QuantRecipe& recipe, const Custo
 
 // Rounds and writes, and adds what comes of it to the layer's result; frees the weights and the
 // statistics site by site.
-void WritePart(const ModelConfig& config, const QuantRecipe& recipe, const CustomRounding& custom,
-               EqualizedPart& part, ThreadPool& pool, Steps& steps, TensorSpool& spool,
-               LayerResult& result) {
+void WritePart(const ModelConfig& config, const QuantRecipe& recipe, const WeightFormats& formats,
+               const CustomRounding& custom, EqualizedPart& part, ThreadPool& pool, Steps& steps,
+               TensorSpool& spool, LayerResult& result) {
   const DataType dtype = config.dtype;
   const auto write_vector = [&](const std::string& name, std::span<const float> values) {
     WriteFloats(name, {std::ssize(values)}, values, dtype, spool);
@@ -272,7 +278,7 @@ void WritePart(const ModelConfig& config, const QuantRecipe& recipe, const Custo
         }
       }
     } else if (!linears.empty()) {
-      WriteSite(config, recipe, custom, linears, site, statistics, pool, spool, result);
+      WriteSite(config, recipe, formats, custom, linears, site, statistics, pool, spool, result);
     }
     for (const SourceLinear& linear : linears) write_vector(linear.name + ".bias", linear.bias);
     steps.Finish();
@@ -342,6 +348,7 @@ QuantizeReport QuantizeInto(OutputFolder& folder, const ModelLocation& location,
                             ThreadPool& pool, const Progress& progress) {
   const auto start = std::chrono::steady_clock::now();
   const ModelSource source = OpenFloatSource(location, recipe);
+  const WeightFormats formats(recipe, source.config());
   const ModelText text = LoadText(source);
   RunState state(folder.work(), source.config(),
                  FingerprintOf(source, recipe, options.given, pool, progress),
@@ -369,10 +376,10 @@ QuantizeReport QuantizeInto(OutputFolder& folder, const ModelLocation& location,
     Steps steps(source.config(), report.resumed_layers, progress);
     LayerResult result;  // of the layer in work
     ForEachLayer(
-        source, recipe, report.resumed_layers, hidden, pool, steps,
+        source, recipe, formats, report.resumed_layers, hidden, pool, steps,
         [&](EqualizedPart& part) {
-          WritePart(source.config(), recipe, options.rounding, part, pool, steps, state.spool(),
-                    result);
+          WritePart(source.config(), recipe, formats, options.rounding, part, pool, steps,
+                    state.spool(), result);
         },
         [&] { state.FinishLayer(std::exchange(result, {}), hidden); });
   }
@@ -388,21 +395,27 @@ QuantizeReport QuantizeInto(OutputFolder& folder, const ModelLocation& location,
 QuantizationPlan PlanCheckpoint(const ModelLocation& location, const QuantRecipe& recipe,
                                 ThreadPool& pool, const Progress& progress, GivenSequences given) {
   const ModelSource source = OpenFloatSource(location, recipe);
+  const WeightFormats formats(recipe, source.config());
   const ModelText text = LoadText(source);
   CheckWeights(source, pool, progress);
   const CalibrationSet calibration =
       MakeCalibrationSet(recipe, source, text.tokenizer, /*scratch=*/{}, pool, progress, given);
   HiddenStates hidden(source, calibration, /*memory=*/{}, pool);
-  QuantizationPlan plan = {.sites = {}, .warnings = text.warnings};
+  QuantizationPlan plan;
+  plan.bits_per_weight = formats.BitsPerWeight();
+  plan.warnings = text.warnings;
   WarnOfShortage(calibration, recipe, source.config(), plan.warnings);
   Steps steps(source.config(), /*first_layer=*/0, progress);
   ForEachLayer(
-      source, recipe, /*first_layer=*/0, hidden, pool, steps,
+      source, recipe, formats, /*first_layer=*/0, hidden, pool, steps,
       [&](EqualizedPart& part) {
         std::ranges::copy(std::span(part.policy).subspan(part.shared_sites),
                           std::back_inserter(plan.sites));
       },
       [] {});
+  for (const SitePolicy& site : plan.sites) {
+    plan.weight_bits.push_back(formats.bits(site.layer, site.site));
+  }
   std::ranges::move(CollectNotes(plan.sites), std::back_inserter(plan.warnings));
   return plan;
 }

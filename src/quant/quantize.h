@@ -51,8 +51,10 @@ QuantizeReport QuantizeInto(OutputFolder& folder, const ModelLocation& source,
                             ThreadPool& pool, const Progress& progress);
 
 struct QuantizationPlan {
-  std::vector<SitePolicy> sites;      // by layer and site
-  std::vector<std::string> warnings;  // as in QuantizeReport
+  std::vector<SitePolicy> sites;              // by layer and site
+  std::vector<std::vector<int>> weight_bits;  // of each site's linears
+  double bits_per_weight = 0;                 // as in QuantizeReport
+  std::vector<std::string> warnings;          // the same
 };
 
 // What QuantizeCheckpoint would decide; writes nothing.

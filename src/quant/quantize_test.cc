@@ -106,15 +106,14 @@ TEST(QuantizeCheckpoint, OutliersCollapseUnderStaticAndRecoverUnderFptq) {
   EXPECT_LT(fptq, 1.3 * floor) << floor;
 }
 
-TEST(QuantizeCheckpoint, LinearsOfFewWeightsHaveEightBits) {
+TEST(QuantizeCheckpoint, SpendsBitsWhereTheyGainMost) {
   const TempFolder folder;
   const fs::path source = kModels / "tiny-llama-f32";
   for (const char* rounding : {"rtn", "weighted", "gptq"}) {
     QuantRecipe recipe = Recipe(PolicyMode::kDynamic);
     recipe.rounding = rounding;
-    recipe.eight_bit_share = 0;
     const QuantizeReport plain = Quantize(source, folder / "plain", recipe, 2, /*replace=*/true);
-    recipe.eight_bit_share = 0.04;  // k_proj and v_proj have 0.036 of a layer each
+    recipe.bits = plain.BitsPerWeight() + 0.29;  // k_proj and v_proj have 0.071 of the weights
     const QuantizeReport report = Quantize(source, folder / "out", recipe, 2, /*replace=*/true);
     ASSERT_EQ(report.linears.size(), plain.linears.size());
     const auto quantization = QuantizationConfig::Parse(
@@ -139,23 +138,6 @@ TEST(QuantizeCheckpoint, LinearsOfFewWeightsHaveEightBits) {
     EXPECT_NEAR(report.BitsPerWeight() - plain.BitsPerWeight(), 4 * 2 * 1024.0 / 28672, 1e-12);
     EXPECT_LT(RelativeError(Logits(folder / "out"), Logits(source)), 0.5);  // it runs
   }
-}
-
-TEST(WeightBits, IsForTheFew) {
-  ModelConfig config = ModelSource::Open(kModels / "tiny-llama-f32").config();
-  config.hidden = 896;  // Qwen2.5-0.5B
-  config.heads = 14;
-  config.kv_heads = 2;
-  config.head_dim = 64;
-  config.mlp = 4864;
-  QuantRecipe recipe;
-  recipe.eight_bit_share = 0.02;
-  EXPECT_EQ(WeightBits(recipe, config, 0, 128 * 896), 8);
-  EXPECT_EQ(WeightBits(recipe, config, 0, 896 * 896), 4);
-  recipe.eight_bit_share = 0;
-  EXPECT_EQ(WeightBits(recipe, config, 0, 128 * 896), 4);
-  recipe.weight_bits = 8;
-  EXPECT_EQ(WeightBits(recipe, config, 0, 896 * 896), 8);
 }
 
 TEST(QuantizeCheckpoint, StoresQuantizedWeights) {
@@ -326,10 +308,19 @@ TEST(PlanCheckpoint, IsWhatQuantizingDecides) {
   QuantRecipe recipe = Recipe();
   recipe.v0 = 3;  // so that all schemes occur
   recipe.v1 = 8;
-  const std::vector<SitePolicy> plan = PlanCheckpoint(source, recipe, pool, {}).sites;
+  recipe.bits = 5.5;
+  const QuantizationPlan whole = PlanCheckpoint(source, recipe, pool, {});
+  const std::vector<SitePolicy>& plan = whole.sites;
   const QuantizeReport report = Quantize(source, folder / "out", recipe);
   ASSERT_EQ(plan.size(), report.sites.size());
   ASSERT_EQ(plan.size(), 2u * kAllActSites.size());
+  EXPECT_DOUBLE_EQ(whole.bits_per_weight, report.BitsPerWeight());
+  std::vector<int> planned, rounded;
+  for (const std::vector<int>& bits : whole.weight_bits)
+    std::ranges::copy(bits, std::back_inserter(planned));
+  for (const LinearReport& linear : report.linears)
+    rounded.push_back(static_cast<int>(linear.bits));
+  EXPECT_EQ(planned, rounded);
   for (size_t i = 0; i < plan.size(); ++i) {
     EXPECT_EQ(plan[i].choice, report.sites[i].choice);
     EXPECT_EQ(plan[i].range, report.sites[i].range);

@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::array<std::string_view, 15> kFields = {
     "group_size",      "v0",        "v1",          "policy",
-    "equalization",    "overrides", "weight_bits", "eight_bit_share",
+    "equalization",    "overrides", "weight_bits", "bits",
     "activation_bits", "rounding",  "calibration", "calibration_tokens",
     "sequence_length", "seed",      "kv_bits"};
 
@@ -135,8 +135,13 @@ void Validate(const QuantRecipe& recipe, std::string_view where) {
         "a range from v0 on", recipe.v1);
   check(recipe.weight_bits == 4 || recipe.weight_bits == 8, "weight_bits", "4 or 8",
         recipe.weight_bits);
-  check(recipe.eight_bit_share >= 0 && recipe.eight_bit_share <= 1, "eight_bit_share",
-        "a share from 0 to 1", recipe.eight_bit_share);
+  check(recipe.bits == 0 || (recipe.bits >= 4 && recipe.bits <= 10), "bits",
+        "4 to 10, or 0 for those of group_size and weight_bits", recipe.bits);
+  const QuantRecipe defaults;
+  check(recipe.bits == 0 || recipe.group_size == defaults.group_size, "group_size",
+        "none beside 'bits', which choose it", recipe.group_size);
+  check(recipe.bits == 0 || recipe.weight_bits == defaults.weight_bits, "weight_bits",
+        "none beside 'bits', which choose them", recipe.weight_bits);
   check(recipe.activation_bits == 8 || recipe.activation_bits == 16, "activation_bits", "8 or 16",
         recipe.activation_bits);
   FindRoundingMethod(recipe.rounding, std::string(where) + ": 'rounding'");
@@ -161,7 +166,7 @@ Json RecipeToJson(const QuantRecipe& recipe) {
           {"equalization", EqualizationName(recipe.equalization)},
           {"overrides", OverridesToJson(recipe.overrides)},
           {"weight_bits", recipe.weight_bits},
-          {"eight_bit_share", recipe.eight_bit_share},
+          {"bits", recipe.bits},
           {"activation_bits", recipe.activation_bits},
           {"rounding", recipe.rounding},
           {"calibration", ReplaceIllFormedUtf8(recipe.calibration)},
@@ -189,7 +194,7 @@ QuantRecipe RecipeFromJson(const Json& json, std::string_view where) {
         OverridesFromJson(fields.Object("overrides"), fields.where() + ": 'overrides'");
   }
   recipe.weight_bits = fields.IntOr("weight_bits", recipe.weight_bits, 0, kMax);
-  recipe.eight_bit_share = fields.DoubleOr("eight_bit_share", recipe.eight_bit_share);
+  recipe.bits = fields.DoubleOr("bits", recipe.bits);
   recipe.activation_bits = fields.IntOr("activation_bits", recipe.activation_bits, 0, kMax);
   recipe.rounding = fields.StringOr("rounding", recipe.rounding);
   recipe.calibration = fields.StringOr("calibration", recipe.calibration);

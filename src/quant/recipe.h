@@ -49,10 +49,10 @@ struct QuantRecipe {
   Equalization equalization = Equalization::kLae;
   std::vector<SiteOverride> overrides;  // the first that matches counts
   int64_t weight_bits = 4;              // 4 or 8
-  // Linears with at most this share of their layer's weights have 8 bits: at 0.02 k_proj and v_proj
-  // where many queries share a key, and with it their errors. From 0, none of them, to 1. vLLM does
-  // not load such a folder: it takes q, k and v for one linear.
-  double eight_bit_share = 0;
+  // What a weight of the linears may take on average, scales included, 0 or from 4 to 10: group
+  // sizes and 8 bits go where they lose least (weight_formats.h). 0: as group_size and weight_bits,
+  // which are otherwise as they are here, say.
+  double bits = 0;
   int64_t activation_bits = 8;                // 8, or 16: float
   std::string rounding = "gptq";              // a row of AllRoundingMethods
   std::string calibration{kSelfCalibration};  // as ParseCalibration reads it

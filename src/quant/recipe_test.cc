@@ -59,7 +59,9 @@ TEST(Recipe, NamesBadFields) {
   expect_error(R"({"overrides": {"(": "static"}})", "regular expression");
   expect_error(R"({"overrides": {"a": "fast"}})", "expected one of float, static, dynamic");
   expect_error(R"({"weight_bits": 3})", "'weight_bits': expected 4 or 8, found 3");
-  expect_error(R"({"eight_bit_share": 2})", "'eight_bit_share': expected a share from 0 to 1");
+  expect_error(R"({"bits": 3.9})", "'bits': expected 4 to 10");
+  expect_error(R"({"bits": 4.25, "group_size": 64})", "'group_size': expected none beside 'bits'");
+  expect_error(R"({"bits": 4.25, "weight_bits": 8})", "'weight_bits': expected none beside 'bits'");
   expect_error(R"({"activation_bits": 4})", "'activation_bits': expected 8 or 16, found 4");
   expect_error(R"({"rounding": "up"})", "'rounding': expected one of rtn, weighted, gptq");
   expect_error(R"({"kv_bits": 4})", "'kv_bits': expected 8, found 4");

@@ -85,13 +85,6 @@ const RoundingMethod& FindRoundingMethod(std::string_view name, std::string_view
   throw Error("{}: expected one of {}, found '{}'", where, names, name);
 }
 
-int WeightBits(const QuantRecipe& recipe, const ModelConfig& config, int64_t layer,
-               int64_t weights) {
-  const auto layer_weights = static_cast<double>(WeightsOf(config, layer));
-  const bool few = static_cast<double>(weights) <= recipe.eight_bit_share * layer_weights;
-  return few ? 8 : static_cast<int>(recipe.weight_bits);
-}
-
 const RoundingMethod& RoundingWithoutInputs(const QuantRecipe& recipe) {
   const RoundingMethod& method = RoundingOf(recipe);
   return method.uses_gram ? FindRoundingMethod("weighted", "rounding") : method;

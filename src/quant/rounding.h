@@ -16,11 +16,6 @@
 
 namespace fptq {
 
-// Of the linears of a kind that have so many weights together in this layer (of all its experts):
-// 4, or 8 if the recipe has it or they are few.
-int WeightBits(const QuantRecipe& recipe, const ModelConfig& config, int64_t layer,
-               int64_t weights);
-
 struct RoundingOptions {
   std::span<const int> bits;        // of each linear, 4 or 8
   int64_t group_size = 0;           // divides K

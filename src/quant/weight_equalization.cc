@@ -33,13 +33,13 @@ SourceLinear SampleChannels(std::span<const SourceLinear> linears, std::span<con
 
 }  // namespace
 
-std::vector<double> EqualizeForWeights(const ModelConfig& config, const QuantRecipe& recipe,
+std::vector<double> EqualizeForWeights(const ModelConfig& config, const WeightFormats& formats,
                                        int64_t layer, SourceLayer& weights,
                                        LayerStatistics& statistics, ThreadPool& pool) {
   std::vector<double> chosen(weights.sites.size());
   for (size_t index = 0; index < chosen.size(); ++index) {
     const EqualizationGroup* group = FindEqualization(config, layer, weights.sites[index]);
-    const int64_t group_size = GroupSizeFor(statistics[index].k(), recipe.group_size);
+    const int64_t group_size = formats.group_size(layer, weights.sites[index]);
     if (group == nullptr || group_size == 0) continue;
     const std::vector<float> mean_squares = statistics[index].MeanSquares();
     const std::vector<SourceLinear>& linears = weights.linears[index];

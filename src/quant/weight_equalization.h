@@ -7,7 +7,7 @@
 #include "base/thread_pool.h"
 #include "model/source.h"
 #include "quant/observer.h"
-#include "quant/recipe.h"
+#include "quant/weight_formats.h"
 
 namespace fptq {
 
@@ -19,7 +19,7 @@ inline constexpr int64_t kEqualizationRowStep = 4;  // every which output channe
 // a few exponents a, each site takes the one with which its weights, rounded by QuantizeGroups,
 // lose least: sum_j d_j (w_j - s q_j)^2, on a part of the output channels. Changes the layer's
 // weights, its producers and the statistics; returns a by site, 0 where nothing can be folded.
-std::vector<double> EqualizeForWeights(const ModelConfig& config, const QuantRecipe& recipe,
+std::vector<double> EqualizeForWeights(const ModelConfig& config, const WeightFormats& formats,
                                        int64_t layer, SourceLayer& weights,
                                        LayerStatistics& statistics, ThreadPool& pool);
 

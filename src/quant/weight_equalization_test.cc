@@ -53,8 +53,9 @@ TEST_P(EqualizedLayer, ComputesTheSame) {
   SourceLayer layer = OutlierLayer(f.source);
   HiddenStates before(f.source, f.set, {}, f.pool), after(f.source, f.set, {}, f.pool);
   LayerStatistics statistics = f.Observe(layer, before);
+  const WeightFormats formats(QuantRecipe(), f.source.config());
   const auto exponents =
-      EqualizeForWeights(f.source.config(), QuantRecipe(), 0, layer, statistics, f.pool);
+      EqualizeForWeights(f.source.config(), formats, 0, layer, statistics, f.pool);
   EXPECT_GT(exponents[static_cast<size_t>(ActSite::kAttnIn)], 0);
 
   // The statistics are those of the equalized layer, and what comes out of it is as it was.
@@ -85,7 +86,8 @@ TEST(EqualizeForWeights, LowersTheErrorOfRounding) {
   const double before = error();
   QuantRecipe recipe;
   recipe.group_size = 32;
-  EqualizeForWeights(f.source.config(), recipe, 0, layer, statistics, f.pool);
+  EqualizeForWeights(f.source.config(), WeightFormats(recipe, f.source.config()), 0, layer,
+                     statistics, f.pool);
   EXPECT_LT(error(), before);
 }
 

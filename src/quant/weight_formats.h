@@ -1,0 +1,43 @@
+// How the weights of each linear are stored: decided by the shape of the model alone, before any of
+// it is read.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "model/arch/arch.h"
+#include "quant/recipe.h"
+
+namespace fptq {
+
+struct WeightFormat {
+  int bits = 4;  // 4 or 8
+  int64_t group_size =
+      0;  // inputs that share a scale; 0: no group divides K, the weights stay float
+};
+
+// The linears of a site share a group size, as they share its activations; all experts of a layer
+// have the same formats, those of a mixture's kMlpIn one group size.
+class WeightFormats {
+ public:
+  // As weight_bits and group_size of the recipe say; or, where it says how many bits a weight may
+  // take, those that are expected to lose least of all that take no more. Error naming the recipe's
+  // "bits" if the cheapest take more. `config` must outlive this.
+  WeightFormats(const QuantRecipe& recipe, const ModelConfig& config);
+
+  const WeightFormat& at(int64_t layer, const LinearSpec& linear) const;
+  // Of the site's linears.
+  int64_t group_size(int64_t layer, const SiteId& site) const;
+  std::vector<int> bits(int64_t layer, const SiteId& site) const;  // of experts those of one
+  // Of the linears that are quantized, scales included; 0 if none is.
+  double BitsPerWeight() const;
+
+ private:
+  void TakeUniform(const QuantRecipe& recipe);
+  void TakeBest(double bits_per_weight);
+
+  const ModelConfig& config_;
+  std::vector<std::vector<WeightFormat>> formats_;  // by layer and row of ArchSpec::linears
+};
+
+}  // namespace fptq
