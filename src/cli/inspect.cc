@@ -139,7 +139,7 @@ Json DescribeQuantization(const ModelSource& source) {
       add(source.quantization()->Find(source.Name(linear)));
     }
   }
-  if (source.head_quantization()) add(source.head_quantization());
+  if (source.packed_head()) add(source.packed_head()->quantization);
   Json result = Json::array();
   for (const auto& [scheme, linears] : schemes) {
     Json row = {{"linears", linears}};

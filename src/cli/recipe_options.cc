@@ -43,6 +43,12 @@ void RecipeOptions::AddTo(CLI::App& app) {
                  "linears of 8 bits so that least is lost, in place of --group-size and "
                  "--weight-bits (at 4.25 and 4.5, k_proj and v_proj of many a model have 8 bits; "
                  "vLLM does not load such a folder, as q, k and v are one linear there)");
+  app.add_option("--head-bits", head_bits_,
+                 "of lm_head: 8, or 16: the source's type (default 8; a head that is the embedding "
+                 "is stored as that)");
+  app.add_option("--embedding-bits", embedding_bits_,
+                 "of the embedding: 8, or 16: the source's type (default 16; vLLM does not read 8, "
+                 "and transformers does where lm_head is another matrix)");
   app.add_option("--activation-bits", activation_bits_, "8, or 16: float (default 8)");
   app.add_option("--rounding", rounding_,
                  "how to round weights to 4 bits: rtn, weighted or gptq (default gptq)");
@@ -67,6 +73,8 @@ QuantRecipe RecipeOptions::Recipe() const {
   if (equalization_) recipe.equalization = EqualizationFromName(*equalization_, "--equalization");
   Override(recipe.weight_bits, weight_bits_);
   Override(recipe.bits, bits_);
+  Override(recipe.head_bits, head_bits_);
+  Override(recipe.embedding_bits, embedding_bits_);
   Override(recipe.activation_bits, activation_bits_);
   Override(recipe.rounding, rounding_);
   // Before those of the file, as the first that matches counts.

@@ -20,7 +20,8 @@ class RecipeOptions {
  private:
   std::optional<std::string> recipe_, calibration_, policy_, equalization_, rounding_;
   std::vector<std::string> overrides_;
-  std::optional<int64_t> calibration_tokens_, group_size_, weight_bits_, activation_bits_;
+  std::optional<int64_t> calibration_tokens_, group_size_, weight_bits_, activation_bits_,
+      head_bits_, embedding_bits_;
   std::optional<double> v0_, v1_, bits_;
   std::optional<uint64_t> seed_;
 };

@@ -18,7 +18,8 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little);
 
-constexpr std::string_view kFormat = "pack-quantized";  // what we write
+constexpr std::string_view kPackedFormat = "pack-quantized", kInt8Format = "int-quantized",
+                           kMixedFormat = "mixed-precision";  // each group has its own
 constexpr std::string_view kPatternPrefix = "re:";
 constexpr std::string_view kLinearClass = "Linear";
 // Of targets, and of those to ignore: each is matched with the name of each linear.
@@ -126,9 +127,9 @@ ActivationQuantization ParseActivations(const JsonFields& fields) {
 // "format" of a group or of the whole; nullopt if each group has its own.
 std::optional<WeightStorage> ParseFormat(const JsonFields& fields) {
   const std::string format = fields.String("format");
-  if (format == "pack-quantized") return WeightStorage::kPacked;
-  if (format == "int-quantized" || format == "naive-quantized") return WeightStorage::kInt8;
-  if (format == "mixed-precision") return std::nullopt;
+  if (format == kPackedFormat) return WeightStorage::kPacked;
+  if (format == kInt8Format || format == "naive-quantized") return WeightStorage::kInt8;
+  if (format == kMixedFormat) return std::nullopt;
   throw Error("{}: format: '{}' is not supported; supported: {}", fields.where(), format,
               kSupportedQuantizations);
 }
@@ -183,12 +184,16 @@ bool IsClassName(std::string_view target) {
 }
 
 Json WeightsJson(const LinearQuantization& quantization) {
-  return {{"num_bits", quantization.weight_bits},
-          {"type", "int"},
-          {"symmetric", true},
-          {"strategy", "group"},
-          {"group_size", quantization.group_size},
-          {"dynamic", false}};
+  Json json = {{"num_bits", quantization.weight_bits},
+               {"type", "int"},
+               {"symmetric", true},
+               {"strategy", "channel"},
+               {"dynamic", false}};
+  if (quantization.group_size != LinearQuantization::kWholeRow) {
+    json["strategy"] = "group";
+    json["group_size"] = quantization.group_size;
+  }
+  return json;
 }
 
 Json ActivationsJson(ActivationQuantization activations) {
@@ -276,14 +281,19 @@ Json CompressedTensorsJson(std::span<const std::pair<std::string, LinearQuantiza
   for (const auto& [name, quantization] : linears) {
     auto group = std::find_if(groups.begin(), groups.end(),
                               [&](const auto& g) { return g.first == quantization; });
-    FPTQ_CHECK(quantization.symmetric && quantization.storage == WeightStorage::kPacked &&
-               quantization.group_size > 0);
+    FPTQ_CHECK(quantization.symmetric && !quantization.per_tensor &&
+               (quantization.storage == WeightStorage::kPacked ||
+                quantization.storage == WeightStorage::kInt8));
     if (group == groups.end()) group = groups.emplace(groups.end(), quantization, Json::array());
     group->second.push_back(name);
   }
   Json config_groups = Json::object();
+  std::string_view whole;
   for (size_t i = 0; i < groups.size(); ++i) {
     const auto& [quantization, targets] = groups[i];
+    const std::string_view format =
+        quantization.storage == WeightStorage::kPacked ? kPackedFormat : kInt8Format;
+    whole = whole.empty() || whole == format ? format : kMixedFormat;
     // Without a format of its own, transformers takes a group of 4-bit weights and 8-bit
     // activations for "int-quantized".
     config_groups["group_" + std::to_string(i)] = {
@@ -291,10 +301,10 @@ Json CompressedTensorsJson(std::span<const std::pair<std::string, LinearQuantiza
         {"weights", WeightsJson(quantization)},
         {"input_activations", ActivationsJson(quantization.activations)},
         {"output_activations", nullptr},
-        {"format", kFormat}};
+        {"format", format}};
   }
   return {{"quant_method", "compressed-tensors"},
-          {"format", kFormat},
+          {"format", whole},
           {"quantization_status", "compressed"},
           {"config_groups", config_groups},
           {"ignore", ignore},

@@ -1,5 +1,5 @@
-// The layouts of quantized folders: compressed-tensors' `pack-quantized`, which we write, and
-// `int-quantized` (docs/file_format.md).
+// The layouts of quantized folders: compressed-tensors' `pack-quantized` and `int-quantized`
+// (docs/file_format.md).
 #pragma once
 
 #include <cstdint>
@@ -86,8 +86,9 @@ class QuantizationConfig {
   std::vector<Regex> ignored_patterns_;
 };
 
-// The `quantization_config` of these linears; `ignore` are modules that stay float. Explicit names,
-// a config group for each distinct LinearQuantization in order of appearance.
+// The `quantization_config` of these modules, packed or of int8; `ignore` are those that stay
+// float. Explicit names, a config group for each distinct LinearQuantization in order of
+// appearance.
 Json CompressedTensorsJson(std::span<const std::pair<std::string, LinearQuantization>> linears,
                            std::span<const std::string> ignore);
 

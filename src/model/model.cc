@@ -212,32 +212,38 @@ void CheckOuterTensors(const ModelSource& source, ThreadPool& pool) {
   for (const UsedTensor& used : source.OuterTensors()) {
     const std::string where =
         fmt::format("{}: tensor '{}'", source.checkpoint().path().string(), used.name);
-    const int64_t rows = used.tensor->shape[0], k = used.tensor->ElementCount() / rows;
+    const int64_t rows = used.tensor->shape.empty() ? 1 : used.tensor->shape[0];
+    const int64_t k = used.tensor->ElementCount() / rows;
     pool.ParallelFor(rows, [&](int64_t begin, int64_t end) {
       CheckFinite(*used.tensor, begin * k, (end - begin) * k, where);
     });
   }
 }
 
+// Rows of integers with one scale, and an int8 input with a scale per token.
+bool IsInt8ByRow(const PackedLinear& linear) {
+  const LinearQuantization& how = linear.quantization;
+  return how.weight_bits == 8 && how.symmetric && !how.per_tensor &&
+         how.group_size == LinearQuantization::kWholeRow &&
+         how.activations == ActivationQuantization::kDynamicToken;
+}
+
 // lm_head: int8 with a dynamic scale per token beside integer layers, float beside float ones, or
 // as the folder has it. The int8 one takes rotated inputs, as the final norm leaves outlying
-// channels.
+// channels; so does one of a folder that says the same of it.
 Linear Head(const ModelSource& source, bool integer, FloatForm form, Arena& memory,
             ThreadPool& pool) {
   const int64_t channels = source.config().vocab;
   const int64_t k = source.config().hidden;
-  if (const auto& how = source.head_quantization()) {
-    const StoredLinear stored = {.packed = GetPackedLinear(source.checkpoint(),
-                                                           source.Name(source.arch().head), *how,
-                                                           channels, k)};
+  if (const auto& packed = source.packed_head(); packed && !IsInt8ByRow(*packed)) {
+    const StoredLinear stored = {.packed = *packed};
     return PackedLinears(source, {&stored, 1}, form, memory, pool);
   }
-  const TensorView& tensor = source.head();
   const auto pack = [&](auto matrix, auto pack_row) {
     ForEachChannel({&channels, 1}, pool, [&](size_t, int64_t row, int64_t channel) {
       thread_local std::vector<float> values;
       values.resize(static_cast<size_t>(k));
-      DequantizeRange(tensor, row * k, values);  // finite: CheckOuterTensors
+      source.ReadHeadRow(row, values);  // finite: CheckOuterTensors
       pack_row(matrix, channel, std::span(values));
     });
     return Linear{.weights = std::move(matrix), .bias = {}, .act = {}};

@@ -183,6 +183,29 @@ TEST_P(QuantizedModel, AgreesWithTransformers) {
   EXPECT_LT(RmsError(Logits(*model, GoldenTokens(name), {}), GoldenLogits(name)), 0.05);
 }
 
+// The head in float, or its integers as they are, whose input is not rotated.
+Linear HeadAsStored(const ModelSource& source) {
+  ThreadPool pool(1);
+  const ModelConfig& config = source.config();
+  if (const auto& packed = source.packed_head()) {
+    QuantizedMatrix matrix = MakeQuantizedMatrix(packed->quantization.weight_bits, config.vocab,
+                                                 config.hidden, packed->group_size);
+    for (int64_t channel = 0; channel < config.vocab; ++channel) {
+      const PackedRow row(*packed, channel);
+      PackRow(matrix, channel, row.q, row.scales, row.zeros);
+    }
+    return {.weights = std::move(matrix), .bias = {}, .act = {}};
+  }
+  SourceLinear head{
+      .name = "lm_head", .channels = config.vocab, .k = config.hidden, .weight = {}, .bias = {}};
+  head.weight.Resize(head.channels * head.k);
+  for (int64_t row = 0; row < head.channels; ++row) {
+    source.ReadHeadRow(row, head.weight.span().subspan(static_cast<size_t>(row * head.k),
+                                                       static_cast<size_t>(head.k)));
+  }
+  return FloatLinear({&head, 1}, pool);
+}
+
 TEST_P(QuantizedModel, AgreesWithTransformersWhenCacheAndHeadAreFloat) {
   const std::string name = GetParam();
   const auto model = Load(name);
@@ -190,14 +213,7 @@ TEST_P(QuantizedModel, AgreesWithTransformersWhenCacheAndHeadAreFloat) {
   const std::vector<int32_t> tokens = GoldenTokens(name);
   const int64_t rows = std::ssize(tokens);
   ThreadPool pool(1);
-  Linear float_head;
-  if (!model->source.head_quantization()) {
-    SourceLinear head{
-        .name = "lm_head", .channels = config.vocab, .k = config.hidden, .weight = {}, .bias = {}};
-    head.weight.Resize(head.channels * head.k);
-    DequantizeRange(model->source.head(), 0, head.weight.span());
-    float_head = FloatLinear({&head, 1}, pool);
-  }
+  const Linear head = HeadAsStored(model->source);
 
   KvCache cache(config, KvType::kF32, PagesFor(rows), config.layers);
   const std::vector<int32_t> pages = PageRange(0, cache.pages());
@@ -210,8 +226,7 @@ TEST_P(QuantizedModel, AgreesWithTransformersWhenCacheAndHeadAreFloat) {
     ForwardLayer(config, model->layers[static_cast<size_t>(layer)], layer, batch, cache, layer,
                  pool, act);
   }
-  ComputeLogits(config, model->final_norm,
-                model->source.head_quantization() ? model->head : float_head, batch, pool, act);
+  ComputeLogits(config, model->final_norm, head, batch, pool, act);
   // The same model as the golden. What remains is float rounding, which now and then tips an
   // activation that lies between two int8 values: one step of 1/127 in one of 64 or 96 inputs.
   EXPECT_LT(LargestError(act.logits.span(), GoldenLogits(name)), 2e-3);

@@ -208,8 +208,7 @@ ModelSource ModelSource::Open(const ModelLocation& location) try {
   const std::string_view name = arch.embedding.hf;
   source.hf_prefix_ = source.prefix_ = name.substr(0, name.find('.') + 1);
   if (!IsGguf(checkpoint)) source.FindPrefix();
-  source.embedding_.tokens = &checkpoint.Get(source.Name(arch.embedding) + ".weight");
-  source.config_.dtype = StorageType(source.embedding_.tokens->type);
+  source.OpenEmbedding();
   if (!IsGguf(checkpoint)) source.DecideHead();
   source.CheckTensors();
   if (!arch.positions.empty()) {
@@ -228,9 +227,33 @@ void ModelSource::FindPrefix() {
        {hf_prefix_, std::string_view(), std::string_view("model.language_model."),
         std::string_view("language_model.model.")}) {
     prefix_ = prefix;
-    if (checkpoint_->Contains(Name(arch().embedding) + ".weight")) return;
+    if (checkpoint_->ContainsModule(Name(arch().embedding))) return;
   }
   prefix_ = hf_prefix_;
+}
+
+// The integers of a module outside the layers; nothing if it has floats.
+std::optional<PackedLinear> ModelSource::PackedOuter(const TensorNames& module) const {
+  const std::string name = Name(module);
+  const auto has = [&](std::string_view suffix) {
+    return checkpoint_->Contains(fmt::format("{}.{}", name, suffix));
+  };
+  if (!quantized() || !(has("weight_packed") || has("weight_scale") || has("qweight"))) {
+    return std::nullopt;
+  }
+  const auto how = quantization_->Find(name);
+  if (!how) return std::nullopt;
+  return GetPackedLinear(*checkpoint_, name, *how, config_.vocab, config_.hidden);
+}
+
+void ModelSource::OpenEmbedding() {
+  embedding_.packed = PackedOuter(arch().embedding);
+  if (embedding_.packed) {
+    config_.dtype = StorageType(embedding_.packed->scales.type);
+  } else {
+    embedding_.tokens = checkpoint_->Get(Name(arch().embedding) + ".weight");
+    config_.dtype = StorageType(embedding_.tokens.type);
+  }
 }
 
 // The tensors say whether the head is the embedding; where tie_word_embeddings says otherwise, as
@@ -239,19 +262,16 @@ void ModelSource::DecideHead() {
   const std::string module = Name(arch().head);
   const std::string name = module + ".weight";
   const bool is_there = checkpoint_->ContainsModule(module);
-  if (quantized() && (checkpoint_->Contains(module + ".weight_packed") ||
-                      checkpoint_->Contains(module + ".weight_scale") ||
-                      checkpoint_->Contains(module + ".qweight"))) {
-    head_quantization_ = quantization_->Find(module);
-  }
+  packed_head_ = PackedOuter(arch().head);
   const auto warn = [&](std::string_view text) {
     warnings_.push_back(fmt::format("{}: {}: {}", checkpoint_->path().string(), module, text));
   };
   if (!is_there && !config_.tied_head) {
     warn("is missing though config.json does not tie it to the embedding, which takes its place");
   }
-  const bool is_embedding = !is_there || (config_.tied_head && !head_quantization_ &&
-                                          SameContent(checkpoint_->Get(name), *embedding_.tokens));
+  const bool is_embedding =
+      !is_there || (config_.tied_head && !packed_head_ && !embedding_.packed &&
+                    SameContent(checkpoint_->Get(name), embedding_.tokens));
   if (config_.tied_head && !is_embedding) {
     warn("is not the embedding though config.json says so; it is used as it is");
   }
@@ -271,12 +291,12 @@ void ModelSource::CheckTensors() {
     check(Name(module, layer) + ".weight", {size});
     if (config_.norm == NormKind::kLayer) check(Name(module, layer) + ".bias", {size});
   };
-  check(Name(arch().embedding) + ".weight", {config_.vocab, hidden});
+  if (!embedding_.packed) check(Name(arch().embedding) + ".weight", {config_.vocab, hidden});
   if (!arch().positions.empty()) {
     check(Name(arch().positions) + ".weight",
           {config_.max_positions + config_.position_offset, hidden});
   }
-  if (!config_.tied_head && !head_quantization_) {
+  if (!config_.tied_head && !packed_head_) {
     check(Name(arch().head) + ".weight", {config_.vocab, hidden});
   }
   check_norm(arch().embedding_norm, 0, hidden);
@@ -536,13 +556,14 @@ void ModelSource::AddNorm(const TensorNames& module, int64_t layer,
 }
 
 std::vector<UsedTensor> ModelSource::OuterTensors() const {
-  std::vector<UsedTensor> tensors = {Used(arch().embedding, ".weight", 0)};
+  const auto suffix = [](const std::optional<PackedLinear>& packed) {
+    return !packed ? ".weight" : packed->columns() ? ".scales" : ".weight_scale";
+  };
+  std::vector<UsedTensor> tensors = {Used(arch().embedding, suffix(embedding_.packed), 0)};
   if (!arch().positions.empty()) tensors.push_back(Used(arch().positions, ".weight", 0));
   AddNorm(arch().embedding_norm, 0, tensors);
   AddNorm(arch().final_norm, 0, tensors);
-  if (!config_.tied_head && !head_quantization_) {
-    tensors.push_back(Used(arch().head, ".weight", 0));
-  }
+  if (!config_.tied_head) tensors.push_back(Used(arch().head, suffix(packed_head_), 0));
   return tensors;
 }
 
@@ -568,8 +589,14 @@ std::vector<UsedTensor> ModelSource::LayerMatrices(int64_t layer) const {
   return tensors;
 }
 
-const TensorView& ModelSource::head() const {
-  return config_.tied_head ? *embedding_.tokens : checkpoint_->Get(Name(arch().head) + ".weight");
+void ModelSource::ReadHeadRow(int64_t token, std::span<float> out) const {
+  if (config_.tied_head) {
+    embedding_.ReadToken(token, out);
+  } else if (packed_head_) {
+    packed_head_->DequantizeRow(token, out);
+  } else {
+    DequantizeRange(checkpoint_->Get(Name(arch().head) + ".weight"), token * config_.hidden, out);
+  }
 }
 
 }  // namespace fptq

@@ -111,10 +111,11 @@ class ModelSource {
   Norm ReadNorm(const TensorNames& module, int64_t layer = 0) const;
   LayerNorms ReadNorms(int64_t layer) const;
   const Embedding& embedding() const { return embedding_; }
-  const TensorView& head() const;  // [vocab, hidden]; the embedding if tied
-  // Of a quantized folder: how lm_head is quantized; then it has no head() tensor.
-  const std::optional<LinearQuantization>& head_quantization() const { return head_quantization_; }
-  // Those outside the layers: embeddings, norms and an lm_head of its own.
+  // Of a quantized folder: the integers of an lm_head of its own.
+  const std::optional<PackedLinear>& packed_head() const { return packed_head_; }
+  // A row of lm_head, [hidden], which is the embedding's if it is tied.
+  void ReadHeadRow(int64_t token, std::span<float> out) const;
+  // Floats outside the layers: embeddings, norms and an lm_head of its own, or their scales.
   std::vector<UsedTensor> OuterTensors() const;
   // Norms of a layer, biases of its linears and what of a mixture is no MLP: quantization leaves
   // them float.
@@ -129,7 +130,9 @@ class ModelSource {
   void FindPrefix();
   void CheckTensors();
   void WarnOfBiases(const std::vector<std::string>& unused);
+  void OpenEmbedding();
   void DecideHead();
+  std::optional<PackedLinear> PackedOuter(const TensorNames& module) const;
   bool ExpectsBias(const LinearSpec& linear, const std::string& name) const;
   bool IsStacked(const LayerLinear& linear) const;
   bool IsTransposed() const;  // ArchSpec::transposed_weights, in this checkpoint
@@ -141,7 +144,7 @@ class ModelSource {
   std::string_view hf_prefix_, prefix_;
   Embedding embedding_;
   std::optional<QuantizationConfig> quantization_;
-  std::optional<LinearQuantization> head_quantization_;
+  std::optional<PackedLinear> packed_head_;
   std::vector<std::string> warnings_;
 };
 

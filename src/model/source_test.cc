@@ -143,10 +143,11 @@ TEST(ModelSource, TensorsSayWhetherTheHeadIsTied) {
 void QuantizeHead(EditableModel& model) {
   const auto& shape = model.tensors["model.embed_tokens.weight"].shape;
   const std::vector<int32_t> words(static_cast<size_t>(shape[0] * shape[1] / 8), 0x12345678);
-  const std::vector<float> scales(static_cast<size_t>(shape[0]), 0.01f);
+  const int64_t groups = shape[1] / 32;
+  const std::vector<float> scales(static_cast<size_t>(shape[0] * groups), 0.01f);
   model.Set("lm_head.weight_packed", DataType::kI32, {shape[0], shape[1] / 8},
             std::as_bytes(std::span(words)));
-  model.Set("lm_head.weight_scale", DataType::kF32, {shape[0], 1},
+  model.Set("lm_head.weight_scale", DataType::kF32, {shape[0], groups},
             std::as_bytes(std::span(scales)));
   model.Set("lm_head.weight_shape", DataType::kI64, {2}, std::as_bytes(std::span(shape)));
 }
@@ -164,10 +165,13 @@ TEST(ModelSource, AQuantizedHeadMustBeDescribed) {
     QuantizeHead(model);
     Json& config = model.config["quantization_config"];
     config["ignore"] = Json::array();
-    config["config_groups"].front()["targets"].push_back("lm_head");
+    Json group = config["config_groups"].front();
+    group["targets"] = {"lm_head"};
+    group["input_activations"] = nullptr;
+    config["config_groups"]["head"] = group;
   });
   const ModelSource source = ModelSource::Open(folder.path());
-  EXPECT_TRUE(source.head_quantization());
+  EXPECT_TRUE(source.packed_head());
   EXPECT_FALSE(source.config().tied_head);
   EXPECT_EQ(source.warnings().size(), 1u);  // the config says tied
 }

@@ -16,6 +16,7 @@
 #include "quant/gptq.h"
 #include "quant/group_quant.h"
 #include "quant/observer.h"
+#include "quant/outer_tensors.h"
 #include "quant/policy.h"
 #include "quant/rounding.h"
 #include "quant/self_text.h"
@@ -251,16 +252,25 @@ int64_t TextBytes(const Counts& c) {
 
 // --- Bytes on disk ---
 
-// Elements of the source that are not in linears of layers.
-int64_t OtherElements(const ModelSource& source, int64_t linear_weights) {
-  int64_t elements = 0;
-  for (const auto& [name, tensor] : source.checkpoint().tensors())
+// What is in no linear of a layer, as stored.
+int64_t StoredOtherBytes(const ModelSource& source, const QuantRecipe& recipe,
+                         int64_t linear_weights) {
+  const DataType dtype = source.config().dtype;
+  int64_t elements = -linear_weights, outer_bytes = 0;
+  for (const auto& [name, tensor] : source.checkpoint().tensors()) {
     elements += tensor.ElementCount();
+  }
+  for (const UsedTensor& outer : source.OuterTensors()) {
+    elements -= outer.tensor->ElementCount();
+    for (const auto& stored : StoredAs(outer, OuterQuantization(source, recipe, outer), dtype)) {
+      outer_bytes += stored.Bytes();
+    }
+  }
   const std::string head = source.Name(source.arch().head) + ".weight";
   if (source.config().tied_head && source.checkpoint().Contains(head)) {
     elements -= source.checkpoint().Get(head).ElementCount();
   }
-  return elements - linear_weights;
+  return elements * BlockSizeOf(dtype).bytes + outer_bytes;
 }
 
 // Of the linears of all layers as stored, with input scales, which static sites alone have.
@@ -379,8 +389,7 @@ Forecast ForecastQuantization(const ModelSource& source, const QuantRecipe& reci
   Forecast forecast;
 
   const int64_t layers_bytes = StoredLayersBytes(config, formats);
-  forecast.output_bytes =
-      layers_bytes + OtherElements(source, c.Weights()) * BlockSizeOf(config.dtype).bytes;
+  forecast.output_bytes = layers_bytes + StoredOtherBytes(source, recipe, c.Weights());
   // The layers wait in a file of their own for the output; the hidden states stand in memory's
   // place, after the last layer, and after the one before it.
   const int64_t layers_disk =

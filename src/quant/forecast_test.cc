@@ -27,13 +27,15 @@ QuantRecipe Recipe() {
 TEST(Forecast, KnowsTheSizeOfTheOutput) {
   const TempFolder folder;
   ThreadPool pool(2);
-  for (const char* name : {"tiny-llama-f32", "tiny-llama-f16", "tiny-llama-gguf/model.gguf"}) {
+  for (const char* name :
+       {"tiny-llama-f32", "tiny-llama-f16", "tiny-llama-bf16", "tiny-llama-gguf/model.gguf"}) {
     for (const PolicyMode policy : {PolicyMode::kAuto, PolicyMode::kStatic, PolicyMode::kDynamic}) {
       for (const double bits : {4.0, 5.3, 8.0}) {  // of uniform formats, and of mixed ones
         QuantRecipe recipe = Recipe();
         recipe.policy = policy;
         if (bits == 5.3) {
           recipe.bits = bits;
+          recipe.embedding_bits = 8;
         } else {
           recipe.weight_bits = static_cast<int64_t>(bits);
         }

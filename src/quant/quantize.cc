@@ -387,7 +387,7 @@ QuantizeReport QuantizeInto(OutputFolder& folder, const ModelLocation& location,
   std::ranges::move(CollectNotes(report.sites), std::back_inserter(report.warnings));
   QuantRecipe used = recipe;
   used.calibration_tokens = ChosenTokens(recipe, source.config());
-  WriteQuantizedFolder(source, text, used, state.spool(), folder.staging(), report);
+  WriteQuantizedFolder(source, text, used, state.spool(), folder.staging(), pool, report);
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return report;
 }

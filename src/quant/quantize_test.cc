@@ -301,6 +301,50 @@ TEST_F(Companions, ATokenizerThatNeedsCodeGetsItsFile) {
             LoadTokenizerFiles(folder_ / "source").tokenizer);
 }
 
+// The head in 8 bits runs as one in 16 bits does, which is rounded as it is loaded; the embedding's
+// error of 1/254 of a row's largest value goes through the model.
+TEST(QuantizeCheckpoint, StoresHeadAndEmbeddingInEightBits) {
+  const TempFolder folder;
+  for (const std::string name : {"tiny-llama-bf16", "tiny-gpt-neox", "tiny-llama-f16"}) {
+    const bool is_tied = name == "tiny-llama-f16";
+    QuantRecipe recipe = Recipe(PolicyMode::kDynamic);
+    recipe.head_bits = 16;
+    const int64_t floats =
+        Quantize(kModels / name, folder / "floats", recipe, 2, /*replace=*/true).output_bytes;
+    const std::vector<float> expected = Logits(folder / "floats");
+    int64_t bytes = floats;
+    for (const bool embedding : {false, true}) {
+      SCOPED_TRACE(fmt::format("{}, embedding {}", name, embedding));
+      recipe.head_bits = 8;
+      recipe.embedding_bits = embedding ? 8 : 16;
+      const QuantizeReport report =
+          Quantize(kModels / name, folder / "out", recipe, 2, /*replace=*/true);
+      const ModelSource source = ModelSource::Open(folder / "out");
+      EXPECT_EQ(source.packed_head().has_value(), !is_tied);
+      EXPECT_EQ(source.embedding().packed.has_value(), embedding);
+      EXPECT_EQ(source.config().tied_head, is_tied);
+      EXPECT_TRUE(source.warnings().empty());
+      EXPECT_EQ(source.config().dtype, ModelSource::Open(kModels / name).config().dtype);
+      const int64_t matrix = source.config().vocab * source.config().hidden;
+      bytes -= !is_tied || embedding ? matrix - 2 * source.config().vocab : 0;
+      EXPECT_EQ(report.output_bytes, bytes);
+      EXPECT_LT(RelativeError(Logits(folder / "out"), expected), embedding ? 0.1 : 0.02);
+      const std::vector<Reader> readers = ReadersOf(source);
+      EXPECT_EQ(readers[0].reads, !(is_tied && embedding)) << readers[0].reason;  // transformers
+      EXPECT_EQ(readers[1].reads, !embedding) << readers[1].reason;               // vLLM on CPUs
+      EXPECT_EQ(readers[2].reads, !embedding) << readers[2].reason;               // and on GPUs
+    }
+  }
+}
+
+TEST(QuantizeCheckpoint, LeavesTheHeadFloatBesideFloatActivations) {
+  const TempFolder folder;
+  QuantRecipe recipe = Recipe(PolicyMode::kDynamic);
+  recipe.activation_bits = 16;
+  Quantize(kModels / "tiny-llama-bf16", folder / "out", recipe);
+  EXPECT_FALSE(ModelSource::Open(folder / "out").packed_head());
+}
+
 TEST(PlanCheckpoint, IsWhatQuantizingDecides) {
   const TempFolder folder;
   ThreadPool pool(2);

@@ -11,8 +11,8 @@
 #include "base/json_file.h"
 #include "io/compressed_tensors.h"
 #include "quant/companions.h"
+#include "quant/outer_tensors.h"
 #include "quant/sharded_writer.h"
-#include "quant/storage.h"
 
 namespace fptq {
 namespace {
@@ -21,32 +21,22 @@ namespace fs = std::filesystem;
 constexpr std::string_view kConfig = "config.json", kReport = "fptq.json";
 using StoredTensor = SafetensorsWriter::Tensor;
 
-// A tensor that stays float, some rows at a time.
-void WriteFloats(const UsedTensor& from, DataType dtype, ShardedWriter& writer) {
-  constexpr int64_t kRows = 1024;
-  const TensorView& tensor = *from.tensor;
-  const int64_t rows = tensor.shape[0], k = tensor.ElementCount() / rows;
-  std::vector<float> values;
-  for (int64_t row = 0; row < rows; row += kRows) {
-    values.resize(static_cast<size_t>(std::min(kRows, rows - row) * k));
-    DequantizeRange(tensor, row * k, values);
-    for (float& value : values) value -= from.less;
-    writer.Write(from.hf_name, StoreFloats(values, dtype, from.hf_name));
-  }
-}
-
-// All tensors of the folder: what stays float, and those of the layers. Returns their bytes.
-int64_t WriteTensors(const ModelSource& source, const TensorSpool& layers, const fs::path& folder) {
+// All tensors of the folder: those outside the layers, and the layers'. Returns their bytes.
+int64_t WriteTensors(const ModelSource& source, const QuantRecipe& recipe,
+                     const TensorSpool& layers, const fs::path& folder, ThreadPool& pool) {
   const DataType dtype = source.config().dtype;
   const std::vector<UsedTensor> outer = source.OuterTensors();
   std::vector<StoredTensor> tensors;
   for (const UsedTensor& from : outer) {
-    tensors.push_back({from.hf_name, dtype, from.tensor->shape});
+    std::ranges::copy(StoredAs(from, OuterQuantization(source, recipe, from), dtype),
+                      std::back_inserter(tensors));
   }
   for (const TensorSpool::Entry& entry : layers.entries()) tensors.push_back(entry.tensor);
 
   ShardedWriter writer(folder, tensors);
-  for (const UsedTensor& from : outer) WriteFloats(from, dtype, writer);
+  for (const UsedTensor& from : outer) {
+    WriteOuterTensor(from, OuterQuantization(source, recipe, from), dtype, pool, writer);
+  }
   layers.ForEach([&](const StoredTensor& tensor, std::span<const std::byte> bytes) {
     writer.Write(tensor.name, bytes);
   });
@@ -68,7 +58,7 @@ ActivationQuantization QuantizationOf(ActScheme scheme) {
   return {};
 }
 
-Json ConfigJson(const ModelSource& source, const SpecialTokens& special,
+Json ConfigJson(const ModelSource& source, const SpecialTokens& special, const QuantRecipe& recipe,
                 const QuantizeReport& report) {
   const ModelConfig& config = source.config();
   const std::vector<SitePolicy>& sites = report.sites;  // by layer and site
@@ -76,8 +66,9 @@ Json ConfigJson(const ModelSource& source, const SpecialTokens& special,
   for (const LinearReport& linear : report.linears) {
     bits[linear.name] = static_cast<int>(linear.bits);
   }
-  std::vector<std::pair<std::string, LinearQuantization>> linears;
-  std::vector<std::string> ignore = {ModelSource::HfName(source.arch().head)};
+  using Target = std::pair<std::string, LinearQuantization>;
+  std::vector<Target> linears;
+  std::vector<std::string> ignore;
   size_t first_site = 0;  // of the layer
   for (int64_t layer = 0; layer < config.layers; ++layer) {
     for (const LayerLinear& linear : LinearsOf(config, layer)) {
@@ -94,6 +85,15 @@ Json ConfigJson(const ModelSource& source, const SpecialTokens& special,
     std::ranges::copy(source.FloatLinearNames(layer), std::back_inserter(ignore));
     first_site += SitesOf(config, layer).size();
   }
+  const std::string head = ModelSource::HfName(source.arch().head);
+  for (const UsedTensor& tensor : source.OuterTensors()) {
+    if (const auto how = OuterQuantization(source, recipe, tensor)) {
+      linears.emplace_back(ModuleOf(tensor), *how);
+    }
+  }
+  if (std::ranges::find(linears, head, &Target::first) == linears.end()) {
+    ignore.insert(ignore.begin(), head);
+  }
   Json json = source.HfConfig();
   WriteSpecialTokens(special, json);
   json["quantization_config"] = CompressedTensorsJson(linears, ignore);
@@ -108,9 +108,9 @@ bool IsQuantizedFolderFile(std::string_view name) {
 
 void WriteQuantizedFolder(const ModelSource& source, const ModelText& text,
                           const QuantRecipe& recipe, const TensorSpool& layers,
-                          const fs::path& folder, QuantizeReport& report) {
-  report.output_bytes = WriteTensors(source, layers, folder);
-  WriteJsonFile(folder / kConfig, ConfigJson(source, text.special_tokens, report));
+                          const fs::path& folder, ThreadPool& pool, QuantizeReport& report) {
+  report.output_bytes = WriteTensors(source, recipe, layers, folder, pool);
+  WriteJsonFile(folder / kConfig, ConfigJson(source, text.special_tokens, recipe, report));
   WriteCompanions(source, text, folder);
   WriteJsonFile(folder / kReport, ReportToJson(report, recipe));
 }

@@ -77,6 +77,13 @@ std::vector<StoredLinear> StoredLinears(const ModelSource& source) {
       }
     }
   }
+  const auto add = [&](const std::optional<PackedLinear>& packed) {
+    if (!packed) return;
+    linears.push_back(
+        {.how = packed->quantization, .k = config.hidden, .site_channels = config.vocab});
+  };
+  add(source.packed_head());
+  add(source.embedding().packed);
   return linears;
 }
 
@@ -125,6 +132,9 @@ std::vector<Reader> ReadersOf(const ModelSource& source) {
   if (const std::string_view obstacle = source.arch().transformers_obstacle; !obstacle.empty()) {
     transformers.reads = false;
     transformers.reason = obstacle;
+  } else if (source.config().tied_head && source.embedding().packed) {
+    transformers.reads = false;
+    transformers.reason = "the embedding that lm_head is tied to has integers";
   }
   return {std::move(transformers),
           Judge(kCpu, linears, WhyNotVllmCpu,

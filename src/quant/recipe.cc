@@ -12,11 +12,23 @@
 namespace fptq {
 namespace {
 
-constexpr std::array<std::string_view, 15> kFields = {
-    "group_size",      "v0",        "v1",          "policy",
-    "equalization",    "overrides", "weight_bits", "bits",
-    "activation_bits", "rounding",  "calibration", "calibration_tokens",
-    "sequence_length", "seed",      "kv_bits"};
+constexpr std::array<std::string_view, 17> kFields = {"group_size",
+                                                      "v0",
+                                                      "v1",
+                                                      "policy",
+                                                      "equalization",
+                                                      "overrides",
+                                                      "weight_bits",
+                                                      "bits",
+                                                      "activation_bits",
+                                                      "rounding",
+                                                      "calibration",
+                                                      "calibration_tokens",
+                                                      "head_bits",
+                                                      "embedding_bits",
+                                                      "sequence_length",
+                                                      "seed",
+                                                      "kv_bits"};
 
 void CheckFields(const Json& json, std::string_view where) {
   for (const auto& [name, value] : json.items()) {
@@ -142,6 +154,9 @@ void Validate(const QuantRecipe& recipe, std::string_view where) {
         "none beside 'bits', which choose it", recipe.group_size);
   check(recipe.bits == 0 || recipe.weight_bits == defaults.weight_bits, "weight_bits",
         "none beside 'bits', which choose them", recipe.weight_bits);
+  check(recipe.head_bits == 8 || recipe.head_bits == 16, "head_bits", "8 or 16", recipe.head_bits);
+  check(recipe.embedding_bits == 8 || recipe.embedding_bits == 16, "embedding_bits", "8 or 16",
+        recipe.embedding_bits);
   check(recipe.activation_bits == 8 || recipe.activation_bits == 16, "activation_bits", "8 or 16",
         recipe.activation_bits);
   FindRoundingMethod(recipe.rounding, std::string(where) + ": 'rounding'");
@@ -167,6 +182,8 @@ Json RecipeToJson(const QuantRecipe& recipe) {
           {"overrides", OverridesToJson(recipe.overrides)},
           {"weight_bits", recipe.weight_bits},
           {"bits", recipe.bits},
+          {"head_bits", recipe.head_bits},
+          {"embedding_bits", recipe.embedding_bits},
           {"activation_bits", recipe.activation_bits},
           {"rounding", recipe.rounding},
           {"calibration", ReplaceIllFormedUtf8(recipe.calibration)},
@@ -195,6 +212,8 @@ QuantRecipe RecipeFromJson(const Json& json, std::string_view where) {
   }
   recipe.weight_bits = fields.IntOr("weight_bits", recipe.weight_bits, 0, kMax);
   recipe.bits = fields.DoubleOr("bits", recipe.bits);
+  recipe.head_bits = fields.IntOr("head_bits", recipe.head_bits, 0, kMax);
+  recipe.embedding_bits = fields.IntOr("embedding_bits", recipe.embedding_bits, 0, kMax);
   recipe.activation_bits = fields.IntOr("activation_bits", recipe.activation_bits, 0, kMax);
   recipe.rounding = fields.StringOr("rounding", recipe.rounding);
   recipe.calibration = fields.StringOr("calibration", recipe.calibration);

@@ -53,6 +53,9 @@ struct QuantRecipe {
   // sizes and 8 bits go where they lose least (weight_formats.h). 0: as group_size and weight_bits,
   // which are otherwise as they are here, say.
   double bits = 0;
+  // Of lm_head and of the embedding: 8, a scale a row, or 16: the source's type. A head that is the
+  // embedding is stored as that; one whose inputs are no multiple of 32 stays float.
+  int64_t head_bits = 8, embedding_bits = 16;
   int64_t activation_bits = 8;                // 8, or 16: float
   std::string rounding = "gptq";              // a row of AllRoundingMethods
   std::string calibration{kSelfCalibration};  // as ParseCalibration reads it

@@ -5,6 +5,14 @@
 
 namespace fptq {
 
+void Embedding::ReadToken(int64_t token, std::span<float> out) const {
+  if (packed) {
+    packed->DequantizeRow(token, out);
+  } else {
+    DequantizeRange(tokens, token * std::ssize(out), out);
+  }
+}
+
 void EmbedTokens(const ModelConfig& config, const Embedding& embedding, const ForwardBatch& batch,
                  ThreadPool& pool, Activations& act) {
   FPTQ_CHECK(batch.rows() <= act.max_rows);
@@ -14,8 +22,7 @@ void EmbedTokens(const ModelConfig& config, const Embedding& embedding, const Fo
     ForEachRow(batch, begin, end, [&](const BatchChunk& chunk, int64_t index, int64_t row) {
       const auto hidden = act.hidden.span().subspan(static_cast<size_t>(row * config.hidden),
                                                     static_cast<size_t>(config.hidden));
-      DequantizeRange(*embedding.tokens, chunk.tokens[static_cast<size_t>(index)] * config.hidden,
-                      hidden);
+      embedding.ReadToken(chunk.tokens[static_cast<size_t>(index)], hidden);
       if (scale != 1) {
         for (float& x : hidden) x *= scale;
       }
