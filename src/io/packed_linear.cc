@@ -347,11 +347,17 @@ void PackedLinear::ReadRow(int64_t channel, std::span<int8_t> q, std::span<int16
 
 void PackedLinear::DequantizeRow(int64_t channel, std::span<float> out) const {
   const PackedRow row(*this, channel);
-  for (size_t i = 0; i < row.q.size(); ++i) {
-    const size_t group = i / static_cast<size_t>(group_size);
-    out[input_order.empty() ? i : static_cast<size_t>(input_order[i])] =
-        row.scales[group] * static_cast<float>(row.q[i] - row.zeros[group]);
+  std::vector<float> ordered(input_order.empty() ? 0 : out.size());
+  float* values = input_order.empty() ? out.data() : ordered.data();
+  for (size_t group = 0; group < row.scales.size(); ++group) {
+    const size_t first = group * static_cast<size_t>(group_size);
+    const int zero = row.zeros[group];
+    const float scale = row.scales[group];
+    for (size_t i = first; i < first + static_cast<size_t>(group_size); ++i) {
+      values[i] = scale * static_cast<float>(row.q[i] - zero);
+    }
   }
+  for (size_t i = 0; i < ordered.size(); ++i) out[static_cast<size_t>(input_order[i])] = values[i];
 }
 
 }  // namespace fptq

@@ -1,6 +1,7 @@
 #include "quant/weight_formats.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <utility>
 
@@ -16,9 +17,8 @@ namespace {
 constexpr double kQuery = 1, kKey = 1.3, kValue = 2.3, kAttentionOut = 0.9;
 constexpr double kGate = 2.7, kUp = 4, kDown = 5;
 
-// What that is in groups of so many inputs, beside groups of 64: mean squares of errors
-// (docs/quality.md). In 8 bits
-// steps are 1/16, and squares of errors 1/256.
+// What that is in groups of so many inputs, beside groups of 64: as the mean squares of the errors,
+// measured, too. In 8 bits steps are 1/16, and squares of errors 1/256.
 struct Grouping {
   int64_t size;
   double loss;
@@ -59,12 +59,11 @@ double BitsOf(double weights, int bits, int64_t group_size, int scale_bits) {
   return weights * (bits + static_cast<double>(scale_bits) / static_cast<double>(group_size));
 }
 
-// q, k and v; or one linear for all three, with the MLP's first one beside it where they share a
-// norm.
+// q, k and v, or one linear for all three; then the MLP's first one, where it shares their norm.
 double LossOfAttentionInput(size_t index, size_t linears) {
   constexpr double kEach[] = {kQuery, kKey, kValue};
-  if (linears == std::size(kEach)) return kEach[index];
-  return index == 0 ? kQuery + kKey + kValue : kUp;
+  if (linears < std::size(kEach)) return index == 0 ? kQuery + kKey + kValue : kUp;
+  return index < std::size(kEach) ? kEach[index] : kUp;
 }
 
 // Of row `index` of the `linears` that have this site.
@@ -174,14 +173,14 @@ void WeightFormats::TakeBest(double bits_per_weight) {
     }
     return bits / weights;
   };
-  // For more than all losses nothing is bought.
-  double high = 2 * loss * 128, low = 0;
+  // For more than all losses nothing is bought, for next to nothing everything.
+  double high = 2 * loss * 128, low = 1e-30 * high;
   if (const double least = bits_at(high); least > bits_per_weight) {
     throw Error("recipe: 'bits': expected at least {:.4g} for this model, found {}", least,
                 bits_per_weight);
   }
-  for (int i = 0; i < 100; ++i) {
-    const double price = i < 50 && low == 0 ? high / 4 : (low + high) / 2;
+  for (int i = 0; i < 64; ++i) {
+    const double price = std::sqrt(low * high);
     (bits_at(price) > bits_per_weight ? low : high) = price;
   }
   for (size_t layer = 0; layer < sites.size(); ++layer) {
