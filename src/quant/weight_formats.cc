@@ -176,8 +176,9 @@ void WeightFormats::TakeBest(double bits_per_weight) {
   // For more than all losses nothing is bought, for next to nothing everything.
   double high = 2 * loss * 128, low = 1e-30 * high;
   if (const double least = bits_at(high); least > bits_per_weight) {
-    throw Error("recipe: 'bits': expected at least {:.4g} for this model, found {}", least,
-                bits_per_weight);
+    // Rounded up, so that who asks for what is said gets it.
+    throw Error("recipe: 'bits': expected at least {} for this model, found {}",
+                std::ceil(least * 1e4) / 1e4, bits_per_weight);
   }
   for (int i = 0; i < 64; ++i) {
     const double price = std::sqrt(low * high);

@@ -12,8 +12,8 @@ namespace fptq {
 
 struct WeightFormat {
   int bits = 4;  // 4 or 8
-  int64_t group_size =
-      0;  // inputs that share a scale; 0: no group divides K, the weights stay float
+  // Inputs that share a scale; 0: no group divides K, and the weights stay float.
+  int64_t group_size = 0;
 };
 
 // The linears of a site share a group size, as they share its activations; all experts of a layer
