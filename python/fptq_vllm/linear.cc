@@ -105,7 +105,7 @@ __attribute__((visibility("default"))) void fptq_linear(const FptqLinear* linear
   const int64_t groups = l.k / l.group_size, most = std::min(l.rows, kRowsTogether);
   thread_local Scratch scratch;
   int8_t* q = AtLeast(scratch.q, most * l.k);
-  float* scales = AtLeast(scratch.scales, most);
+  float* scales = AtLeast(scratch.scales, most * groups);
   int32_t* sums = AtLeast(scratch.sums, most * groups);
   float* results = l.bf16 ? AtLeast(scratch.out, most * l.channels) : nullptr;
   const int64_t tiles = TilesOf(l.channels);
@@ -131,8 +131,9 @@ __attribute__((visibility("default"))) void fptq_linear(const FptqLinear* linear
                             .n = l.k,
                             .group_size = l.group_size,
                             .static_scale = l.static_scale,
+                            .one_scale = false,
                             .q = q + row * l.k,
-                            .scale = scales + row,
+                            .scales = scales + row * groups,
                             .group_sums = sums + row * groups});
     }
 #pragma omp for schedule(dynamic)

@@ -17,9 +17,9 @@ void AddActivations(CLI::App& app, FloatForm& form) {
                                                   {"int8", FloatForm::kInt8}};
   app.add_option(
          "--activations", form,
-         "of linears whose activations MODEL does not quantize: float, or int8, a scale for "
-         "each token, where integer weights stay as they are and float ones are rounded to "
-         "8 bits (default: float)")
+         "of linears whose activations MODEL does not quantize: float, or int8 with dynamic "
+         "scales, where integer weights stay as they are and float ones are rounded to 8 bits "
+         "(default: float)")
       ->transform(CLI::CheckedTransformer(forms).description("{float,int8}"));
 }
 

@@ -33,7 +33,7 @@ struct Arguments {
   FloatForm form = FloatForm::kFloat32;  // of `path`
   std::optional<KvType> kv, against_kv;
   int64_t context = 0, limit = 0, unscored = 1;
-  bool saturation = false, guard = false, json = false;
+  bool saturation = false, guard = false, token_scales = false, json = false;
   int threads = 1;
 };
 
@@ -66,6 +66,9 @@ bool Parse(int argc, char** argv, Arguments& args) {
       "sites where they are more than 5 %");
   app.add_flag("--guard", args.guard,
                "give such tokens a scale of their own at that site, as dynamic ones have");
+  app.add_flag("--token-scales", args.token_scales,
+               "give the activations of MODEL's dynamic sites one scale a token, as other engines "
+               "do, rather than one a token and group of weights");
   app.add_option("--logits", args.logits,
                  "also write the logits of the scored tokens to this file: float32 [tokens, vocab]")
       ->excludes(against);
@@ -82,6 +85,7 @@ PerplexityResult Measure(const Arguments& args, const Model& model, std::string_
                             .unscored = args.unscored,
                             .kv_type = args.kv,
                             .guard = args.guard,
+                            .token_scales = args.token_scales,
                             .saturation = saturation};
   if (logits != nullptr) {
     options.on_logits = [&](std::span<const float> row) { logits->Write(std::as_bytes(row)); };
@@ -109,6 +113,7 @@ Divergence MeasureAgainst(const Arguments& args, const Model& model, std::string
                             .kv_type = args.kv,
                             .reference_kv_type = args.against_kv,
                             .guard = args.guard,
+                            .token_scales = args.token_scales,
                             .saturation = saturation},
                            pool, bar.AsProgress());
 }

@@ -83,6 +83,7 @@ Divergence MeasureDivergence(const Model& model, const Model& reference,
       {model, options.kv_type.value_or(model.kv_type()), options.context, pool},
       {reference, options.reference_kv_type.value_or(reference.kv_type()), options.context, pool}};
   runners[0].activations().input.guard = options.guard;
+  runners[0].activations().input.token_scales = options.token_scales;
   runners[0].activations().saturation = options.saturation;
   const auto vocab = static_cast<size_t>(model.config().vocab);
   std::vector<TokenDivergence> divergences;

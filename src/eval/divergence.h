@@ -39,6 +39,7 @@ struct DivergenceOptions {
   std::optional<KvType> kv_type = {};            // the model's own by default
   std::optional<KvType> reference_kv_type = {};  // likewise
   bool guard = false;                            // of the model: LinearInput::guard
+  bool token_scales = false;                     // of the model: LinearInput::token_scales
   Saturation* saturation = nullptr;              // of the model: Activations::saturation
 };
 

@@ -35,6 +35,7 @@ PerplexityResult MeasurePerplexity(const Model& model, std::span<const int32_t> 
                                    const Progress& progress) {
   WindowRunner runner(model, options.kv_type.value_or(model.kv_type()), options.context, pool);
   runner.activations().input.guard = options.guard;
+  runner.activations().input.token_scales = options.token_scales;
   runner.activations().saturation = options.saturation;
   const auto vocab = static_cast<size_t>(model.config().vocab);
   std::vector<double> nlls;

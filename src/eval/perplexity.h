@@ -19,6 +19,7 @@ struct PerplexityOptions {
   int64_t unscored = 1;                // tokens at the beginning of a window that are not scored
   std::optional<KvType> kv_type = {};  // the model's own by default
   bool guard = false;                  // LinearInput::guard
+  bool token_scales = false;           // LinearInput::token_scales
   Saturation* saturation = nullptr;    // Activations::saturation
   // If set, is given the logits of the scored tokens, in order, some rows at a time: [rows, vocab].
   std::function<void(std::span<const float>)> on_logits = {};

@@ -263,12 +263,12 @@ struct QuantizedBlock {
         activations += 32;
       }
       const Lanes scale = Load(scales + g * kTileChannels);
-      for (int r = 0; r < kRows; ++r) out[r] = Fma(ToLanes(acc[r]), scale, out[r]);
+      for (int r = 0; r < kRows; ++r) {
+        const Lanes of_row = Broadcast(args.activation_scales[(row + r) * groups + g]);
+        out[r] = Fma(Mul(ToLanes(acc[r]), of_row), scale, out[r]);
+      }
     }
-    for (int r = 0; r < kRows; ++r) {
-      const Lanes scale = Broadcast(args.activation_scales[row + r]);
-      Finish(args, row + r, tile, Mul(scale, out[r]));
-    }
+    for (int r = 0; r < kRows; ++r) Finish(args, row + r, tile, out[r]);
   }
 };
 

@@ -159,6 +159,10 @@ void Block(const QuantizedGemmArgs& args, Panel& panel, const Part& part, int64_
   const int8_t* weights = panel.weights;
   const float* scales =
       args.weight_scales + (part.tile * groups + part.first_group) * kTileChannels;
+  const float* row_scales = args.activation_scales + row * groups + part.first_group;
+  int64_t of_row[kRows];  // in row_scales; kRows may be more than there are
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) of_row[r] = (r < end ? r : end - 1) * groups;
   float(*partial)[kTileChannels] = panel.sums + (row - part.first_row);
   const bool first = part.first_group == 0, last = part.end_group == groups;
   alignas(64) Sums sums[kGroupsTogether];
@@ -180,9 +184,11 @@ void Block(const QuantizedGemmArgs& args, Panel& panel, const Part& part, int64_
     const Lanes scale = Load(scales);
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
-      out[r] = Fma(ToLanes(_mm512_load_si512(sums[index][r])), scale, out[r]);
+      const Lanes sum = ToLanes(_mm512_load_si512(sums[index][r]));
+      out[r] = Fma(Mul(sum, Broadcast(row_scales[of_row[r]])), scale, out[r]);
     }
     scales += kTileChannels;
+    ++row_scales;
   };
   for (int64_t left = part.end_group - part.first_group; left > 0; left -= kGroupsTogether) {
     multiply(Index<0>());
@@ -196,7 +202,7 @@ void Block(const QuantizedGemmArgs& args, Panel& panel, const Part& part, int64_
   for (int r = 0; r < kRows; ++r) {
     if (r < begin || r >= end) continue;
     if (last) {
-      Finish(args, row + r, part.tile, Mul(Broadcast(args.activation_scales[row + r]), out[r]));
+      Finish(args, row + r, part.tile, out[r]);
     } else {
       Store(partial[r], out[r]);
     }

@@ -55,6 +55,7 @@ struct QuantizedBlock {
     const float* scales = args.weight_scales + tile * groups * kTileChannels;
     const int8_t* activations = args.activations + row * args.k;
     const int32_t* sums = args.group_sums + row * groups;
+    const float* row_scales = args.activation_scales + row * groups;
     Lanes out[kRows][kTiles];
 #pragma GCC unroll 6
     for (int r = 0; r < kRows; ++r) {
@@ -83,13 +84,11 @@ struct QuantizedBlock {
       }
       weights += group_bytes;
       activations += args.group_size;
-      block.AddGroup(scales + g * kTileChannels, groups * kTileChannels, out);
+      block.AddGroup(scales + g * kTileChannels, groups * kTileChannels, row_scales + g, groups,
+                     out);
     }
     for (int r = 0; r < kRows; ++r) {
-      const Lanes scale = Broadcast(args.activation_scales[row + r]);
-      for (int t = 0; t < kTiles; ++t) {
-        Finish(args, row + r, tile + t, Mul(scale, out[r][t]));
-      }
+      for (int t = 0; t < kTiles; ++t) Finish(args, row + r, tile + t, out[r][t]);
     }
   }
 
@@ -154,7 +153,8 @@ struct QuantizedBlock {
     }
   }
 
-  inline void AddGroup(const float* scales, int64_t stride, Lanes (*out)[kTiles]) {
+  inline void AddGroup(const float* scales, int64_t stride, const float* row_scales,
+                       int64_t row_stride, Lanes (*out)[kTiles]) {
 #pragma GCC unroll 4
     for (int t = 0; t < kTiles; ++t) {
       const Lanes scale = Load(scales + t * stride);
@@ -163,7 +163,8 @@ struct QuantizedBlock {
         Ints sum = acc[0][r][t];
 #pragma GCC unroll 4
         for (int c = 1; c < kChains; ++c) sum = _mm512_add_epi32(sum, acc[c][r][t]);
-        out[r][t] = Fma(ToLanes(sum), scale, out[r][t]);
+        const Lanes of_row = Broadcast(row_scales[r * row_stride]);
+        out[r][t] = Fma(Mul(ToLanes(sum), of_row), scale, out[r][t]);
       }
     }
   }

@@ -67,7 +67,7 @@ struct QuantizedCase {
     for (size_t i = 0; i < activations.size(); ++i) {
       group_sums[i / Size(group)] += activations[i];
     }
-    activation_scales = Normal(rng, rows, 0.05f);
+    activation_scales = Normal(rng, std::ssize(group_sums), 0.05f);
     bias = Normal(rng, channels);
     initial = Normal(rng, rows * stride);
   }
@@ -212,7 +212,7 @@ TEST_P(QuantizedGemm, RowAloneEqualsRowInBatch) {
       QuantizedGemmArgs args = c.Args(alone, true, true);
       args.rows = 1;
       args.activations += r * args.k;
-      args.activation_scales += r;
+      args.activation_scales += r * (args.k / args.group_size);
       args.group_sums += r * (args.k / args.group_size);
       args.out += r * args.out_stride;
       RunQuantized(table, bits, args);
@@ -269,15 +269,15 @@ TEST_P(QuantizedGemm, ScalarIsTheFormula) {
       for (int64_t i = 0; i < k; ++i) {
         const double term = static_cast<double>(c.activations[Size(r * k + i)]) *
                             (q[Size(i)] - zero(n, i)) * scales[Size(i / group)] *
-                            c.activation_scales[Size(r)];
+                            c.activation_scales[Size((r * k + i) / group)];
         sum += term;
         magnitude += std::fabs(term);
       }
       const size_t at = Size(r * c.stride + n);
       sum += c.bias[Size(n)] + c.initial[at];
       magnitude += std::fabs(c.bias[Size(n)]) + std::fabs(c.initial[at]);
-      // Six roundings (three groups, scale, bias, residual), each of at most half an ulp of the
-      // magnitude.
+      // Six roundings (a group's scale, three groups, bias, residual), each of at most half an ulp
+      // of the magnitude.
       EXPECT_NEAR(found[at], sum, 6 * 0x1p-24 * magnitude) << "row " << r << " channel " << n;
     }
   }

@@ -48,14 +48,13 @@ inline constexpr int64_t kKvSection = 1024;
 //  Channels beyond N have scale 0 and q = 0.
 // k and group_size are multiples of 32, group_size divides k and is at most kMaxGroupSize.
 
-// out[r][n] (+)= activation_scales[r] * sum_g weight_scale[n][g] *
+// out[r][n] (+)= sum_g activation_scale[r][g] * weight_scale[n][g] *
 // sum_{k in g} a[r][k] * (q[n][k] - zero_point[n][g]) (+ bias[n]) computed as: acc =
-// fma(float(int32 sum of group g), weight_scale, acc) for g in order, from acc = 0; result =
-// activation_scale * acc; then result + bias[n] if there is a bias; then out + result if
-// `accumulate`.
+// fma(float(int32 sum of group g) * activation_scale, weight_scale, acc) for g in order, from acc =
+// 0; then acc + bias[n] if there is a bias; then out + that if `accumulate`.
 struct QuantizedGemmArgs {
   const int8_t* activations;       // [rows, k]
-  const float* activation_scales;  // [rows]
+  const float* activation_scales;  // [rows, k / group_size]
   const int32_t*
       group_sums;  // [rows, k / group_size]: sums of the activations, for the weights' offset
   int64_t rows;
@@ -134,15 +133,17 @@ struct SoftcapArgs {
 };
 
 // q[i] = clamp(round_half_even(x[i] / scale), -128, 127). Dynamic (static_scale == 0): scale =
-// max|x| / 127.5, and 1 for a row of zeros. These are the definitions of compressed-tensors. Where
-// x has NaN or infinity, the scale is NaN, and so is all that comes of the row.
+// max|x| / 127.5, and 1 for zeros, of each group, or of the row if it has `one_scale`. These are
+// the definitions of compressed-tensors. Where a group has NaN or infinity, its scale is NaN, and
+// so is all that comes of the row.
 struct QuantizeRowArgs {
   const float* x;       // [n]
   int64_t n;            // a multiple of group_size
   int64_t group_size;   // a multiple of 32, at most kMaxGroupSize
   float static_scale;   // 0: dynamic
+  bool one_scale;       // dynamic: per token, rather than per token and group
   int8_t* q;            // [n]
-  float* scale;         // [1]: the scale used
+  float* scales;        // [n / group_size]: the scales used
   int32_t* group_sums;  // [n / group_size]
 };
 

@@ -47,8 +47,8 @@ void QuantizedGemm(benchmark::State& state, const KernelTable& table, int bits, 
   for (float& x : matrix.scales.span()) x = 0.01f;
   AlignedBuffer<int8_t> activations(rows * k);
   std::ranges::copy(Uniform<int8_t>(rows * k, -128, 127), activations.data());
-  const std::vector<float> scales(Size(rows), 0.1f);
   const std::vector<int32_t> sums(Size(rows * (k / group)));
+  const std::vector<float> scales(sums.size(), 0.1f);
   std::vector<float> out(Size(rows * channels));
   const QuantizedGemmArgs args = {.activations = activations.data(),
                                   .activation_scales = scales.data(),
@@ -140,11 +140,11 @@ void Rows(benchmark::State& state, const KernelTable& table, int64_t n) {
   std::vector<float> out(Size(n));
   std::vector<int8_t> q(Size(n));
   std::vector<int32_t> sums(Size(n / 64));
-  float scale;
+  std::vector<float> scales(sums.size());
   for (auto _ : state) {
     table.rms_norm({x.data(), x.data(), n, 1e-5f, out.data()});
     table.silu({x.data(), out.data(), n, out.data()});
-    table.quantize_row({out.data(), n, 64, 0, q.data(), &scale, sums.data()});
+    table.quantize_row({out.data(), n, 64, 0, false, q.data(), scales.data(), sums.data()});
     benchmark::ClobberMemory();
   }
   CountWork(state, static_cast<double>(n), 0);

@@ -167,6 +167,7 @@ struct QuantizedBlock {
     const float* scales = args.weight_scales + tile * groups * kTileChannels;
     const int8_t* activations = args.activations + row * args.k;
     const int32_t* sums = args.group_sums + row * groups;
+    const float* row_scales = args.activation_scales + row * groups;
     float out[kRows][kLanes] = {};
     for (int64_t g = 0; g < groups; ++g) {
       for (int channel = 0; channel < kTileChannels; channel += 4 * kVectors) {
@@ -178,16 +179,13 @@ struct QuantizedBlock {
           block.Step(weights + k * kTileChannels * kBits / 8 + channel * 4, activations + k,
                      args.k);
         }
-        block.AddGroup(scales + channel, channel, out);
+        block.AddGroup(scales + channel, channel, row_scales + g, groups, out);
       }
       weights += kTileChannels * args.group_size * kBits / 8;
       scales += kTileChannels;
       activations += args.group_size;
     }
-    for (int r = 0; r < kRows; ++r) {
-      const Lanes scale = Broadcast(args.activation_scales[row + r]);
-      Finish(args, row + r, tile, Mul(scale, Load(out[r])));
-    }
+    for (int r = 0; r < kRows; ++r) Finish(args, row + r, tile, Load(out[r]));
   }
 
   // `zero_points`: of the first channel, or null.
@@ -237,7 +235,8 @@ struct QuantizedBlock {
     }
   }
 
-  inline void AddGroup(const float* scales, int channel, float (*out)[kLanes]) {
+  inline void AddGroup(const float* scales, int channel, const float* row_scales, int64_t stride,
+                       float (*out)[kLanes]) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
       const float32x4_t scale = vld1q_f32(scales + v * 4);
@@ -246,7 +245,8 @@ struct QuantizedBlock {
         int32x4_t sum = acc[0][r][v];
         if (kChains == 2) sum = vaddq_s32(sum, acc[kChains - 1][r][v]);
         float* p = out[r] + channel + v * 4;
-        vst1q_f32(p, vfmaq_f32(vld1q_f32(p), vcvtq_f32_s32(sum), scale));
+        const float32x4_t product = vmulq_n_f32(vcvtq_f32_s32(sum), row_scales[r * stride]);
+        vst1q_f32(p, vfmaq_f32(vld1q_f32(p), product, scale));
       }
     }
   }

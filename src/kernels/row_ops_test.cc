@@ -339,13 +339,19 @@ TEST(Activation, LimitsAreExact) {
 struct Quantized {
   std::vector<int8_t> q;
   std::vector<int32_t> sums;
-  float scale = 0;
+  std::vector<float> scales;
 
   Quantized(const KernelTable& table, const std::vector<float>& x, int64_t group,
-            float static_scale)
-      : q(x.size()), sums(x.size() / Size(group)) {
-    table.quantize_row({x.data(), static_cast<int64_t>(x.size()), group, static_scale, q.data(),
-                        &scale, sums.data()});
+            float static_scale, bool one_scale = false)
+      : q(x.size()), sums(x.size() / Size(group)), scales(sums.size()) {
+    table.quantize_row({.x = x.data(),
+                        .n = std::ssize(x),
+                        .group_size = group,
+                        .static_scale = static_scale,
+                        .one_scale = one_scale,
+                        .q = q.data(),
+                        .scales = scales.data(),
+                        .group_sums = sums.data()});
   }
 };
 
@@ -358,12 +364,14 @@ TEST(QuantizeRow, AllTablesGiveTheBitsOfScalar) {
         if (groups == 3) std::fill(x.begin(), x.end(), 0.0f);
         if (groups == 4) x[5] = -kInfinity;
         if (groups == 5) std::fill(x.begin(), x.end(), 1e-45f);
-        const Quantized expected(Scalar(), x, group, static_scale);
-        for (const KernelTable& table : SupportedKernels()) {
-          const Quantized found(table, x, group, static_scale);
-          ExpectSameBits(expected.q, found.q, table.name);
-          ExpectSameBits(expected.sums, found.sums, table.name);
-          ExpectSameBits(&expected.scale, &found.scale, 1, table.name);
+        for (const bool one_scale : {false, true}) {
+          const Quantized expected(Scalar(), x, group, static_scale, one_scale);
+          for (const KernelTable& table : SupportedKernels()) {
+            const Quantized found(table, x, group, static_scale, one_scale);
+            ExpectSameBits(expected.q, found.q, table.name);
+            ExpectSameBits(expected.sums, found.sums, table.name);
+            ExpectSameBits(expected.scales, found.scales, table.name);
+          }
         }
       }
     }
@@ -428,17 +436,17 @@ TEST(QuantizeRow, AllTablesAgreeOnWhatIsNotOrdinary) {
         std::vector<float> x(64, rest);
         x[40] = corner;
         const Quantized expected(Scalar(), x, 32, static_scale);
-        EXPECT_EQ(std::isnan(expected.scale), !std::isfinite(corner)) << corner;
+        const float scale = expected.scales[1];
+        EXPECT_EQ(std::isnan(scale), !std::isfinite(corner)) << corner;
         if (std::isfinite(corner)) {
-          EXPECT_GT(expected.scale, 0) << corner;
+          EXPECT_GT(scale, 0) << corner;
           // 128 of 127.5 steps of the largest float are more than there is.
-          EXPECT_TRUE(std::isfinite(expected.scale * expected.q[40]) ||
-                      std::fabs(corner) == kLargest)
+          EXPECT_TRUE(std::isfinite(scale * expected.q[40]) || std::fabs(corner) == kLargest)
               << corner;
         }
         for (const KernelTable& table : SupportedKernels()) {
           const Quantized found(table, x, 32, static_scale);
-          ExpectSameBits(&expected.scale, &found.scale, 1, table.name);
+          ExpectSameBits(expected.scales, found.scales, table.name);
           ExpectSameBits(expected.q, found.q, table.name);
           ExpectSameBits(expected.sums, found.sums, table.name);
         }
@@ -452,15 +460,20 @@ TEST(QuantizeRow, ScalarIsTheFormula) {
   std::vector<float> x = Normal(rng, 128);
   x[7] = 5.5f;  // the largest; 5.5 / scale = 127.5 rounds to 128 and is clamped
   x[8] = -5.5f;
+  x[70] = 7.0f;
   const Quantized dynamic(Scalar(), x, 32, 0);
-  EXPECT_EQ(dynamic.scale, 5.5f / 127.5f);
+  EXPECT_EQ(dynamic.scales[0], 5.5f / 127.5f);
   EXPECT_EQ(dynamic.q[7], 127);
   EXPECT_EQ(dynamic.q[8], -128);
+  EXPECT_EQ(dynamic.scales[2], 7.0f / 127.5f);
+  const Quantized by_token(Scalar(), x, 32, 0, /*one_scale=*/true);
+  EXPECT_EQ(by_token.scales, std::vector<float>(4, 7.0f / 127.5f));
   const Quantized fixed(Scalar(), x, 32, 0.03125f);
-  for (const Quantized* r : {&dynamic, &fixed}) {
+  EXPECT_EQ(fixed.scales, std::vector<float>(4, 0.03125f));
+  for (const Quantized* r : {&dynamic, &by_token, &fixed}) {
     std::vector<int32_t> sums(4);
     for (size_t i = 0; i < x.size(); ++i) {
-      EXPECT_EQ(r->q[i], std::clamp(std::nearbyint(x[i] / r->scale), -128.0f, 127.0f));
+      EXPECT_EQ(r->q[i], std::clamp(std::nearbyint(x[i] / r->scales[i / 32]), -128.0f, 127.0f));
       sums[i / 32] += r->q[i];
     }
     EXPECT_EQ(r->sums, sums);
@@ -478,8 +491,9 @@ TEST(QuantizeRow, TheSumOfTheLongestGroupIsExact) {
                           .n = kMaxGroupSize,
                           .group_size = kMaxGroupSize,
                           .static_scale = 0.01f,
+                          .one_scale = true,
                           .q = q.data(),
-                          .scale = &scale,
+                          .scales = &scale,
                           .group_sums = &sum});
       EXPECT_EQ(sum, (value < 0 ? -128 : 99) * kMaxGroupSize) << table.name;
     }
@@ -488,7 +502,7 @@ TEST(QuantizeRow, TheSumOfTheLongestGroupIsExact) {
 
 TEST(QuantizeRow, HalvesGoToEvenAndZerosHaveScaleOne) {
   std::vector<float> x(32, 0.0f);
-  EXPECT_EQ(Quantized(Scalar(), x, 32, 0).scale, 1);
+  EXPECT_EQ(Quantized(Scalar(), x, 32, 0).scales[0], 1);
   x = std::vector<float>(32, 2.5f);
   x[1] = 3.5f;
   x[2] = -0.5f;

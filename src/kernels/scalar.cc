@@ -150,10 +150,10 @@ void QuantizedGemm(const QuantizedGemmArgs& args) {
           const int q = kBits == 4 ? WeightW4(weights, c, k) : WeightW8(weights, c, k);
           sum += args.activations[r * args.k + k] * (q - zero);
         }
-        const float scale = args.weight_scales[group_index];
-        acc = __builtin_fmaf(static_cast<float>(sum), scale, acc);
+        const float product = static_cast<float>(sum) * args.activation_scales[r * groups + g];
+        acc = __builtin_fmaf(product, args.weight_scales[group_index], acc);
       }
-      Finish(args, r, n, args.activation_scales[r] * acc);
+      Finish(args, r, n, acc);
     }
   }
 }

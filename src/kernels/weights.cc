@@ -187,8 +187,9 @@ void PackRowInt8(QuantizedMatrix& matrix, int64_t channel, std::span<const float
                           .n = matrix.k,
                           .group_size = matrix.k,
                           .static_scale = scale,
+                          .one_scale = true,
                           .q = q.data(),
-                          .scale = &scale,
+                          .scales = &scale,
                           .group_sums = &sum});
   for (int8_t& x : q) x = x == -128 ? int8_t{-127} : x;
   PackRow(matrix, channel, q, {&scale, 1});

@@ -70,8 +70,8 @@ int64_t Linear::Bytes() const {
 LinearInput::LinearInput(int64_t max_rows, int64_t max_k)
     : f32_(CheckedMultiply(max_rows, max_k, "activations")),
       q_(max_rows * max_k),
-      scales_(max_rows),
-      group_sums_(max_rows * (max_k / kMinGroupSize + 1)) {}
+      scales_(max_rows * (max_k / kMinGroupSize + 1)),
+      group_sums_(scales_.size()) {}
 
 void LinearInput::Set(const Linear& linear, int64_t row, const float* x) {
   if (linear.quantized()) {
@@ -95,13 +95,15 @@ void LinearInput::Quantize(const Linear& linear, int64_t row, const float* x) {
     if (saturation != nullptr) Count(*saturation, matrix.k, saturated);
     if (guard && saturated > 0) static_scale = 0;
   }
+  const int64_t groups = matrix.k / matrix.group_size;
   Kernels().quantize_row({.x = x,
                           .n = matrix.k,
                           .group_size = matrix.group_size,
                           .static_scale = static_scale,
+                          .one_scale = token_scales,
                           .q = q_.data() + row * matrix.k,
-                          .scale = scales_.data() + row,
-                          .group_sums = group_sums_.data() + row * (matrix.k / matrix.group_size)});
+                          .scales = scales_.data() + row * groups,
+                          .group_sums = group_sums_.data() + row * groups});
 }
 
 std::span<const float> LinearInput::floats(int64_t rows, int64_t k) const {

@@ -15,7 +15,7 @@ namespace fptq {
 
 // How the activations of a linear with integer weights are quantized; LAE is already folded away.
 struct ActQuant {
-  float static_scale = 0;  // 0: dynamic, a scale per token
+  float static_scale = 0;  // 0: dynamic, a scale per token and group of weights
   bool rotated = false;    // of lm_head: RotateArgs come before, and the weights are rotated, too
 };
 
@@ -47,6 +47,9 @@ class LinearInput {
   // For rows of static linears. `guard`: one with a saturating activation gets a scale of its own
   // instead, as at a dynamic site. `saturation`: counts them; null: not counted.
   bool guard = false;
+  // Of rows of dynamic linears: a scale per token, as the formats of other engines have it, rather
+  // than per token and group of weights.
+  bool token_scales = false;
   SiteSaturation* saturation = nullptr;
 
   // Row `row` of the input of `linear` is x, [linear.k()]. Rows may be set from several threads.
@@ -62,7 +65,7 @@ class LinearInput {
 
   AlignedBuffer<float> f32_;           // [rows, k]
   AlignedBuffer<int8_t> q_;            // [rows, k]
-  AlignedBuffer<float> scales_;        // [rows]
+  AlignedBuffer<float> scales_;        // [rows, k / group_size]
   AlignedBuffer<int32_t> group_sums_;  // [rows, k / group_size]
 };
 

@@ -77,6 +77,23 @@ TEST(Apply, PartsInFormsOfTheirOwn) {
   }
 }
 
+// Where each group has a scale, an outlier coarsens the steps of its own group alone.
+TEST(Apply, OutliersCoarsenTheirGroup) {
+  QuantizedMatrix matrix = MakeQuantizedMatrix(/*bits=*/4, kChannels, kInputs, kInputs / 2);
+  std::vector<int8_t> q(kInputs);
+  std::fill(q.begin() + kInputs / 2, q.end(), int8_t{1});  // adds up the second group
+  for (int64_t channel = 0; channel < kChannels; ++channel) {
+    PackRow(matrix, channel, q, std::vector<float>{1, 1});
+  }
+  const Linear linear{.weights = std::move(matrix), .bias = {}, .act = {}};
+  std::vector<float> row(kInputs, 0.1f);
+  row[0] = 50;  // whose steps of 0.39 make nothing of the others
+  LinearInput by_group(1, kInputs), by_token(1, kInputs);
+  by_token.token_scales = true;
+  EXPECT_NEAR(Output(linear, by_group, row)[0], kInputs / 2 * 0.1f, kInputs / 2 * 0.1f / 250);
+  EXPECT_EQ(Output(linear, by_token, row)[0], 0);
+}
+
 TEST(Saturation, CountsWhatLiesBeyondHalfAStep) {
   // Of the grid -128..127: 127.5 and -128.5 steps are rounded as far as any value may be.
   const Linear linear = MakeLinear(kScale);

@@ -43,18 +43,19 @@ size_t SiteErrorMeter::AddQuantization(std::span<const float> channel_scales, fl
     std::vector<float> x(static_cast<size_t>(k));
     std::vector<int8_t> q(x.size());
     std::vector<int32_t> sums(x.size() / kMinGroupSize);
+    std::vector<float> scales(sums.size());
     for (int64_t r = begin; r < end; ++r) {
       const float* row = inputs_.sample.data() + r * k;
       for (size_t j = 0; j < x.size(); ++j) x[j] = row[j] / channel_scales[j];
-      float scale = 0;
       Kernels().quantize_row({.x = x.data(),
                               .n = k,
                               .group_size = kMinGroupSize,
                               .static_scale = static_scale,
+                              .one_scale = true,  // which all readers of a folder understand
                               .q = q.data(),
-                              .scale = &scale,
+                              .scales = scales.data(),
                               .group_sums = sums.data()});
-      for (size_t j = 0; j < x.size(); ++j) x[j] = scale * static_cast<float>(q[j]);
+      for (size_t j = 0; j < x.size(); ++j) x[j] = scales[0] * static_cast<float>(q[j]);
       added.rows.Set(shape, r, x.data());
     }
   });
