@@ -62,6 +62,9 @@ uint32_t CpuFeatures() {
 #elif defined(__aarch64__)
   if ((getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0) features |= kCpuNeonDotprod;
 #endif
+#if defined(FPTQ_EMULATED)
+  features |= kCpuAvx512Vnni | kCpuAmxInt8;  // emulation/avx512.h
+#endif
   return features;
 }
 

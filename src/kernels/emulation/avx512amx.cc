@@ -1,0 +1,3 @@
+#include "kernels/emulation/avx512.h"
+// As it is, with emulated instructions.
+#include "kernels/avx512amx.cc"
