@@ -317,6 +317,7 @@ TEST(Cli, PerplexityAgainstAnotherModel) {
   EXPECT_NE(
       Succeed({"perplexity", model, "--text", file, "--saturation"}).out.find("4 static sites"),
       std::string::npos);
+  EXPECT_GT(measure(model, {"--token-scales"})["kl_divergence"], 0.0);
   Fail("--kv", {"perplexity", model, "--text", file, "--kv", "f16"});
 }
 

@@ -65,7 +65,7 @@ bool Parse(int argc, char** argv, Arguments& args) {
       "also count the tokens whose activations a static scale of MODEL clamps, and warn of "
       "sites where they are more than 5 %");
   app.add_flag("--guard", args.guard,
-               "give such tokens a scale of their own at that site, as dynamic ones have");
+               "give such tokens scales of their own at that site, as dynamic ones have");
   app.add_flag("--token-scales", args.token_scales,
                "give the activations of MODEL's dynamic sites one scale a token, as other engines "
                "do, rather than one a token and group of weights");

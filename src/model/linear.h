@@ -47,10 +47,10 @@ class LinearInput {
   // For rows of static linears. `guard`: one with a saturating activation gets a scale of its own
   // instead, as at a dynamic site. `saturation`: counts them; null: not counted.
   bool guard = false;
-  // Of rows of dynamic linears: a scale per token, as the formats of other engines have it, rather
+  SiteSaturation* saturation = nullptr;
+  // For rows of dynamic linears: a scale per token, as the formats of other engines have it, rather
   // than per token and group of weights.
   bool token_scales = false;
-  SiteSaturation* saturation = nullptr;
 
   // Row `row` of the input of `linear` is x, [linear.k()]. Rows may be set from several threads.
   void Set(const Linear& linear, int64_t row, const float* x);
