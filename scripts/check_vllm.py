@@ -11,9 +11,8 @@ quantized by default and by `--recipe fptq-paper`, each calibrated with 1,024 to
     scored by fptq, and their log-probabilities may differ by 0.25 in the mean; fptq, too, has to find at least 80 % of them
     the most likely ones. Its kernel for 4-bit weights needs AVX-512: without, this is skipped.
   - vLLM alone refuses the other folder if, and only if, `inspect --readers` says so.
-  - Both have one scale and no zero point a group; other programs' folders have zero points, too. The default folder's weights,
-    rounded once more with them, make such a folder, which vLLM and fptq read alike, within the bounds of the default folder.
-  - With fptq_vllm it loads both. Bounds are the same, and 0.4 and 70 % for fptq-paper, whose answers are less sure: its linears
+  - The folder of `--asymmetric`, whose groups have zero points, loads and is compared as the default folder.
+  - With fptq_vllm it loads all three. Bounds are the same, and 0.4 and 70 % for fptq-paper, whose answers are less sure: its linears
     compute what fptq's do, which python/fptq_vllm/tests checks, but any difference before them lets activations round to other
     integers. With SmolLM2, a relative one of 1e-7 in the embedding moves log-probabilities by 0.07 in the mean.
   - With fptq_vllm and --parallel, whose source has heads that two processes can share (SmolLM2-135M has not), two processes
@@ -46,35 +45,6 @@ if __name__ == "__main__":
     print("ANSWERS" + json.dumps([[answer.prompt_token_ids, answer.outputs[0].token_ids, answer.outputs[0].text,
         [step[token].logprob for step, token in zip(answer.outputs[0].logprobs, answer.outputs[0].token_ids)]]
         for answer in answers], default=list))
-"""
-
-# Copies a folder, its 4-bit weights with zero points: the range of each group, with 0, in 16 steps.
-MAKE_ASYMMETRIC = """
-import json, shutil, sys
-from pathlib import Path
-import torch
-from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32, unpack_from_int32
-from safetensors.torch import load_file, save_file
-source, to = map(Path, sys.argv[1:])
-shutil.copytree(source, to)
-tensors = load_file(source / "model.safetensors")
-for name in [name for name in tensors if name.endswith(".weight_packed")]:
-    module = name.removesuffix(".weight_packed")
-    scale, shape = tensors[module + ".weight_scale"], torch.Size(tensors[module + ".weight_shape"].tolist())
-    q = unpack_from_int32(tensors[name], 4, shape).float().reshape(*scale.shape, -1)
-    w = q * scale.float().unsqueeze(-1)
-    low, high = w.amin(-1, keepdim=True).clamp(max=0), w.amax(-1, keepdim=True).clamp(min=0)
-    step = ((high - low) / 15).to(scale.dtype).float().clamp(min=1e-7)
-    zero = (-8 - low / step).round().clamp(-8, 7)
-    q = ((w / step).round() + zero).clamp(-8, 7).to(torch.int8).reshape(shape)
-    tensors[name] = pack_to_int32(q, 4)
-    tensors[module + ".weight_scale"] = step.squeeze(-1).to(scale.dtype)
-    tensors[module + ".weight_zero_point"] = pack_to_int32(zero.squeeze(-1).to(torch.int8), 4, packed_dim=0).contiguous()
-save_file(tensors, to / "model.safetensors", metadata={"format": "pt"})
-config = json.loads((to / "config.json").read_text())
-for group in config["quantization_config"]["config_groups"].values():
-    group["weights"]["symmetric"] = False
-(to / "config.json").write_text(json.dumps(config))
 """
 
 failures = 0
@@ -153,25 +123,18 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         work = args.work or Path(temporary)
         work.mkdir(exist_ok=True)
-        folder = work / "default"
-        reader = quantize(args.fptq, args.source, folder)
-        check("inspect --readers: vLLM reads the default folder", reader["reads"], reader["reason"])
         prompts = PROMPTS[: args.prompts]
-        if "avx512f" in Path("/proc/cpuinfo").read_text():
-            answers, error = ask_vllm(args.python, folder, prompts)
-            check("vLLM loads it", answers is not None, error)
-            if answers:
-                compare(args.fptq, folder, prompts, answers)
-            folder = work / "asymmetric"
-            if not folder.exists():
-                made = run(args.python, "-c", MAKE_ASYMMETRIC, work / "default", folder)
-                check("a folder with zero points is made", made.returncode == 0, made.stderr[-300:])
-            answers, error = ask_vllm(args.python, folder, prompts)
-            check("vLLM loads a folder with zero points", answers is not None, error)
-            if answers:
-                compare(args.fptq, folder, prompts, answers)
-        else:
+        has_kernel = "avx512f" in Path("/proc/cpuinfo").read_text()
+        if not has_kernel:
             print("check_vllm: vLLM alone is skipped, as its kernel for 4-bit weights needs AVX-512")
+        for folder, options in ((work / "default", []), (work / "asymmetric", ["--asymmetric"])):
+            reader = quantize(args.fptq, args.source, folder, *options)
+            check(f"{folder.name}: inspect --readers says that vLLM reads it", reader["reads"], reader["reason"])
+            if has_kernel:
+                answers, error = ask_vllm(args.python, folder, prompts)
+                check(f"{folder.name}: vLLM loads it", answers is not None, error)
+                if answers:
+                    compare(args.fptq, folder, prompts, answers)
         folder = work / "paper"
         reader = quantize(args.fptq, args.source, folder, "--recipe", "fptq-paper")
         answers, error = ask_vllm(args.python, folder, prompts[:1])
@@ -180,7 +143,7 @@ def main():
         if run(args.python, "-c", "import fptq_vllm").returncode != 0:
             print(f"check_vllm: the rest is skipped, as {args.python} has no fptq_vllm (pip install ./python/fptq_vllm)")
         else:
-            for folder in (work / "default", work / "paper"):
+            for folder in (work / "default", work / "asymmetric", work / "paper"):
                 answers, error = ask_vllm(args.python, folder, prompts, PLUGIN)
                 check(f"{folder.name}: vLLM loads it with fptq_vllm", answers is not None, error)
                 if answers:

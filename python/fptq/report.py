@@ -33,6 +33,8 @@ class SiteReport:
     """Of a static scheme."""
     group_size: int | None = None
     """Inputs that share a weight scale; None: the weights stay float."""
+    symmetric: bool = True
+    """4-bit weights have no zero points."""
     weight_exponent: float = 0.0
     notes: list[str] = field(default_factory=list)
     errors: dict[str, float] = field(default_factory=dict)

@@ -35,7 +35,7 @@ uint16_t ToBf16(float x) {
 // What a call works in; one thread of the process calls at a time, mostly, and its memory is kept.
 struct Scratch {
   AlignedBuffer<int8_t> q;      // [rows, k]
-  AlignedBuffer<float> scales;  // [rows]
+  AlignedBuffer<float> scales;  // [rows, k / group_size]
   AlignedBuffer<int32_t> sums;  // [rows, k / group_size]
   AlignedBuffer<float> out;     // [rows, channels], of a call whose result is bfloat16
 };
@@ -58,9 +58,10 @@ struct FptqLinear {
   int64_t bits, channels, k, group_size;  // as QuantizedMatrix
   const uint8_t* tiles;
   const float* scales;
+  const int8_t* zero_points;  // or null: they are 0
   int64_t full_range;
   const float* bias;   // [channels] or null
-  float static_scale;  // of the activations; 0: a scale per row
+  float static_scale;  // of the activations; 0: a scale per row and group
   int64_t rows;
   int64_t bf16;   // `x` and `out` are bfloat16, else float
   const void* x;  // [rows, k]
@@ -75,25 +76,38 @@ __attribute__((visibility("default"))) int64_t fptq_tile_bytes(int64_t bits, int
 
 // Lays weights out for the kernels. `packed`: [channels, k * bits / 32], as compressed-tensors
 // packs them: q + 2^(bits - 1), the first in the lowest bits. `scales`: [channels, k / group_size].
-// Returns whether a q is the least of its bits.
+// `packed_zero_points`, of 4 bits or null: [channels / 8, rounded up, k / group_size], z + 8 of 8
+// channels in a word, the first in the lowest bits. Returns whether a q is the least of its bits.
 __attribute__((visibility("default"))) int64_t fptq_tile_weights(
     int64_t bits, int64_t channels, int64_t k, int64_t group_size, const uint32_t* packed,
-    const float* scales, uint8_t* tiles, float* tile_scales) {
+    const float* scales, const uint32_t* packed_zero_points, uint8_t* tiles, float* tile_scales,
+    int8_t* tile_zero_points) {
   using namespace fptq;
-  QuantizedMatrix matrix = MakeQuantizedMatrix(static_cast<int>(bits), channels, k, group_size);
+  QuantizedMatrix matrix =
+      MakeQuantizedMatrix(static_cast<int>(bits), channels, k, group_size, /*arena=*/nullptr,
+                          /*symmetric=*/packed_zero_points == nullptr);
   const int64_t a_word = 32 / bits, groups = k / group_size;
   std::vector<int8_t> q(static_cast<size_t>(k));
+  std::vector<int16_t> zeros(static_cast<size_t>(packed_zero_points == nullptr ? 0 : groups));
   for (int64_t channel = 0; channel < channels; ++channel) {
     for (int64_t i = 0; i < k; ++i) {
       const uint32_t word = packed[(channel * k + i) / a_word];
       const auto value = static_cast<int32_t>(word >> (i % a_word * bits) & ((1u << bits) - 1));
       q[static_cast<size_t>(i)] = static_cast<int8_t>(value - (1 << (bits - 1)));
     }
-    PackRow(matrix, channel, q, {scales + channel * groups, static_cast<size_t>(groups)});
+    for (size_t g = 0; g < zeros.size(); ++g) {
+      const uint32_t word = packed_zero_points[channel / 8 * groups + static_cast<int64_t>(g)];
+      zeros[g] = static_cast<int16_t>(static_cast<int>(word >> (channel % 8 * 4) & 15) - 8);
+    }
+    PackRow(matrix, channel, q, {scales + channel * groups, static_cast<size_t>(groups)}, zeros);
   }
   std::memcpy(tiles, matrix.tiles.data(), static_cast<size_t>(matrix.tiles.size()));
   std::memcpy(tile_scales, matrix.scales.data(),
               static_cast<size_t>(matrix.scales.size()) * sizeof(float));
+  if (packed_zero_points != nullptr) {
+    std::memcpy(tile_zero_points, matrix.zero_points.data(),
+                static_cast<size_t>(matrix.zero_points.size()));
+  }
   return matrix.full_range;
 }
 
@@ -147,7 +161,7 @@ __attribute__((visibility("default"))) void fptq_linear(const FptqLinear* linear
             .group_size = l.group_size,
             .weights = l.tiles,
             .weight_scales = l.scales,
-            .zero_points = nullptr,
+            .zero_points = l.zero_points,
             .full_range = l.full_range != 0,
             .bias = l.bias,
             .channels = l.channels,

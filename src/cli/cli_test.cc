@@ -183,6 +183,10 @@ TEST(Cli, PlanHasARowASite) {
   const Result mixed =
       Succeed({"plan", Tiny("tiny-llama-f32"), "--recipe", recipe, "--bits", "5.7"});
   EXPECT_NE(mixed.out.find("  4 8 8  "), std::string::npos) << mixed.out;
+  const Result asymmetric =
+      Succeed({"plan", Tiny("tiny-llama-f32"), "--recipe", recipe, "--asymmetric"});
+  EXPECT_NE(asymmetric.out.find(" asymmetric "), std::string::npos) << asymmetric.out;
+  EXPECT_EQ(dynamic.out.find(" asymmetric "), std::string::npos);
   Fail("'bits': expected at least", {"plan", Tiny("tiny-llama-f32"), "--bits", "4.5"});
 }
 

@@ -34,7 +34,8 @@ std::vector<std::vector<std::string>> PolicyRows(const QuantizationPlan& plan) {
         {fmt::format("{}", s.layer), SiteName(s.site), fmt::format("{:.2f}", s.range),
          ActChoiceName(s.choice), s.scale > 0 ? fmt::format("{:.6f}", s.scale) : "",
          s.quantizes_weights() ? fmt::format("{}", fmt::join(plan.weight_bits[i], " ")) : "",
-         s.quantizes_weights() ? fmt::format("{}", s.group_size) : "",
+         s.quantizes_weights() ? fmt::format("{}{}", s.group_size, s.symmetric ? "" : " asymmetric")
+                               : "",
          s.alternatives.empty() ? s.reason : Errors(s.alternatives)});
   }
   return rows;

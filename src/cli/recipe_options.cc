@@ -38,10 +38,14 @@ void RecipeOptions::AddTo(CLI::App& app) {
                  "REGEX=CHOICE pins the sites whose LAYER/SITE or module it matches: static, "
                  "dynamic, lae_static, lae_dynamic; may be repeated");
   app.add_option("--weight-bits", weight_bits_, "4 or 8 (default 4)");
+  app.add_flag("--asymmetric", asymmetric_,
+               "groups of 4-bit weights have zero points, which take 4 bits a group and bring the "
+               "grid nearer to the weights");
   app.add_option("--bits", bits_,
-                 "what a weight may take on average, scales included: chooses group sizes and "
-                 "linears of 8 bits so that least is lost, in place of --group-size and "
-                 "--weight-bits (at 4.25 and 4.5, k_proj and v_proj of many a model have 8 bits; "
+                 "what a weight may take on average, scales included: chooses group sizes, zero "
+                 "points and linears of 8 bits so that least is lost, in place of --group-size, "
+                 "--asymmetric and --weight-bits (at 4.25 and 4.5, k_proj and v_proj of many a "
+                 "model have 8 bits; "
                  "vLLM does not load such a folder, as q, k and v are one linear there)");
   app.add_option("--head-bits", head_bits_,
                  "of lm_head: 8, or 16: the source's type (default 8; a head that is the embedding "
@@ -72,6 +76,7 @@ QuantRecipe RecipeOptions::Recipe() const {
   if (policy_) recipe.policy = PolicyModeFromName(*policy_, "--policy");
   if (equalization_) recipe.equalization = EqualizationFromName(*equalization_, "--equalization");
   Override(recipe.weight_bits, weight_bits_);
+  if (asymmetric_) recipe.symmetric = false;
   Override(recipe.bits, bits_);
   Override(recipe.head_bits, head_bits_);
   Override(recipe.embedding_bits, embedding_bits_);

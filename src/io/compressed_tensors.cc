@@ -186,7 +186,7 @@ bool IsClassName(std::string_view target) {
 Json WeightsJson(const LinearQuantization& quantization) {
   Json json = {{"num_bits", quantization.weight_bits},
                {"type", "int"},
-               {"symmetric", true},
+               {"symmetric", quantization.symmetric},
                {"strategy", "channel"},
                {"dynamic", false}};
   if (quantization.group_size != LinearQuantization::kWholeRow) {
@@ -281,9 +281,8 @@ Json CompressedTensorsJson(std::span<const std::pair<std::string, LinearQuantiza
   for (const auto& [name, quantization] : linears) {
     auto group = std::find_if(groups.begin(), groups.end(),
                               [&](const auto& g) { return g.first == quantization; });
-    FPTQ_CHECK(quantization.symmetric && !quantization.per_tensor &&
-               (quantization.storage == WeightStorage::kPacked ||
-                quantization.storage == WeightStorage::kInt8));
+    FPTQ_CHECK(!quantization.per_tensor && (quantization.storage == WeightStorage::kPacked ||
+                                            quantization.storage == WeightStorage::kInt8));
     if (group == groups.end()) group = groups.emplace(groups.end(), quantization, Json::array());
     group->second.push_back(name);
   }

@@ -148,7 +148,7 @@ struct QuantizeRowArgs {
 };
 
 // How 4-bit integers fit a group of weights, for each of some scales: with
-// q[i] = clamp(round_half_even(w[i] * inverse_scale), -8, 7), wq = sum dw[i] q[i] and
+// q[i] = clamp(round_half_even(w[i] * inverse_scale), lowest, lowest + 15), wq = sum dw[i] q[i] and
 // qq = sum (d[i] q[i]) q[i].
 struct FitInt4Args {
   const float* w;               // [n]
@@ -156,6 +156,7 @@ struct FitInt4Args {
   const float* dw;              // [n]: d[i] w[i]
   int64_t n;                    // a multiple of 16
   const float* inverse_scales;  // [count], |w[i] * inverse_scale| finite
+  const float* lowest;          // [count], integers: -8 - zero point
   int64_t count;
   float* wq;  // [count]
   float* qq;  // [count]

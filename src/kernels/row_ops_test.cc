@@ -382,13 +382,13 @@ struct Int4Fits {
   std::vector<float> wq, qq;
 
   Int4Fits(const KernelTable& table, const std::vector<float>& w, const std::vector<float>& d,
-           const std::vector<float>& inverse_scales)
+           const std::vector<float>& inverse_scales, const std::vector<float>& lowest)
       : wq(inverse_scales.size(), 7.0f), qq(wq) {
     std::vector<float> dw(w.size());
     for (size_t i = 0; i < w.size(); ++i) dw[i] = d[i] * w[i];
     table.fit_int4({w.data(), d.data(), dw.data(), static_cast<int64_t>(w.size()),
-                    inverse_scales.data(), static_cast<int64_t>(inverse_scales.size()), wq.data(),
-                    qq.data()});
+                    inverse_scales.data(), lowest.data(),
+                    static_cast<int64_t>(inverse_scales.size()), wq.data(), qq.data()});
   }
 };
 
@@ -396,10 +396,11 @@ TEST(FitInt4, AllTablesGiveTheBitsOfScalar) {
   std::mt19937 rng(6);
   for (int64_t n : {16, 32, 128, 208}) {
     const std::vector<float> w = WithCorners(rng, n), d = WithCorners(rng, n);
-    const std::vector<float> inverse_scales = {2.5f, -0.5f, 0.0f, 1e30f, 1e-30f};
-    const Int4Fits expected(Scalar(), w, d, inverse_scales);
+    const std::vector<float> inverse_scales = {2.5f, -0.5f, 0.0f, 1e30f, 1e-30f, 2.5f, 1e30f};
+    const std::vector<float> lowest = {-8, -8, -8, -8, -8, -15, 0};
+    const Int4Fits expected(Scalar(), w, d, inverse_scales, lowest);
     for (const KernelTable& table : SupportedKernels()) {
-      const Int4Fits found(table, w, d, inverse_scales);
+      const Int4Fits found(table, w, d, inverse_scales, lowest);
       ExpectSameBits(expected.wq, found.wq, table.name);
       ExpectSameBits(expected.qq, found.qq, table.name);
     }
@@ -409,12 +410,14 @@ TEST(FitInt4, AllTablesGiveTheBitsOfScalar) {
 TEST(FitInt4, ScalarIsTheFormula) {
   std::mt19937 rng(7);
   const std::vector<float> w = Normal(rng, 64, 3), d = Normal(rng, 64);
-  const std::vector<float> inverse_scales = {2.5f, -0.5f, 1.0f};
-  const Int4Fits fits(Scalar(), w, d, inverse_scales);
+  const std::vector<float> inverse_scales = {2.5f, -0.5f, 1.0f, 2.0f};
+  const std::vector<float> lowest = {-8, -8, -8, -4};
+  const Int4Fits fits(Scalar(), w, d, inverse_scales, lowest);
   for (size_t c = 0; c < inverse_scales.size(); ++c) {
     double wq = 0, qq = 0, size = 0;
     for (size_t i = 0; i < w.size(); ++i) {
-      const double q = std::clamp(std::nearbyint(w[i] * inverse_scales[c]), -8.0f, 7.0f);
+      const double q =
+          std::clamp(std::nearbyint(w[i] * inverse_scales[c]), lowest[c], lowest[c] + 15);
       wq += d[i] * w[i] * q;
       qq += d[i] * q * q;
       size += std::fabs(d[i] * w[i] * q) + std::fabs(d[i] * q * q);

@@ -59,12 +59,14 @@ std::vector<std::optional<GroupQuantized>> RoundByCustom(const CustomRounding& r
     std::optional<CustomRounded> rounded = rounding(linear, bits, site, inputs);
     std::optional<GroupQuantized>& result = results.emplace_back();
     if (!rounded) continue;
-    CheckRounded(linear, *rounded, bits, options.group_size);
+    CheckRounded(linear, *rounded, bits, options.groups.size);
     result = GroupQuantized{.bits = bits,
-                            .group_size = options.group_size,
+                            .group_size = options.groups.size,
                             .q = std::move(rounded->q),
-                            .scales = std::move(rounded->scales)};
-    for (float& scale : result->scales) scale = RoundToStoredScale(scale, options.dtype);
+                            .scales = std::move(rounded->scales),
+                            .zero_points = {}};
+    for (float& scale : result->scales) scale = RoundToStoredScale(scale, options.groups.dtype);
+    if (bits == 4 && !options.groups.symmetric) result->zero_points.resize(result->scales.size());
     result->relative_error = RelativeError(linear, *result, inputs.MeanSquares());
   }
   return results;

@@ -12,7 +12,7 @@
 
 namespace fptq {
 
-// q and scales as in GroupQuantized.
+// q and scales as in GroupQuantized, zero points all 0.
 struct CustomRounded {
   std::vector<int8_t> q;
   std::vector<float> scales;

@@ -116,7 +116,7 @@ Site CountSite(const ModelConfig& config, const WeightFormats& formats, int64_t 
                MlpId mlp, int64_t tokens) {
   Site site{.k = SiteInputs(config, SiteId(role, mlp)), .tokens = tokens};
   const SiteId id = role == ActSite::kMlpMid ? SiteId(role, mlp) : SiteId(role);
-  site.group_size = formats.group_size(layer, id);
+  site.group_size = formats.groups(layer, id).size;
   for (const LayerLinear& linear : LinearsOf(config, layer, role, mlp)) {
     site.channels += linear.channels(config);
     ++site.linears;
@@ -281,10 +281,11 @@ int64_t StoredLayersBytes(const ModelConfig& config, const WeightFormats& format
   for (int64_t layer = 0; layer < config.layers; ++layer) {
     for (const LayerLinear& linear : LinearsOf(config, layer)) {
       const WeightFormat& format = formats.at(layer, *linear.spec);
-      const int64_t weights = linear.channels(config) * linear.k(config);
-      bytes += format.group_size == 0 ? weights * size
-                                      : weights * format.bits / 8 +
-                                            weights / format.group_size * size + kShapeBytes + size;
+      const int64_t channels = linear.channels(config), k = linear.k(config);
+      bytes +=
+          format.group_size == 0
+              ? channels * k * size
+              : format.StoredBits(channels, k, 8 * static_cast<int>(size)) / 8 + kShapeBytes + size;
     }
   }
   return bytes;

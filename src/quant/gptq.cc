@@ -19,18 +19,16 @@ constexpr int64_t kMaxBlock = std::max(OutputError::kBlock, OutputError::kMaxGro
 
 using RowSums = std::array<double, kRows>;
 
-inline float RoundToInt4(float x) {
-  constexpr float kMagic = 0x1.8p23f;  // its last digit is 1: adding it rounds, half to even
-  x = std::min(std::max(x, -8.0f), 7.0f);
-  return (x + kMagic) - kMagic;
-}
-
-// Some output channels of a linear in work. Those beyond `rows` are zero.
+// Some output channels of a linear in work. Those beyond `rows` are zero. Here q is what the scale
+// multiplies, zero points taken off: lowest .. lowest + 15.
 struct RowBlock {
   RowBlock(const OutputError& output_error, const SourceLinear& linear, int64_t first_row);
 
   const float* Scale(int64_t channel) const {
     return scales.data() + channel / error.group_size() * kRows;
+  }
+  const float* Lowest(int64_t channel) const {
+    return lowest.data() + channel / error.group_size() * kRows;
   }
 
   const OutputError& error;
@@ -39,6 +37,7 @@ struct RowBlock {
   AlignedBuffer<float> q;     // [k, kRows]
   AlignedBuffer<float> sums;  // [k, kRows]: feedback in the order of rounding, or the gradient E H
   AlignedBuffer<float> scales;   // [k / group_size, kRows]
+  AlignedBuffer<float> lowest;   // [k / group_size, kRows]: -8 - zero point
   AlignedBuffer<float> factors;  // [kRows / 16, channels of a block, 16]: weights of the float GEMM
 };
 
@@ -50,6 +49,7 @@ RowBlock::RowBlock(const OutputError& output_error, const SourceLinear& linear, 
       q(k * kRows),
       sums(k * kRows),
       scales(k / error.group_size() * kRows),
+      lowest(scales.size()),
       factors(kMaxBlock * kRows) {
   constexpr int64_t kStep = 16;
   for (int64_t j = 0; j < k; j += kStep) {
@@ -133,8 +133,8 @@ RowSums RoundInOrder(RowBlock& block, Choose choose) {
 // The q nearest to w / s.
 void RoundPlainly(const RowBlock& block, int64_t channel, float* q) {
   const float* w = block.w.data() + channel * kRows;
-  const float* scale = block.Scale(channel);
-  for (int64_t r = 0; r < kRows; ++r) q[r] = RoundToInt4(w[r] / scale[r]);
+  const float *scale = block.Scale(channel), *lowest = block.Lowest(channel);
+  for (int64_t r = 0; r < kRows; ++r) q[r] = RoundToInt4(w[r] / scale[r], lowest[r]);
 }
 
 // Of each row GPTQ's q or, if they are no worse than it, the nearest.
@@ -142,8 +142,8 @@ RowSums ChooseRounding(RowBlock& block) {
   const RowSums plain = RoundInOrder(
       block, [&](int64_t channel, const float*, float* q) { RoundPlainly(block, channel, q); });
   RowSums errors = RoundInOrder(block, [&](int64_t channel, const float* x, float* q) {
-    const float* scale = block.Scale(channel);
-    for (int64_t r = 0; r < kRows; ++r) q[r] = RoundToInt4(x[r] / scale[r]);
+    const float *scale = block.Scale(channel), *lowest = block.Lowest(channel);
+    for (int64_t r = 0; r < kRows; ++r) q[r] = RoundToInt4(x[r] / scale[r], lowest[r]);
   });
   alignas(64) float nearest[kRows];
   for (int64_t j = 0; j < block.k; ++j) {
@@ -214,14 +214,14 @@ void ImproveScale(const float* panel, int64_t first, int64_t size, DataType dtyp
 
 // The best q of each channel in turn, q + g / (s H_jj). Only the gradient of those to come is kept.
 void ImproveChannels(const OutputError& error, const float* panel, int64_t first, int64_t size,
-                     const float* scale, float* q, GroupState& group) {
+                     const float* scale, const float* lowest, float* q, GroupState& group) {
   alignas(64) float inverse[kRows], change[kRows];
   for (int64_t r = 0; r < kRows; ++r) inverse[r] = 1 / scale[r];
   for (int64_t j = 0; j < size; ++j, q += kRows) {
     const float h = error.diagonal()[static_cast<size_t>(first + j)], inverse_h = 1 / h;
     const float* gradient = group.gradient[j];
     for (int64_t r = 0; r < kRows; ++r) {
-      const float best = RoundToInt4(q[r] + gradient[r] * inverse_h * inverse[r]);
+      const float best = RoundToInt4(q[r] + gradient[r] * inverse_h * inverse[r], lowest[r]);
       change[r] = (q[r] - best) * scale[r];
       group.fall[static_cast<size_t>(r)] -= double{change[r] * (2 * gradient[r] + change[r] * h)};
       q[r] = best;
@@ -249,7 +249,7 @@ RowSums Descend(DataType dtype, bool last, RowBlock& block) {
       for (int64_t r = 0; r < kRows; ++r) group.start[j][r] = q[j * kRows + r] * scale[r];
     }
     ImproveScale(panel, first, size, dtype, q, block.factors.data(), scale, group);
-    ImproveChannels(error, panel, first, size, scale, q, group);
+    ImproveChannels(error, panel, first, size, scale, block.Lowest(first), q, group);
     for (int64_t j = 0; j < size; ++j) {
       for (int64_t r = 0; r < kRows; ++r) {
         change[r] = group.start[j][r] - q[j * kRows + r] * scale[r];
@@ -278,10 +278,10 @@ RowSums RoundBlock(int sweeps, DataType dtype, RowBlock& block) {
 }  // namespace
 
 GroupQuantized RoundGptq(const SourceLinear& linear, const OutputError& error, int sweeps,
-                         DataType dtype, ThreadPool& pool) {
-  const int64_t k = linear.k, groups = k / error.group_size();
-  FPTQ_CHECK(k == error.k());
-  GroupQuantized result = QuantizeGroups(linear, error.diagonal(), error.group_size(), dtype, pool);
+                         const GroupFormat& format, ThreadPool& pool) {
+  const int64_t k = linear.k, groups = k / format.size;
+  FPTQ_CHECK(k == error.k() && format.size == error.group_size());
+  GroupQuantized result = QuantizeGroups(linear, error.diagonal(), format, pool);
   std::vector<double> errors(static_cast<size_t>(linear.channels));
   std::vector<double> norms(errors.size());  // w H w^T
   pool.ParallelEach((linear.channels + kRows - 1) / kRows, [&](int64_t i) {
@@ -289,14 +289,17 @@ GroupQuantized RoundGptq(const SourceLinear& linear, const OutputError& error, i
     RowBlock block(error, linear, first);
     for (int64_t g = 0; g < groups; ++g) {
       for (int64_t r = 0; r < kRows; ++r) {
-        block.scales[g * kRows + r] =
-            r < block.rows ? result.scales[static_cast<size_t>((first + r) * groups + g)] : 1.0f;
+        const int64_t index = (first + r) * groups + g;
+        const bool is_row = r < block.rows;
+        block.scales[g * kRows + r] = is_row ? result.scales[static_cast<size_t>(index)] : 1.0f;
+        block.lowest[g * kRows + r] =
+            static_cast<float>(is_row ? -8 - result.ZeroPoint(index) : -8);
       }
     }
     const RowSums norm =
         RoundInOrder(block, [](int64_t, const float*, float* q) { std::fill_n(q, kRows, 0.0f); });
     std::copy_n(norm.begin(), block.rows, norms.begin() + first);
-    const RowSums left = RoundBlock(sweeps, dtype, block);
+    const RowSums left = RoundBlock(sweeps, format.dtype, block);
     std::copy_n(left.begin(), block.rows, errors.begin() + first);
     for (int64_t r = 0; r < block.rows; ++r) {
       const auto row = static_cast<size_t>(first + r);
@@ -305,7 +308,10 @@ GroupQuantized RoundGptq(const SourceLinear& linear, const OutputError& error, i
             block.scales[g * kRows + r];
       }
       int8_t* q = result.q.data() + (first + r) * k;
-      for (int64_t j = 0; j < k; ++j) q[j] = static_cast<int8_t>(block.q[j * kRows + r]);
+      for (int64_t j = 0; j < k; ++j) {
+        // -8 is the lowest q that is stored.
+        q[j] = static_cast<int8_t>(block.q[j * kRows + r] - block.Lowest(j)[r] - 8);
+      }
     }
   });
   const double error_sum = std::accumulate(errors.begin(), errors.end(), 0.0);

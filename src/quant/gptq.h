@@ -1,7 +1,6 @@
 // GPTQ and descent: 4-bit weights that keep the output of a linear rather than its weights.
 #pragma once
 
-#include "base/tensor.h"
 #include "base/thread_pool.h"
 #include "model/source.h"
 #include "quant/group_quant.h"
@@ -15,9 +14,10 @@ namespace fptq {
 //     rounding for the output channels where that is better;
 //  2. `sweeps` times over all groups: the best scale of a group for its q, then the best q of each
 //     of its channels, all others being fixed. No step raises the error.
+// Zero points remain as QuantizeGroups found them. The groups' size is that of `error`.
 // The result depends neither on the number of threads nor on the ISA.
 GroupQuantized RoundGptq(const SourceLinear& linear, const OutputError& error, int sweeps,
-                         DataType dtype, ThreadPool& pool);
+                         const GroupFormat& format, ThreadPool& pool);
 
 // Of the default rounding.
 inline constexpr int kGptqSweeps = 3;

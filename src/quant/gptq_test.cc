@@ -14,6 +14,8 @@ namespace {
 
 constexpr int64_t kK = 160;  // blocks of GPTQ: 64, 64 and 32
 constexpr int64_t kGroup = 32;
+constexpr GroupFormat kSymmetric = {.size = kGroup, .dtype = DataType::kF16};
+constexpr GroupFormat kAsymmetric = {.size = kGroup, .dtype = DataType::kF16, .symmetric = false};
 
 SourceLinear RandomLinear(int64_t channels, int64_t k) {
   SourceLinear linear{.name = "m", .channels = channels, .k = k, .weight = {}, .bias = {}};
@@ -59,10 +61,10 @@ double TrueError(const SourceLinear& linear, std::span<const float> gram,
   for (int64_t n = 0; n < linear.channels; ++n) {
     for (int64_t j = 0; j < k; ++j) {
       const auto at = static_cast<size_t>(n * k + j);
-      e[static_cast<size_t>(j)] =
-          linear.weight[n * k + j] -
-          double{quantized.scales[at / static_cast<size_t>(quantized.group_size)]} *
-              quantized.q[at];
+      const size_t group = at / static_cast<size_t>(quantized.group_size);
+      const int zero_point = quantized.ZeroPoint(static_cast<int64_t>(group));
+      e[static_cast<size_t>(j)] = linear.weight[n * k + j] -
+                                  double{quantized.scales[group]} * (quantized.q[at] - zero_point);
     }
     for (int64_t i = 0; i < k; ++i) {
       for (int64_t j = 0; j < k; ++j) {
@@ -81,16 +83,17 @@ std::optional<OutputError> MakeError(std::span<const float> gram, int64_t k, Thr
 }
 
 GroupQuantized Round(const SourceLinear& linear, std::span<const float> gram, int sweeps,
-                     int threads = 2) {
+                     int threads = 2, const GroupFormat& format = kSymmetric) {
   ThreadPool pool(threads);
   const OutputError error = MakeError(gram, linear.k, pool).value();
-  return RoundGptq(linear, error, sweeps, DataType::kF16, pool);
+  return RoundGptq(linear, error, sweeps, format, pool);
 }
 
-GroupQuantized RoundPlainly(const SourceLinear& linear, std::span<const float> gram) {
+GroupQuantized RoundPlainly(const SourceLinear& linear, std::span<const float> gram,
+                            const GroupFormat& format = kSymmetric) {
   ThreadPool pool(1);
   const OutputError error = MakeError(gram, linear.k, pool).value();
-  return QuantizeGroups(linear, error.diagonal(), kGroup, DataType::kF16, pool);
+  return QuantizeGroups(linear, error.diagonal(), format, pool);
 }
 
 // Uncorrelated channels have nothing to make up for.
@@ -98,10 +101,13 @@ TEST(RoundGptq, IsPlainRoundingForUncorrelatedChannels) {
   const SourceLinear linear = RandomLinear(70, kK);
   for (const float variance : {0.0f, 1.0f, 1e-6f, 1e6f}) {
     const std::vector<float> gram = Identity(kK, variance);
-    const GroupQuantized plain = RoundPlainly(linear, gram);
-    const GroupQuantized gptq = Round(linear, gram, /*sweeps=*/0);
-    EXPECT_EQ(gptq.q, plain.q) << variance;
-    EXPECT_EQ(gptq.scales, plain.scales) << variance;
+    for (const GroupFormat& format : {kSymmetric, kAsymmetric}) {
+      const GroupQuantized plain = RoundPlainly(linear, gram, format);
+      const GroupQuantized gptq = Round(linear, gram, /*sweeps=*/0, /*threads=*/2, format);
+      EXPECT_EQ(gptq.q, plain.q) << variance;
+      EXPECT_EQ(gptq.scales, plain.scales) << variance;
+      EXPECT_EQ(gptq.zero_points, plain.zero_points) << variance;
+    }
   }
 }
 
@@ -116,21 +122,26 @@ TEST(RoundGptq, LowersTheErrorOfTheOutput) {
       damped[static_cast<size_t>(j * kK + j)] +=
           static_cast<float>(OutputError::kDampings[0] * mean);
     }
-    double last = TrueError(linear, damped, RoundPlainly(linear, gram));
-    // The fewer independent channels there are, the more of an error others can make up for.
-    if (rank < kK) {
-      EXPECT_LT(TrueError(linear, damped, Round(linear, gram, 0)), 0.7 * last);
-    }
-    for (const int sweeps : {0, 1, 2, 4}) {
-      const GroupQuantized gptq = Round(linear, gram, sweeps);
-      const double error = TrueError(linear, damped, gptq);
-      EXPECT_LE(error, last * (1 + 1e-6)) << rank << " " << sweeps;  // sums in float32
-      last = error;
-      // The error that is reported: the gradients are sums in float32 that go through all sweeps.
-      const double norm = TrueError(
-          linear, damped,
-          {.group_size = kGroup, .q = std::vector<int8_t>(gptq.q.size()), .scales = gptq.scales});
-      EXPECT_NEAR(gptq.relative_error, std::sqrt(error / norm), 1e-3 * gptq.relative_error);
+    for (const GroupFormat& format : {kSymmetric, kAsymmetric}) {
+      double last = TrueError(linear, damped, RoundPlainly(linear, gram, format));
+      // The fewer independent channels there are, the more of an error others can make up for.
+      if (rank < kK) {
+        EXPECT_LT(TrueError(linear, damped, Round(linear, gram, 0, 2, format)), 0.7 * last);
+      }
+      for (const int sweeps : {0, 1, 2, 4}) {
+        const GroupQuantized gptq = Round(linear, gram, sweeps, /*threads=*/2, format);
+        const double error = TrueError(linear, damped, gptq);
+        EXPECT_LE(error, last * (1 + 1e-6)) << rank << " " << sweeps;  // sums in float32
+        last = error;
+        for (const int8_t q : gptq.q) EXPECT_TRUE(q >= -8 && q <= 7);
+        // The error that is reported: the gradients are sums in float32 that go through all sweeps.
+        const double norm = TrueError(linear, damped,
+                                      {.group_size = kGroup,
+                                       .q = std::vector<int8_t>(gptq.q.size()),
+                                       .scales = gptq.scales,
+                                       .zero_points = {}});
+        EXPECT_NEAR(gptq.relative_error, std::sqrt(error / norm), 1e-3 * gptq.relative_error);
+      }
     }
   }
 }
@@ -210,7 +221,7 @@ TEST(RoundGptq, TakesProductsOfRankOne) {
     }
     const auto error = MakeError(gram, kK, pool);
     ASSERT_TRUE(error) << outlier;
-    const GroupQuantized gptq = RoundGptq(linear, *error, 2, DataType::kF16, pool);
+    const GroupQuantized gptq = RoundGptq(linear, *error, 2, kSymmetric, pool);
     // What 4 bits cost where nothing makes up for anything is 0.1.
     EXPECT_LT(gptq.relative_error, 0.1) << outlier;
   }

@@ -31,6 +31,7 @@ Json SiteToJson(const SitePolicy& site) {
           {"channel_scales", site.channel_scales},
           {"scale", site.scale},
           {"group_size", site.group_size},
+          {"symmetric", site.symmetric},
           {"reason", site.reason},
           {"notes", site.notes},
           {"alternatives", alternatives}};
@@ -76,6 +77,7 @@ SitePolicy SiteFromJson(const Json& json, const ModelConfig& config, int64_t lay
       .channel_scales = Floats(fields.Array("channel_scales"), k, /*may_be_empty=*/true),
       .scale = Float(fields.Double("scale")),
       .group_size = fields.Int("group_size", 0, k),
+      .symmetric = fields.BoolOr("symmetric", true),
       .reason = fields.String("reason"),
       .notes = {},
       .alternatives = {}};

@@ -28,6 +28,7 @@ class LayerRecordTest : public testing::Test {
                 .channel_scales = std::vector<float>(k, 3.4e38f),
                 .scale = 1e-45f,
                 .group_size = 32,
+                .symmetric = false,
                 .reason = "v <= v0",
                 .notes = {"a note"},
                 .alternatives = {{{Equalization::kNone, ActScheme::kDynamic}, 0.7}}};

@@ -61,16 +61,17 @@ double MeasureGptqOps(ThreadPool& pool) {
   AlignedBuffer<float> gram(kK * kK);
   for (int64_t j = 0; j < kK; ++j) gram[j * kK + j] = 1;
   const OutputError error = OutputError::Make(std::move(gram), kK, kGroup, pool).value();
-  const double seconds =
-      Seconds(2, [&] { RoundGptq(linear, error, kGptqSweeps, DataType::kF16, pool); });
+  const double seconds = Seconds(2, [&] {
+    RoundGptq(linear, error, kGptqSweeps, {.size = kGroup, .dtype = DataType::kF16}, pool);
+  });
   return 2 * GptqGemmPasses(kGptqSweeps) * static_cast<double>(channels * kK * kK) / seconds;
 }
 
 double MeasureGroupWeights(ThreadPool& pool) {
   const SourceLinear linear = SomeLinear(512, 1024);
   const std::vector<float> ones(1024, 1.0f);
-  const double seconds =
-      Seconds(3, [&] { QuantizeGroups(linear, ones, /*group_size=*/128, DataType::kF16, pool); });
+  const double seconds = Seconds(
+      3, [&] { QuantizeGroups(linear, ones, {.size = 128, .dtype = DataType::kF16}, pool); });
   return static_cast<double>(linear.weight.size()) / seconds;
 }
 

@@ -10,10 +10,11 @@
 
 namespace fptq {
 
-// Each group's scale is absmax / (2^(bits - 1) - 1), rounded to `dtype` as it is stored
-// (RoundToStoredScale); 1 for a group of zeros. q is the nearest integer, within +-(2^(bits - 1) -
-// 1). `mean_squares` [K] of the inputs weight the reported error.
+// Each group's scale is absmax / (2^(bits - 1) - 1), rounded as it is stored (RoundToStoredScale);
+// 1 for a group of zeros. q is the nearest integer, within +-(2^(bits - 1) - 1). With zero points,
+// of 4 bits: (max - min) / 15 of the group and 0, the zero point -8 - min / scale to the nearest,
+// and q within -8..7. `mean_squares` [K] of the inputs weight the reported error.
 GroupQuantized QuantizeNearest(const SourceLinear& linear, std::span<const float> mean_squares,
-                               int bits, int64_t group_size, DataType dtype, ThreadPool& pool);
+                               int bits, const GroupFormat& format, ThreadPool& pool);
 
 }  // namespace fptq

@@ -40,7 +40,7 @@ void WriteIntegers(const UsedTensor& from, const LinearQuantization& how, DataTy
                                .weight = std::move(values),
                                .bias = {}};
     const GroupQuantized rounded =
-        QuantizeNearest(rows, ones, how.weight_bits, /*group_size=*/k, dtype, pool);
+        QuantizeNearest(rows, ones, how.weight_bits, {.size = k, .dtype = dtype}, pool);
     scales.insert(scales.end(), rounded.scales.begin(), rounded.scales.end());
     writer.Write(from.hf_name, std::as_bytes(std::span(rounded.q)));
   });

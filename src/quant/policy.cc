@@ -27,7 +27,7 @@ struct Site {
   const EqualizationGroup* group;  // null: nothing can take over the factors
 
   bool has_norm() const { return group != nullptr && group->kind == Producer::kNorm; }
-  int64_t group_size() const { return layer.formats.group_size(layer.layer, site); }
+  GroupFormat groups() const { return layer.formats.groups(layer.layer, site); }
   std::string Name() const { return fmt::format("{}/{}", layer.layer, SiteName(site)); }
   // An MLP of a mixture, of which each sees another number of tokens.
   bool is_routed() const { return site.mlp.kind == MlpKind::kExpert; }
@@ -86,15 +86,16 @@ SourceLinear Channels(const SourceLinear& from, int64_t first, int64_t channels,
 // recipe's method is: it need not be exact to tell which alternative is best.
 Linear RoundedLinear(const Site& site, int bits, SourceLinear linear,
                      std::span<const float> mean_squares, ThreadPool& pool) {
-  const DataType dtype = site.layer.config.dtype;
-  const int64_t group_size = site.group_size();
-  const GroupQuantized quantized =
-      bits == 4 ? QuantizeGroups(linear, mean_squares, group_size, dtype, pool)
-                : QuantizeNearest(linear, mean_squares, bits, group_size, dtype, pool);
+  const GroupFormat format = site.groups();
+  const GroupQuantized quantized = bits == 4
+                                       ? QuantizeGroups(linear, mean_squares, format, pool)
+                                       : QuantizeNearest(linear, mean_squares, bits, format, pool);
   pool.ParallelFor(std::ssize(quantized.scales), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin * group_size; i < end * group_size; ++i) {
-      linear.weight[i] = quantized.scales[static_cast<size_t>(i / group_size)] *
-                         static_cast<float>(quantized.q[static_cast<size_t>(i)]);
+    for (int64_t i = begin * format.size; i < end * format.size; ++i) {
+      const int64_t group = i / format.size;
+      linear.weight[i] =
+          quantized.scales[static_cast<size_t>(group)] *
+          static_cast<float>(quantized.q[static_cast<size_t>(i)] - quantized.ZeroPoint(group));
     }
   });
   return FloatLinear({&linear, 1}, pool);
@@ -310,7 +311,8 @@ SitePolicy DecideSite(const ObservedLayer& layer, size_t index, const QuantRecip
   policy.site = id;
   policy.range = site.inputs.Range();
   policy.channel_absmax = site.inputs.absmax;
-  policy.group_size = site.group_size();
+  policy.group_size = site.groups().size;
+  policy.symmetric = site.groups().symmetric;
   if (!policy.quantizes_weights()) {
     policy.choice = {Equalization::kNone, ActScheme::kFloat};
     policy.reason =

@@ -164,6 +164,28 @@ void WriteFloats(const std::string& name, std::vector<int64_t> shape, std::span<
   spool.Add({name, dtype, std::move(shape)}, StoreFloats(values, dtype, name));
 }
 
+// [N / 8, K / group_size], those of 8 output channels in a word. Nothing if the weights have none.
+void WriteZeroPoints(const SourceLinear& linear, const GroupQuantized& quantized,
+                     TensorSpool& spool) {
+  if (quantized.zero_points.empty()) return;
+  constexpr int64_t kBits = 4, kTogether = 32 / kBits;
+  const int64_t groups = linear.k / quantized.group_size;
+  const int64_t rows = (linear.channels + kTogether - 1) / kTogether;
+  std::vector<int8_t> column(static_cast<size_t>(rows * kTogether));
+  std::vector<int32_t> words(static_cast<size_t>(rows)), packed(static_cast<size_t>(rows * groups));
+  for (int64_t g = 0; g < groups; ++g) {
+    for (int64_t n = 0; n < linear.channels; ++n) {
+      column[static_cast<size_t>(n)] = quantized.zero_points[static_cast<size_t>(n * groups + g)];
+    }
+    PackIntegers(kBits, column, words);
+    for (int64_t row = 0; row < rows; ++row) {
+      packed[static_cast<size_t>(row * groups + g)] = words[static_cast<size_t>(row)];
+    }
+  }
+  spool.Add({linear.name + ".weight_zero_point", DataType::kI32, {rows, groups}},
+            std::as_bytes(std::span(packed)));
+}
+
 void WriteLinear(const SourceLinear& linear, const GroupQuantized& quantized,
                  const SitePolicy& site, DataType dtype, TensorSpool& spool) {
   const int bits = quantized.bits;
@@ -174,6 +196,7 @@ void WriteLinear(const SourceLinear& linear, const GroupQuantized& quantized,
       std::as_bytes(std::span(packed)));
   WriteFloats(linear.name + ".weight_scale", {linear.channels, linear.k / site.group_size},
               quantized.scales, dtype, spool);
+  WriteZeroPoints(linear, quantized, spool);
   const int64_t shape[] = {linear.channels, linear.k};
   spool.Add({linear.name + ".weight_shape", DataType::kI64, {2}}, std::as_bytes(std::span(shape)));
   if (site.choice.scheme == ActScheme::kStatic) {
@@ -227,7 +250,9 @@ void WriteSite(const ModelConfig& config, const QuantRecipe& recipe, const Weigh
   const RoundingMethod& method = is_known ? RoundingOf(recipe) : RoundingWithoutInputs(recipe);
   RoundedSite rounded =
       RoundSite(method, custom, linears, site, statistics,
-                {.bits = bits, .group_size = site.group_size, .dtype = dtype}, pool);
+                {.bits = bits,
+                 .groups = {.size = site.group_size, .dtype = dtype, .symmetric = site.symmetric}},
+                pool);
   if (!rounded.note.empty() && std::ranges::find(site.notes, rounded.note) == site.notes.end()) {
     site.notes.push_back(std::move(rounded.note));
   }
@@ -237,8 +262,11 @@ void WriteSite(const ModelConfig& config, const QuantRecipe& recipe, const Weigh
     result.linears.push_back(
         {linears[i].name, linear.bits, site.group_size, linear.relative_error});
     result.linear_weights += std::ssize(linear.q);
-    result.linear_bytes += std::ssize(linear.q) * linear.bits / 8 +
-                           std::ssize(linear.scales) * BlockSizeOf(dtype).bytes;
+    const WeightFormat format = {.bits = linear.bits,
+                                 .group_size = site.group_size,
+                                 .symmetric = linear.zero_points.empty()};
+    const auto scale_bits = static_cast<int>(8 * BlockSizeOf(dtype).bytes);
+    result.linear_bytes += format.StoredBits(linears[i].channels, linears[i].k, scale_bits) / 8;
   }
 }
 

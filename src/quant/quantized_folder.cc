@@ -78,9 +78,11 @@ Json ConfigJson(const ModelSource& source, const SpecialTokens& special, const Q
         ignore.push_back(name);
         continue;
       }
-      linears.emplace_back(
-          name,
-          LinearQuantization{site.group_size, QuantizationOf(site.choice.scheme), bits.at(name)});
+      linears.emplace_back(name,
+                           LinearQuantization{.group_size = site.group_size,
+                                              .activations = QuantizationOf(site.choice.scheme),
+                                              .weight_bits = bits.at(name),
+                                              .symmetric = site.symmetric || bits.at(name) != 4});
     }
     std::ranges::copy(source.FloatLinearNames(layer), std::back_inserter(ignore));
     first_site += SitesOf(config, layer).size();

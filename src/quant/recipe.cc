@@ -12,13 +12,14 @@
 namespace fptq {
 namespace {
 
-constexpr std::array<std::string_view, 17> kFields = {"group_size",
+constexpr std::array<std::string_view, 18> kFields = {"group_size",
                                                       "v0",
                                                       "v1",
                                                       "policy",
                                                       "equalization",
                                                       "overrides",
                                                       "weight_bits",
+                                                      "symmetric",
                                                       "bits",
                                                       "activation_bits",
                                                       "rounding",
@@ -154,6 +155,10 @@ void Validate(const QuantRecipe& recipe, std::string_view where) {
         "none beside 'bits', which choose it", recipe.group_size);
   check(recipe.bits == 0 || recipe.weight_bits == defaults.weight_bits, "weight_bits",
         "none beside 'bits', which choose them", recipe.weight_bits);
+  check(recipe.symmetric || recipe.weight_bits == 4, "symmetric", "true of 8-bit weights",
+        recipe.symmetric);
+  check(recipe.bits == 0 || recipe.symmetric, "symmetric", "none beside 'bits', which choose it",
+        recipe.symmetric);
   check(recipe.head_bits == 8 || recipe.head_bits == 16, "head_bits", "8 or 16", recipe.head_bits);
   check(recipe.embedding_bits == 8 || recipe.embedding_bits == 16, "embedding_bits", "8 or 16",
         recipe.embedding_bits);
@@ -181,6 +186,7 @@ Json RecipeToJson(const QuantRecipe& recipe) {
           {"equalization", EqualizationName(recipe.equalization)},
           {"overrides", OverridesToJson(recipe.overrides)},
           {"weight_bits", recipe.weight_bits},
+          {"symmetric", recipe.symmetric},
           {"bits", recipe.bits},
           {"head_bits", recipe.head_bits},
           {"embedding_bits", recipe.embedding_bits},
@@ -211,6 +217,7 @@ QuantRecipe RecipeFromJson(const Json& json, std::string_view where) {
         OverridesFromJson(fields.Object("overrides"), fields.where() + ": 'overrides'");
   }
   recipe.weight_bits = fields.IntOr("weight_bits", recipe.weight_bits, 0, kMax);
+  recipe.symmetric = fields.BoolOr("symmetric", recipe.symmetric);
   recipe.bits = fields.DoubleOr("bits", recipe.bits);
   recipe.head_bits = fields.IntOr("head_bits", recipe.head_bits, 0, kMax);
   recipe.embedding_bits = fields.IntOr("embedding_bits", recipe.embedding_bits, 0, kMax);

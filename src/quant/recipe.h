@@ -49,9 +49,10 @@ struct QuantRecipe {
   Equalization equalization = Equalization::kLae;
   std::vector<SiteOverride> overrides;  // the first that matches counts
   int64_t weight_bits = 4;              // 4 or 8
+  bool symmetric = true;                // 4-bit weights: groups have no zero points
   // What a weight of the linears may take on average, scales included, 0 or from 4 to 10: group
-  // sizes and 8 bits go where they lose least (weight_formats.h). 0: as group_size and weight_bits,
-  // which are otherwise as they are here, say.
+  // sizes, zero points and 8 bits go where they lose least (weight_formats.h). 0: as group_size,
+  // weight_bits and symmetric, which are otherwise as they are here, say.
   double bits = 0;
   // Of lm_head and of the embedding: 8, a scale a row, or 16: the source's type. A head that is the
   // embedding is stored as that; one whose inputs are no multiple of 32 stays float.

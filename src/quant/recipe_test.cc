@@ -30,6 +30,13 @@ TEST(Recipe, RoundTripsThroughJson) {
   EXPECT_NE(json, RecipeToJson(QuantRecipe()));
 }
 
+TEST(Recipe, SaysWhetherThereAreZeroPoints) {
+  EXPECT_TRUE(RecipeFromJson(ParseJson("{}", kWhere), kWhere).symmetric);
+  const QuantRecipe recipe = RecipeFromJson(ParseJson("{\"symmetric\": false}", kWhere), kWhere);
+  EXPECT_FALSE(recipe.symmetric);
+  EXPECT_FALSE(RecipeFromJson(RecipeToJson(recipe), kWhere).symmetric);
+}
+
 TEST(Recipe, AbsentFieldsKeepTheirDefaults) {
   const QuantRecipe recipe = RecipeFromJson(ParseJson("{\"v0\": 3}", kWhere), kWhere);
   EXPECT_EQ(recipe.v0, 3);
@@ -62,6 +69,10 @@ TEST(Recipe, NamesBadFields) {
   expect_error(R"({"bits": 3.9})", "'bits': expected 4 to 10");
   expect_error(R"({"bits": 4.25, "group_size": 64})", "'group_size': expected none beside 'bits'");
   expect_error(R"({"bits": 4.25, "weight_bits": 8})", "'weight_bits': expected none beside 'bits'");
+  expect_error(R"({"symmetric": 1})", "'symmetric': expected true or false");
+  expect_error(R"({"symmetric": false, "weight_bits": 8})",
+               "'symmetric': expected true of 8-bit weights, found false");
+  expect_error(R"({"symmetric": false, "bits": 5})", "'symmetric': expected none beside 'bits'");
   expect_error(R"({"activation_bits": 4})", "'activation_bits': expected 8 or 16, found 4");
   expect_error(R"({"rounding": "up"})", "'rounding': expected one of rtn, weighted, gptq");
   expect_error(R"({"kv_bits": 4})", "'kv_bits': expected 8, found 4");

@@ -35,7 +35,10 @@ Json SiteReportToJson(const SitePolicy& site) {
     json["equalized_channel_maxima"] = Deciles(std::move(equalized));
   }
   if (site.choice.scheme == ActScheme::kStatic) json["scale"] = site.scale;
-  if (site.quantizes_weights()) json["group_size"] = site.group_size;
+  if (site.quantizes_weights()) {
+    json["group_size"] = site.group_size;
+    if (!site.symmetric) json["symmetric"] = false;
+  }
   json["reason"] = site.reason;
   if (!site.notes.empty()) json["notes"] = site.notes;
   for (const Alternative& alternative : site.alternatives) {

@@ -19,10 +19,10 @@ RoundedSite RoundEach(std::span<const SourceLinear> linears, const SiteStatistic
   const std::vector<float> mean_squares = inputs.MeanSquares();
   RoundedSite result;
   for (size_t i = 0; i < linears.size(); ++i) {
-    result.linears.push_back(options.bits[i] == 4
-                                 ? round(linears[i], mean_squares)
-                                 : QuantizeNearest(linears[i], mean_squares, options.bits[i],
-                                                   options.group_size, options.dtype, pool));
+    result.linears.push_back(
+        options.bits[i] == 4
+            ? round(linears[i], mean_squares)
+            : QuantizeNearest(linears[i], mean_squares, options.bits[i], options.groups, pool));
   }
   return result;
 }
@@ -31,15 +31,15 @@ RoundedSite RoundEach(std::span<const SourceLinear> linears, const SiteStatistic
 RoundedSite RoundWeighted(std::span<const SourceLinear> linears, SiteStatistics& inputs,
                           const RoundingOptions& options, ThreadPool& pool) {
   return RoundEach(linears, inputs, options, pool, [&](const auto& linear, const auto& squares) {
-    return QuantizeGroups(linear, squares, options.group_size, options.dtype, pool);
+    return QuantizeGroups(linear, squares, options.groups, pool);
   });
 }
 
-// Scales absmax / 7, each weight to the nearest.
+// By QuantizeNearest: scales of the groups' ranges, each weight to the nearest.
 RoundedSite RoundToNearest(std::span<const SourceLinear> linears, SiteStatistics& inputs,
                            const RoundingOptions& options, ThreadPool& pool) {
   return RoundEach(linears, inputs, options, pool, [&](const auto& linear, const auto& squares) {
-    return QuantizeNearest(linear, squares, /*bits=*/4, options.group_size, options.dtype, pool);
+    return QuantizeNearest(linear, squares, /*bits=*/4, options.groups, pool);
   });
 }
 
@@ -47,9 +47,9 @@ RoundedSite RoundToNearest(std::span<const SourceLinear> linears, SiteStatistics
 RoundedSite RoundByGptq(std::span<const SourceLinear> linears, SiteStatistics& inputs,
                         const RoundingOptions& options, ThreadPool& pool) {
   const std::optional<OutputError> error =
-      OutputError::Make(std::move(inputs.gram), inputs.k(), options.group_size, pool);
+      OutputError::Make(std::move(inputs.gram), inputs.k(), options.groups.size, pool);
   const auto round = [&](const auto& linear, const auto&) {
-    return RoundGptq(linear, *error, kGptqSweeps, options.dtype, pool);
+    return RoundGptq(linear, *error, kGptqSweeps, options.groups, pool);
   };
   RoundedSite result = error ? RoundEach(linears, inputs, options, pool, round)
                              : RoundWeighted(linears, inputs, options, pool);

@@ -7,7 +7,6 @@
 #include <string_view>
 #include <vector>
 
-#include "base/tensor.h"
 #include "base/thread_pool.h"
 #include "model/source.h"
 #include "quant/group_quant.h"
@@ -17,9 +16,8 @@
 namespace fptq {
 
 struct RoundingOptions {
-  std::span<const int> bits;        // of each linear, 4 or 8
-  int64_t group_size = 0;           // divides K
-  DataType dtype = DataType::kF32;  // in which scales are stored
+  std::span<const int> bits;  // of each linear, 4 or 8
+  GroupFormat groups = {};
 };
 
 struct RoundedSite {

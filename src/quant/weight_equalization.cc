@@ -39,8 +39,8 @@ std::vector<double> EqualizeForWeights(const ModelConfig& config, const WeightFo
   std::vector<double> chosen(weights.sites.size());
   for (size_t index = 0; index < chosen.size(); ++index) {
     const EqualizationGroup* group = FindEqualization(config, layer, weights.sites[index]);
-    const int64_t group_size = formats.group_size(layer, weights.sites[index]);
-    if (group == nullptr || group_size == 0) continue;
+    const GroupFormat format = formats.groups(layer, weights.sites[index]);
+    if (group == nullptr || format.size == 0) continue;
     const std::vector<float> mean_squares = statistics[index].MeanSquares();
     const std::vector<SourceLinear>& linears = weights.linears[index];
     std::vector<float> best;
@@ -50,8 +50,7 @@ std::vector<double> EqualizeForWeights(const ModelConfig& config, const WeightFo
       std::vector<float> d = mean_squares;
       for (size_t j = 0; j < d.size(); ++j) d[j] /= scales[j] * scales[j];
       const double error =
-          QuantizeGroups(SampleChannels(linears, scales, pool), d, group_size, config.dtype, pool)
-              .relative_error;
+          QuantizeGroups(SampleChannels(linears, scales, pool), d, format, pool).relative_error;
       if (!best.empty() && !(error < least)) continue;
       least = error;
       chosen[index] = exponent;

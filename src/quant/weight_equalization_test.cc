@@ -79,8 +79,7 @@ TEST(EqualizeForWeights, LowersTheErrorOfRounding) {
   HiddenStates hidden(f.source, f.set, {}, f.pool);
   LayerStatistics statistics = f.Observe(layer, hidden);
   const auto error = [&] {
-    return QuantizeGroups(layer.linears[0][0], statistics[0].MeanSquares(), 32, DataType::kF32,
-                          f.pool)
+    return QuantizeGroups(layer.linears[0][0], statistics[0].MeanSquares(), {.size = 32}, f.pool)
         .relative_error;
   };
   const double before = error();

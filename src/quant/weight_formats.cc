@@ -17,14 +17,26 @@ namespace {
 constexpr double kQuery = 1, kKey = 1.3, kValue = 2.3, kAttentionOut = 0.9;
 constexpr double kGate = 2.7, kUp = 4, kDown = 5;
 
-// What that is in groups of so many inputs, beside groups of 64: as the mean squares of the errors,
-// measured, too. In 8 bits steps are 1/16, and squares of errors 1/256.
+// What that is in groups of so many inputs, with zero points or without, beside groups of 64
+// without: as the mean squares of the errors, measured, too. In 8 bits steps are 1/16, and squares
+// of errors 1/256; they have no zero points.
 struct Grouping {
   int64_t size;
+  bool symmetric;
   double loss;
 };
-constexpr Grouping kGroupings[] = {{128, 1.3}, {64, 1}, {32, 0.74}};
+constexpr Grouping kGroupings[] = {{128, true, 1.27}, {128, false, 1.14}, {64, true, 1},
+                                   {64, false, 0.89}, {32, true, 0.755},  {32, false, 0.635}};
 constexpr double kEightBits = 1.0 / 256;
+constexpr int64_t kLargestGroup = 128;
+
+// The loss of 8 bits in groups of a size is that of 4 bits without zero points, divided.
+double LossOfSymmetric(int64_t size) {
+  const auto* found = std::ranges::find_if(kGroupings, [&](const Grouping& grouping) {
+    return grouping.size == size && grouping.symmetric;
+  });
+  return found->loss;
+}
 
 // The linear's place in its architecture's table.
 size_t RowOf(const ModelConfig& config, const LinearSpec& linear) {
@@ -34,11 +46,12 @@ size_t RowOf(const ModelConfig& config, const LinearSpec& linear) {
 // A linear of a layer, or all experts' of a kind.
 struct Item {
   size_t row = 0;  // of ArchSpec::linears
-  double weights = 0;
-  double loss = 0;  // in 4 bits and groups of 64
+  int64_t channels = 0;
+  int64_t count = 1;  // of the linears: all experts'
+  double loss = 0;    // in 4 bits and groups of 64
 };
 
-// Linears that share a group size.
+// Linears that share their groups.
 struct Site {
   SiteId id;
   int64_t k = 0;
@@ -53,10 +66,6 @@ struct SiteFormats {
 
 int ScaleBits(const ModelConfig& config) {
   return 8 * static_cast<int>(BlockSizeOf(config.dtype).bytes);
-}
-
-double BitsOf(double weights, int bits, int64_t group_size, int scale_bits) {
-  return weights * (bits + static_cast<double>(scale_bits) / static_cast<double>(group_size));
 }
 
 // q, k and v, or one linear for all three; then the MLP's first one, where it shares their norm.
@@ -89,13 +98,19 @@ SiteFormats BestFormats(const Site& site, double price, int scale_bits) {
     if (site.k % grouping.size != 0) continue;
     SiteFormats tried;
     for (const Item& item : site.items) {
-      const double four = BitsOf(item.weights, 4, grouping.size, scale_bits);
-      const double eight = BitsOf(item.weights, 8, grouping.size, scale_bits);
+      const WeightFormat four = {
+          .bits = 4, .group_size = grouping.size, .symmetric = grouping.symmetric};
+      const WeightFormat eight = {.bits = 8, .group_size = grouping.size};
+      const auto bits = [&](const WeightFormat& format) {
+        return static_cast<double>(item.count *
+                                   format.StoredBits(item.channels, site.k, scale_bits));
+      };
       const double loss = item.loss * grouping.loss;
-      const bool takes_eight = loss * (1 - kEightBits) > price * (eight - four);
-      tried.formats.push_back({.bits = takes_eight ? 8 : 4, .group_size = grouping.size});
-      tried.bits += takes_eight ? eight : four;
-      tried.loss += takes_eight ? loss * kEightBits : loss;
+      const double loss_of_eight = item.loss * kEightBits * LossOfSymmetric(grouping.size);
+      const bool takes_eight = loss - loss_of_eight > price * (bits(eight) - bits(four));
+      tried.formats.push_back(takes_eight ? eight : four);
+      tried.bits += bits(tried.formats.back());
+      tried.loss += takes_eight ? loss_of_eight : loss;
     }
     const double cost = tried.loss + price * tried.bits;
     if (cost >= least) continue;
@@ -112,7 +127,7 @@ std::vector<Site> SitesOfLayer(const ModelConfig& config, int64_t layer) {
   std::vector<Site> sites;
   for (const LayerLinear& linear : LinearsOf(config, layer)) {
     const int64_t k = linear.k(config);
-    if (linear.mlp.expert > 0 || GroupSizeFor(k, kGroupings[0].size) == 0) continue;
+    if (linear.mlp.expert > 0 || GroupSizeFor(k, kLargestGroup) == 0) continue;
     auto site = std::ranges::find(sites, linear.site(), &Site::id);
     if (site == sites.end()) {
       site = sites.insert(site, {.id = linear.site(), .k = k, .items = {}});
@@ -122,13 +137,22 @@ std::vector<Site> SitesOfLayer(const ModelConfig& config, int64_t layer) {
     const int64_t alike = linear.mlp.kind == MlpKind::kExpert ? config.mixture.experts : 1;
     site->items.push_back(
         {.row = RowOf(config, *linear.spec),
-         .weights = static_cast<double>(linear.channels(config) * k * alike),
+         .channels = linear.channels(config),
+         .count = alike,
          .loss = tie * LossOf(linear.spec->site, static_cast<size_t>(index), beside.size())});
   }
   return sites;
 }
 
 }  // namespace
+
+int64_t WeightFormat::StoredBits(int64_t channels, int64_t k, int scale_bits) const {
+  constexpr int64_t kTogether = 8;  // zero points of 4 bits, of as many channels, are a word
+  const int64_t groups = k / group_size;
+  const int64_t zero_points =
+      symmetric ? 0 : (channels + kTogether - 1) / kTogether * kTogether * groups;
+  return bits * channels * k + scale_bits * channels * groups + 4 * zero_points;
+}
 
 WeightFormats::WeightFormats(const QuantRecipe& recipe, const ModelConfig& config)
     : config_(config),
@@ -146,7 +170,8 @@ void WeightFormats::TakeUniform(const QuantRecipe& recipe) {
     for (const LayerLinear& linear : LinearsOf(config_, static_cast<int64_t>(layer))) {
       formats_[layer][RowOf(config_, *linear.spec)] = {
           .bits = static_cast<int>(recipe.weight_bits),
-          .group_size = GroupSizeFor(linear.k(config_), recipe.group_size)};
+          .group_size = GroupSizeFor(linear.k(config_), recipe.group_size),
+          .symmetric = recipe.symmetric};
     }
   }
 }
@@ -161,7 +186,7 @@ void WeightFormats::TakeBest(double bits_per_weight) {
     sites.push_back(SitesOfLayer(config_, layer));
     for (const Site& site : sites.back()) {
       for (const Item& item : site.items) {
-        weights += item.weights;
+        weights += static_cast<double>(item.count * item.channels * site.k);
         loss += item.loss;
       }
     }
@@ -174,7 +199,7 @@ void WeightFormats::TakeBest(double bits_per_weight) {
     return bits / weights;
   };
   // For more than all losses nothing is bought, for next to nothing everything.
-  double high = 2 * loss * 128, low = 1e-30 * high;
+  double high = 2 * loss * kLargestGroup, low = 1e-30 * high;
   if (const double least = bits_at(high); least > bits_per_weight) {
     // Rounded up, so that who asks for what is said gets it.
     throw Error("recipe: 'bits': expected at least {} for this model, found {}",
@@ -196,11 +221,15 @@ const WeightFormat& WeightFormats::at(int64_t layer, const LinearSpec& linear) c
   return formats_[static_cast<size_t>(layer)][RowOf(config_, linear)];
 }
 
-int64_t WeightFormats::group_size(int64_t layer, const SiteId& site) const {
+GroupFormat WeightFormats::groups(int64_t layer, const SiteId& site) const {
+  GroupFormat groups = {.dtype = config_.dtype};
   for (const LayerLinear& linear : LinearsOf(config_, layer)) {
-    if (linear.site() == site) return at(layer, *linear.spec).group_size;
+    if (linear.site() != site) continue;
+    const WeightFormat& format = at(layer, *linear.spec);
+    groups.size = format.group_size;
+    groups.symmetric &= format.symmetric;
   }
-  return 0;
+  return groups;
 }
 
 std::vector<int> WeightFormats::bits(int64_t layer, const SiteId& site) const {
@@ -219,9 +248,9 @@ double WeightFormats::BitsPerWeight() const {
     for (const LayerLinear& linear : LinearsOf(config_, layer)) {
       const WeightFormat& format = at(layer, *linear.spec);
       if (format.group_size == 0) continue;
-      const auto count = static_cast<double>(linear.channels(config_) * linear.k(config_));
-      weights += count;
-      bits += BitsOf(count, format.bits, format.group_size, scale_bits);
+      const int64_t channels = linear.channels(config_), k = linear.k(config_);
+      weights += static_cast<double>(channels * k);
+      bits += static_cast<double>(format.StoredBits(channels, k, scale_bits));
     }
   }
   return weights > 0 ? bits / weights : 0;

@@ -73,7 +73,7 @@ TEST(WeightFormats, GiveEightBitsToKeysThatManyQueriesShare) {
       EXPECT_EQ(formats.at(layer, linears[1]).bits, 8);
       EXPECT_EQ(formats.at(layer, linears[2]).bits, 8);
       for (size_t i = 3; i < linears.size(); ++i) EXPECT_EQ(formats.at(layer, linears[i]).bits, 4);
-      EXPECT_EQ(formats.group_size(layer, ActSite::kAttnIn),
+      EXPECT_EQ(formats.groups(layer, ActSite::kAttnIn).size,
                 formats.at(layer, linears[2]).group_size);
     }
     // Where each query has its own they are as large as the others, and 8 bits for them too dear.

@@ -1,8 +1,8 @@
 """fptq's kernels inside vLLM, on CPUs.
 
 vLLM finds :func:`register` by its entry point ``vllm.general_plugins``; there is nothing to call or to set. From then on
-the linears of folders that ``fptq quantize`` wrote, or llm-compressor in the same format (``pack-quantized``, symmetric
-weights of 4 or 8 bits in groups or a group a channel, int8 activations), run in integer arithmetic, as in fptq itself: with a
+the linears of folders that ``fptq quantize`` wrote, or llm-compressor in the same format (``pack-quantized``, weights
+of 4 bits or symmetric ones of 8, in groups or a group a channel, int8 activations), run in integer arithmetic, as in fptq itself: with a
 scale per token and group of weights, or with the static scale of the file, for which vLLM has no scheme of its own.
 """
 

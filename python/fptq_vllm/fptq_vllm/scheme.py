@@ -9,11 +9,12 @@ from . import ops
 
 TYPES = (torch.float32, torch.bfloat16)
 GROUP_STEP = 32  # group sizes are multiples of it
+ZERO_POINTS_TOGETHER = 8  # of so many output channels are a word
 
 
 class FptqScheme(CompressedTensorsScheme):
-    """Of one linear: `bits` a weight, groups of `group_size` (None: a row is one), and whether the scale of the activations is
-    in the file or each row has its own.
+    """Of one linear: `bits` a weight, groups of `group_size` (None: a row is one) without zero points if `symmetric`, and
+    whether the scale of the activations is in the file or each row has its own.
 
     Tensor parallel, a process has some output channels of each linear, also of those (o, down) of which vLLM gives it some
     inputs: sums of parts of the inputs would round differently, and so would parts of a token with scales of their own. Such a
@@ -21,21 +22,22 @@ class FptqScheme(CompressedTensorsScheme):
     number of processes changes no bit of what linears give, and a group may lie across the parts of the inputs.
     """
 
-    def __init__(self, bits, group_size, static):
-        self.bits, self.group_size, self.static = bits, group_size, static
+    def __init__(self, bits, group_size, symmetric, static):
+        self.bits, self.group_size, self.symmetric, self.static = bits, group_size, symmetric, static
 
     @classmethod
     def of(cls, weights, inputs, outputs, format):
         """The scheme for a group of a quantization_config, or None if it is none of ours."""
         if format != "pack-quantized" or weights is None or inputs is None or outputs is not None:
             return None
-        ours = (weights.type == "int" and weights.num_bits in (4, 8) and weights.symmetric and not weights.dynamic
+        ours = (weights.type == "int" and weights.num_bits in ((4, 8) if weights.symmetric else (4,)) and not weights.dynamic
                 and weights.strategy in ("group", "channel") and (weights.group_size or GROUP_STEP) % GROUP_STEP == 0
                 and weights.actorder in (None, "weight", "static"))
         ours = ours and inputs.type == "int" and inputs.num_bits == 8 and inputs.symmetric
         if not ours or (inputs.strategy, bool(inputs.dynamic)) not in (("token", True), ("tensor", False)):
             return None
-        return cls(weights.num_bits, weights.group_size if weights.strategy == "group" else None, not inputs.dynamic)
+        return cls(weights.num_bits, weights.group_size if weights.strategy == "group" else None, weights.symmetric,
+                   not inputs.dynamic)
 
     @classmethod
     def get_min_capability(cls):
@@ -62,6 +64,14 @@ class FptqScheme(CompressedTensorsScheme):
         groups = 1 if self.group_size is None else k // self.group_size
         layer.register_parameter("weight_scale", GroupQuantScaleParameter(
             **dims, data=torch.empty(channels, groups, dtype=torch.float32)))
+        if not self.symmetric:
+            parts = [channels] if layer.fptq_gathers else output_partition_sizes  # of this process
+            if any(part % ZERO_POINTS_TOGETHER for part in parts):
+                raise ValueError(f"fptq_vllm: expected output channels in multiples of {ZERO_POINTS_TOGETHER}, as the weights have "
+                                 f"zero points, found {parts}")
+            layer.register_parameter("weight_zero_point", PackedvLLMParameter(
+                packed_dim=0, packed_factor=ZERO_POINTS_TOGETHER, **dims,
+                data=torch.empty(channels // ZERO_POINTS_TOGETHER, groups, dtype=torch.int32)))
         layer.register_parameter("weight_shape", BasevLLMParameter(
             data=torch.empty(2, dtype=torch.int64), weight_loader=weight_loader))
         if self.static:
@@ -70,13 +80,18 @@ class FptqScheme(CompressedTensorsScheme):
 
     def process_weights_after_loading(self, layer):
         k = layer.weight_packed.shape[1] * 32 // self.bits
-        tiles, scales, layer.fptq_full_range = ops.tile_weights(layer.weight_packed, layer.weight_scale, self.bits, k)
+        stored = ["weight_packed", "weight_scale", "weight_shape"]
+        stored += [] if self.symmetric else ["weight_zero_point"]
+        stored += ["input_scale"] if self.static else []
+        tiles, scales, zero_points, layer.fptq_full_range = ops.tile_weights(
+            layer.weight_packed, layer.weight_scale, self.bits, k, None if self.symmetric else layer.weight_zero_point)
         layer.fptq_channels = layer.weight_scale.shape[0]
         layer.fptq_static_scale = float(layer.input_scale) if self.static else 0.0
-        for name in ("weight_packed", "weight_scale", "weight_shape", *(["input_scale"] if self.static else [])):
+        for name in stored:
             delattr(layer, name)
         layer.register_buffer("fptq_tiles", tiles, persistent=False)
         layer.register_buffer("fptq_scales", scales, persistent=False)
+        layer.register_buffer("fptq_zero_points", zero_points, persistent=False)
 
     def apply_weights(self, layer, x, bias=None):
         if not layer.fptq_gathers:
@@ -89,5 +104,5 @@ class FptqScheme(CompressedTensorsScheme):
 
     def _linear(self, layer, x, bias):
         bias = None if bias is None else bias.to(torch.float32)
-        return ops.linear(x, layer.fptq_tiles, layer.fptq_scales, bias, self.bits, layer.fptq_channels, layer.fptq_full_range,
-                          layer.fptq_static_scale)
+        return ops.linear(x, layer.fptq_tiles, layer.fptq_scales, layer.fptq_zero_points, bias, self.bits, layer.fptq_channels,
+                          layer.fptq_full_range, layer.fptq_static_scale)
