@@ -5,9 +5,9 @@
 #include <nanobind/stl/filesystem.h>
 #include <nanobind/stl/map.h>
 #include <nanobind/stl/optional.h>
-#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/string_view.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <array>
@@ -148,20 +148,25 @@ Completion Collect(Stream& stream) {
   return stream.Collect();
 }
 
-// `rounding` is called as fptq/quantization.py has it, and gives (q, scales) or None.
+// `rounding` is called as fptq/quantization.py has it, and gives (q, scales, zero points,
+// which may have no elements) or None.
 RoundingFunction Rounding(const nb::object& rounding, PythonCalls& calls) {
   if (rounding.is_none()) return {};
   return [&rounding, &calls](const LinearToRound& x) {
     return calls.Call([&]() -> std::optional<RoundedLinear> {
       const int64_t gram = x.gram.empty() ? 0 : x.inputs;
       const nb::object answer =
-          rounding(x.name, x.layer, x.site, x.group_size, x.bits,
+          rounding(x.name, x.layer, x.site, x.group_size, x.bits, x.symmetric,
                    CopyToArray(x.weights, {x.channels, x.inputs}),
                    CopyToArray(x.mean_squares, {x.inputs}), CopyToArray(x.gram, {gram, gram}));
       if (answer.is_none()) return std::nullopt;
-      const auto [q, scales] = nb::cast<std::pair<GivenMatrix<int8_t>, GivenMatrix<float>>>(answer);
-      return RoundedLinear{.q = {q.data(), q.data() + q.size()},
-                           .scales = {scales.data(), scales.data() + scales.size()}};
+      const auto [q, scales, zero_points] =
+          nb::cast<std::tuple<GivenMatrix<int8_t>, GivenMatrix<float>, GivenMatrix<int8_t>>>(
+              answer);
+      return RoundedLinear{
+          .q = {q.data(), q.data() + q.size()},
+          .scales = {scales.data(), scales.data() + scales.size()},
+          .zero_points = {zero_points.data(), zero_points.data() + zero_points.size()}};
     });
   };
 }

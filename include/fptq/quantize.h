@@ -25,15 +25,17 @@ struct LinearToRound {
   int64_t channels = 0, inputs = 0;     // N, K
   int64_t group_size = 0;               // inputs that share a scale; divides K
   int bits = 4;                         // 4 or 8
+  bool symmetric = false;               // the groups have no zero points
   std::span<const float> weights;       // [N, K]
   std::span<const float> mean_squares;  // [K], of the calibrated inputs X
   std::span<const float> gram;          // [K, K], X^T X; empty if the recipe's method has no use
 };
 
-// w = q * scale of the group.
+// w = (q - zero point) * scale of the group.
 struct RoundedLinear {
-  std::vector<int8_t> q;      // [N, K], from -2^(bits - 1) to 2^(bits - 1) - 1
-  std::vector<float> scales;  // [N, K / group_size], not 0; rounded to the model's type
+  std::vector<int8_t> q;            // [N, K], from -2^(bits - 1) to 2^(bits - 1) - 1
+  std::vector<float> scales;        // [N, K / group_size], not 0; rounded to the model's type
+  std::vector<int8_t> zero_points;  // [N, K / group_size], in the same range; empty: all 0
 };
 
 // Called for each linear; nothing: the recipe's method rounds it.

@@ -46,6 +46,8 @@ class LinearToRound:
     group_size: int
     """Inputs that share a scale; divides K."""
     bits: int
+    symmetric: bool
+    """The groups have no zero points."""
     weights: np.ndarray
     """float32 [N, K]."""
     mean_squares: np.ndarray
@@ -54,7 +56,10 @@ class LinearToRound:
     """float32 [K, K], X^T X; [0, 0] if the recipe's method has no use for it."""
 
 
-Rounding = Callable[[LinearToRound], tuple[np.ndarray, np.ndarray] | None]
+Rounding = Callable[
+    [LinearToRound],
+    tuple[np.ndarray, np.ndarray] | tuple[np.ndarray, np.ndarray, np.ndarray] | None,
+]
 
 
 @dataclass(frozen=True)
@@ -111,17 +116,27 @@ def _rounding(rounding: Rounding | None) -> Callable | None:
     if rounding is None:
         return None
 
-    def call(*fields: Any) -> tuple[np.ndarray, np.ndarray] | None:
+    def call(*fields: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         rounded = rounding(LinearToRound(*fields))
         if rounded is None:
             return None
-        q, scales = (np.asarray(array) for array in rounded)
-        if q.min(initial=0) < -128 or q.max(initial=0) > 127 or q.ndim != 2 or scales.ndim != 2:
+        q, scales, *others = (np.asarray(array) for array in rounded)
+        zeros = others[0] if others else np.empty((0, 0))
+        for name, array in ("q [N, K]", q), ("zero points [N, K / group_size]", zeros):
+            if array.min(initial=0) < -128 or array.max(initial=0) > 127 or array.ndim != 2:
+                raise ValueError(
+                    f"{fields[0]}: rounding: expected {name} from -128 to 127, found {array.shape} "
+                    f"from {array.min()} to {array.max()}"
+                )
+        if scales.ndim != 2:
             raise ValueError(
-                f"{fields[0]}: rounding: expected q [N, K] from -128 to 127 and scales "
-                f"[N, K / group_size], found {q.shape} from {q.min()} to {q.max()} and {scales.shape}"
+                f"{fields[0]}: rounding: expected scales [N, K / group_size], found {scales.shape}"
             )
-        return np.ascontiguousarray(q, np.int8), np.ascontiguousarray(scales, np.float32)
+        return (
+            np.ascontiguousarray(q, np.int8),
+            np.ascontiguousarray(scales, np.float32),
+            np.ascontiguousarray(zeros, np.int8),
+        )
 
     return call
 
@@ -151,9 +166,10 @@ def quantize(
         them as `fptq quantize --calibration` takes it; or an iterable of texts, conversations (lists
         of messages) or token ids, each of them a sequence.
       settings: of the recipe, e.g. {"group_size": 64, "calibration_tokens": 8192}.
-      rounding: called for each linear with a LinearToRound. Returns (q, scales): integers [N, K] from
-        -2^(bits - 1) to 2^(bits - 1) - 1 and scales [N, K / group_size], w = q * scale; or None, and
-        the recipe's method rounds it. An interrupted run with such a function begins anew.
+      rounding: called for each linear with a LinearToRound. Returns (q, scales) or, where that is not
+        symmetric, (q, scales, zero_points): integers [N, K] from -2^(bits - 1) to 2^(bits - 1) - 1,
+        scales [N, K / group_size] and zero points, integers of the same shape and range,
+        w = (q - zero_point) * scale; or None, and the recipe's method rounds it. An interrupted run with such a function begins anew.
       threads: 0: as many as this process may use cores.
       replace: an output that exists, if fptq wrote it.
       restart: does not go on with what an interrupted run left.

@@ -344,6 +344,28 @@ def test_rounding_by_a_function_of_the_caller(tmp_path):
     assert errors[1][target] > errors[0][target]  # scales are coarser
 
 
+def test_rounding_by_a_function_has_zero_points(tmp_path):
+    seen = {}
+
+    def round_from_the_least(linear):
+        assert not linear.symmetric
+        n, k = linear.weights.shape
+        groups = linear.weights.reshape(n, k // linear.group_size, linear.group_size)
+        low, high = groups.min(axis=2).clip(max=0), groups.max(axis=2).clip(min=0)
+        scales = 2.0 ** np.ceil(np.log2((high - low) / 14))  # of 15 steps one is for rounding
+        zeros = -8 - np.rint(low / scales)
+        q = np.clip(np.rint(groups / scales[:, :, None]) + zeros[:, :, None], -8, 7)
+        expected = (q - zeros[:, :, None]) * scales[:, :, None]
+        seen[linear.name] = expected.reshape(n, k).astype(np.float32)
+        return q.reshape(n, k), scales, zeros
+
+    settings = FAST | {"equalization": "none", "rounding": "rtn"}
+    fptq.quantize(FLOAT, tmp_path / "o", settings=settings, rounding=round_from_the_least)
+    assert list(seen) == fptq.linear_names(FLOAT)
+    for name, expected in seen.items():
+        assert np.array_equal(fptq.weights(tmp_path / "o", name), expected)
+
+
 def test_rounding_that_is_wrong_is_refused(tmp_path):
     def fails(rounding, error, match):
         with pytest.raises(error, match=match):
@@ -359,6 +381,10 @@ def test_rounding_that_is_wrong_is_refused(tmp_path):
     fails(lambda x: zeros(x, q=300), ValueError, "q_proj")
     fails(lambda x: zeros(x, scale=0.0), fptq.InputError, "scales other than 0")
     fails(lambda x: zeros(x, columns=5), fptq.InputError, "q_proj")
+    points = lambda x, value: np.full_like(zeros(x)[1], value)
+    fails(lambda x: (*zeros(x), points(x, 8)), fptq.InputError, "zero points from -8 to 7, found 8")
+    fails(lambda x: (*zeros(x), points(x, 0)[:1]), fptq.InputError, "zero points, found")
+    fails(lambda x: (*zeros(x), points(x, 300)), ValueError, "zero points")
 
 
 def test_server_answers(llm):

@@ -14,7 +14,8 @@ namespace {
 
 CustomRounding CustomRoundingOf(const QuantizationOptions& options) {
   if (!options.rounding) return {};
-  return [&options](const SourceLinear& linear, int bits, const SitePolicy& site,
+  return [&options](const SourceLinear& linear, int bits, const GroupFormat& groups,
+                    const SitePolicy& site,
                     const SiteStatistics& inputs) -> std::optional<CustomRounded> {
     const std::vector<float> mean_squares = inputs.MeanSquares();
     auto rounded = options.rounding({.name = linear.name,
@@ -22,13 +23,16 @@ CustomRounding CustomRoundingOf(const QuantizationOptions& options) {
                                      .site = SiteName(site.site),
                                      .channels = linear.channels,
                                      .inputs = linear.k,
-                                     .group_size = site.group_size,
+                                     .group_size = groups.size,
                                      .bits = bits,
+                                     .symmetric = groups.symmetric,
                                      .weights = linear.weight.span(),
                                      .mean_squares = mean_squares,
                                      .gram = inputs.gram.span()});
     if (!rounded) return std::nullopt;
-    return CustomRounded{.q = std::move(rounded->q), .scales = std::move(rounded->scales)};
+    return CustomRounded{.q = std::move(rounded->q),
+                         .scales = std::move(rounded->scales),
+                         .zero_points = std::move(rounded->zero_points)};
   };
 }
 

@@ -24,7 +24,7 @@ class RecipeOptions {
       head_bits_, embedding_bits_;
   std::optional<double> v0_, v1_, bits_;
   std::optional<uint64_t> seed_;
-  bool asymmetric_ = false;
+  bool symmetric_ = false;
 };
 
 }  // namespace fptq

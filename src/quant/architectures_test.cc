@@ -42,7 +42,7 @@ std::set<std::string> TensorNamesOf(const fs::path& folder) {
   const auto checkpoint = Checkpoint::Open(folder);
   for (const auto& item : checkpoint->tensors()) {
     std::string name = item.first;
-    for (const std::string suffix : {"_packed", "_scale", "_shape"}) {
+    for (const std::string suffix : {"_packed", "_scale", "_shape", "_zero_point"}) {
       if (name.ends_with(".weight" + suffix)) name.resize(name.size() - suffix.size());
     }
     if (!name.ends_with(".input_scale")) names.insert(name);

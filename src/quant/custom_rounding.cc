@@ -10,19 +10,31 @@
 namespace fptq {
 namespace {
 
+void CheckIntegers(const SourceLinear& linear, std::span<const int8_t> values, int bits,
+                   std::string_view what) {
+  const int largest = (1 << (bits - 1)) - 1;
+  if (values.empty()) return;
+  const auto [low, high] = std::ranges::minmax(values);
+  if (low < -largest - 1 || high > largest) {
+    throw Error("{}: custom rounding: expected {} from {} to {}, found {}", linear.name, what,
+                -largest - 1, largest, low < -largest - 1 ? low : high);
+  }
+}
+
 void CheckRounded(const SourceLinear& linear, const CustomRounded& rounded, int bits,
-                  int64_t group_size) {
-  const int64_t scales = linear.channels * (linear.k / group_size);
+                  const GroupFormat& format) {
+  const int64_t scales = linear.channels * (linear.k / format.size);
   if (std::ssize(rounded.q) != linear.channels * linear.k || std::ssize(rounded.scales) != scales) {
     throw Error("{}: custom rounding: expected {} x {} integers and {} scales, found {} and {}",
                 linear.name, linear.channels, linear.k, scales, rounded.q.size(),
                 rounded.scales.size());
   }
-  const int largest = (1 << (bits - 1)) - 1;
-  const auto [low, high] = std::ranges::minmax(rounded.q);
-  if (low < -largest - 1 || high > largest) {
-    throw Error("{}: custom rounding: expected integers from {} to {}, found {}", linear.name,
-                -largest - 1, largest, low < -largest - 1 ? low : high);
+  CheckIntegers(linear, rounded.q, bits, "integers");
+  CheckIntegers(linear, rounded.zero_points, bits, "zero points");
+  const int64_t most = format.symmetric ? 0 : scales;
+  if (!rounded.zero_points.empty() && std::ssize(rounded.zero_points) != most) {
+    throw Error("{}: custom rounding: expected {} zero points, found {}", linear.name, most,
+                rounded.zero_points.size());
   }
   const auto bad = std::ranges::find_if(
       rounded.scales, [](float scale) { return !std::isfinite(scale) || scale == 0; });
@@ -37,8 +49,10 @@ double RelativeError(const SourceLinear& linear, const GroupQuantized& rounded,
   double error = 0, norm = 0;
   for (int64_t i = 0; i < linear.weight.size(); ++i) {
     const double d = mean_squares[static_cast<size_t>(i % linear.k)], w = linear.weight[i];
-    const double scale = rounded.scales[static_cast<size_t>(i / rounded.group_size)];
-    const double difference = w - scale * rounded.q[static_cast<size_t>(i)];
+    const int64_t group = i / rounded.group_size;
+    const double scale = rounded.scales[static_cast<size_t>(group)];
+    const double difference =
+        w - scale * (rounded.q[static_cast<size_t>(i)] - rounded.ZeroPoint(group));
     error += d * difference * difference;
     norm += d * w * w;
   }
@@ -56,17 +70,19 @@ std::vector<std::optional<GroupQuantized>> RoundByCustom(const CustomRounding& r
   for (size_t i = 0; i < linears.size(); ++i) {
     const SourceLinear& linear = linears[i];
     const int bits = options.bits[i];
-    std::optional<CustomRounded> rounded = rounding(linear, bits, site, inputs);
+    GroupFormat groups = options.groups;
+    groups.symmetric |= bits != 4;
+    std::optional<CustomRounded> rounded = rounding(linear, bits, groups, site, inputs);
     std::optional<GroupQuantized>& result = results.emplace_back();
     if (!rounded) continue;
-    CheckRounded(linear, *rounded, bits, options.groups.size);
+    CheckRounded(linear, *rounded, bits, groups);
     result = GroupQuantized{.bits = bits,
-                            .group_size = options.groups.size,
+                            .group_size = groups.size,
                             .q = std::move(rounded->q),
                             .scales = std::move(rounded->scales),
-                            .zero_points = {}};
-    for (float& scale : result->scales) scale = RoundToStoredScale(scale, options.groups.dtype);
-    if (bits == 4 && !options.groups.symmetric) result->zero_points.resize(result->scales.size());
+                            .zero_points = std::move(rounded->zero_points)};
+    for (float& scale : result->scales) scale = RoundToStoredScale(scale, groups.dtype);
+    if (!groups.symmetric) result->zero_points.resize(result->scales.size());
     result->relative_error = RelativeError(linear, *result, inputs.MeanSquares());
   }
   return results;

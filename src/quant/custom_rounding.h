@@ -12,20 +12,23 @@
 
 namespace fptq {
 
-// q and scales as in GroupQuantized, zero points all 0.
+// As in GroupQuantized; no zero points: all of them 0.
 struct CustomRounded {
   std::vector<int8_t> q;
   std::vector<float> scales;
+  std::vector<int8_t> zero_points = {};
 };
 
-// Asked for each linear of a site, with the bits that its integers have; nothing: the recipe's
-// method rounds it.
+// Asked for each linear of a site, with the bits that its integers have and how its groups are
+// stored; nothing: the recipe's method rounds it.
 using CustomRounding = std::function<std::optional<CustomRounded>(
-    const SourceLinear& linear, int bits, const SitePolicy& site, const SiteStatistics& inputs)>;
+    const SourceLinear& linear, int bits, const GroupFormat& groups, const SitePolicy& site,
+    const SiteStatistics& inputs)>;
 
 // What the function makes of each linear, its scales as they read back, its error measured. Error
-// naming the linear if q or scales have a wrong number of elements, q one that the bits do not
-// hold, or the scales one that is not finite or 0.
+// naming the linear if q, scales or zero points have a wrong number of elements, q or zero points
+// one that the bits do not hold, or the scales one that is not finite or 0; or if there are zero
+// points where the format has none.
 std::vector<std::optional<GroupQuantized>> RoundByCustom(const CustomRounding& rounding,
                                                          std::span<const SourceLinear> linears,
                                                          const SitePolicy& site,

@@ -38,7 +38,7 @@ TEST(Forecast, KnowsTheSizeOfTheOutput) {
           recipe.embedding_bits = 8;
         } else {
           recipe.weight_bits = static_cast<int64_t>(bits);
-          recipe.symmetric = bits == 8.0;
+          recipe.symmetric = policy == PolicyMode::kAuto;
         }
         const ModelSource source = OpenFloatSource(kModels / name, recipe);
         const Forecast forecast = ForecastQuantization(source, recipe, 2, kUnitSpeed);

@@ -70,8 +70,8 @@ double MeasureGptqOps(ThreadPool& pool) {
 double MeasureGroupWeights(ThreadPool& pool) {
   const SourceLinear linear = SomeLinear(512, 1024);
   const std::vector<float> ones(1024, 1.0f);
-  const double seconds = Seconds(
-      3, [&] { QuantizeGroups(linear, ones, {.size = 128, .dtype = DataType::kF16}, pool); });
+  constexpr GroupFormat kFormat = {.size = 128, .dtype = DataType::kF16, .symmetric = false};
+  const double seconds = Seconds(3, [&] { QuantizeGroups(linear, ones, kFormat, pool); });
   return static_cast<double>(linear.weight.size()) / seconds;
 }
 

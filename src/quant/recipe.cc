@@ -155,10 +155,8 @@ void Validate(const QuantRecipe& recipe, std::string_view where) {
         "none beside 'bits', which choose it", recipe.group_size);
   check(recipe.bits == 0 || recipe.weight_bits == defaults.weight_bits, "weight_bits",
         "none beside 'bits', which choose them", recipe.weight_bits);
-  check(recipe.symmetric || recipe.weight_bits == 4, "symmetric", "true of 8-bit weights",
-        recipe.symmetric);
-  check(recipe.bits == 0 || recipe.symmetric, "symmetric", "none beside 'bits', which choose it",
-        recipe.symmetric);
+  check(recipe.bits == 0 || recipe.symmetric == defaults.symmetric, "symmetric",
+        "none beside 'bits', which choose it", recipe.symmetric);
   check(recipe.head_bits == 8 || recipe.head_bits == 16, "head_bits", "8 or 16", recipe.head_bits);
   check(recipe.embedding_bits == 8 || recipe.embedding_bits == 16, "embedding_bits", "8 or 16",
         recipe.embedding_bits);

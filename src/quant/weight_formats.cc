@@ -171,7 +171,7 @@ void WeightFormats::TakeUniform(const QuantRecipe& recipe) {
       formats_[layer][RowOf(config_, *linear.spec)] = {
           .bits = static_cast<int>(recipe.weight_bits),
           .group_size = GroupSizeFor(linear.k(config_), recipe.group_size),
-          .symmetric = recipe.symmetric};
+          .symmetric = recipe.symmetric || recipe.weight_bits != 4};
     }
   }
 }
