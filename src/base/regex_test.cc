@@ -139,7 +139,7 @@ TEST(Regex, FindAllIsLinearOrGivesUp) {
   EXPECT_EQ(FindAll(words, std::string(kLong, ' ') + "a").size(), 3u);
   EXPECT_EQ(FindAll(words, std::string(kLong, 'a')).size(), 1u);
   std::string runs;
-  while (runs.size() < kLong) runs += std::string(3'000, ' ') + "a";
+  while (runs.size() < kLong) runs.append(3'000, ' ').append("a");
   EXPECT_EQ(FindAll(words, runs).size(), 3 * runs.size() / 3'001);
   EXPECT_EQ(FindAll(Oniguruma(R"(\p{N}+)"), runs).size(), 0u);
 
