@@ -11,7 +11,7 @@ quantized by default and by `--recipe fptq-paper`, each calibrated with 1,024 to
     scored by fptq, and their log-probabilities may differ by 0.25 in the mean; fptq, too, has to find at least 80 % of them
     the most likely ones. Its kernel for 4-bit weights needs AVX-512: without, this is skipped.
   - vLLM alone refuses the other folder if, and only if, `inspect --readers` says so.
-  - The folder of `--symmetric`, whose groups have no zero points, loads and is compared as the default folder.
+  - The folder of `--asymmetric`, whose groups have zero points, loads and is compared as the default folder.
   - With fptq_vllm it loads all three. Bounds are the same, and 0.4 and 70 % for fptq-paper, whose answers are less sure: its linears
     compute what fptq's do, which python/fptq_vllm/tests checks, but any difference before them lets activations round to other
     integers. With SmolLM2, a relative one of 1e-7 in the embedding moves log-probabilities by 0.07 in the mean.
@@ -33,7 +33,7 @@ PROMPTS = [f"{start} {end}" for start in ("The capital of France", "Water boils 
            for end in ("is", "and the", "was not", "because")]
 TOKENS = 24
 ALONE, PLUGIN = "", "fptq"  # values of VLLM_PLUGINS
-BOUNDS = {"default": (0.25, 0.8), "symmetric": (0.25, 0.8), "paper": (0.4, 0.7)}  # of the mean difference, of the share of the same tokens
+BOUNDS = {"default": (0.25, 0.8), "asymmetric": (0.25, 0.8), "paper": (0.4, 0.7)}  # of the mean difference, of the share of the same tokens
 
 RUN_VLLM = """
 import json, sys
@@ -127,7 +127,7 @@ def main():
         has_kernel = "avx512f" in Path("/proc/cpuinfo").read_text()
         if not has_kernel:
             print("check_vllm: vLLM alone is skipped, as its kernel for 4-bit weights needs AVX-512")
-        for folder, options in ((work / "default", []), (work / "symmetric", ["--symmetric"])):
+        for folder, options in ((work / "default", []), (work / "asymmetric", ["--asymmetric"])):
             reader = quantize(args.fptq, args.source, folder, *options)
             check(f"{folder.name}: inspect --readers says that vLLM reads it", reader["reads"], reader["reason"])
             if has_kernel:
@@ -143,7 +143,7 @@ def main():
         if run(args.python, "-c", "import fptq_vllm").returncode != 0:
             print(f"check_vllm: the rest is skipped, as {args.python} has no fptq_vllm (pip install ./python/fptq_vllm)")
         else:
-            for folder in (work / "default", work / "symmetric", work / "paper"):
+            for folder in (work / "default", work / "asymmetric", work / "paper"):
                 answers, error = ask_vllm(args.python, folder, prompts, PLUGIN)
                 check(f"{folder.name}: vLLM loads it with fptq_vllm", answers is not None, error)
                 if answers:

@@ -25,7 +25,7 @@ struct LinearToRound {
   int64_t channels = 0, inputs = 0;     // N, K
   int64_t group_size = 0;               // inputs that share a scale; divides K
   int bits = 4;                         // 4 or 8
-  bool symmetric = false;               // the groups have no zero points
+  bool symmetric = true;                // the groups have no zero points
   std::span<const float> weights;       // [N, K]
   std::span<const float> mean_squares;  // [K], of the calibrated inputs X
   std::span<const float> gram;          // [K, K], X^T X; empty if the recipe's method has no use

@@ -38,13 +38,13 @@ void RecipeOptions::AddTo(CLI::App& app) {
                  "REGEX=CHOICE pins the sites whose LAYER/SITE or module it matches: static, "
                  "dynamic, lae_static, lae_dynamic; may be repeated");
   app.add_option("--weight-bits", weight_bits_, "4 or 8 (default 4)");
-  app.add_flag("--symmetric", symmetric_,
-               "groups of 4-bit weights have no zero points, which take 4 bits a group and bring "
-               "the grid nearer to the weights (default: they have)");
+  app.add_flag("--asymmetric", asymmetric_,
+               "groups of 4-bit weights have zero points, which take 4 bits a group and lose an "
+               "eighth less or more (transformers does not load such a folder)");
   app.add_option("--bits", bits_,
                  "what a weight may take on average, scales included: chooses group sizes, zero "
                  "points and linears of 8 bits so that least is lost, in place of --group-size, "
-                 "--symmetric and --weight-bits (at 4.25 and 4.5, k_proj and v_proj of many a "
+                 "--asymmetric and --weight-bits (at 4.25 and 4.5, k_proj and v_proj of many a "
                  "model have 8 bits; "
                  "vLLM does not load such a folder, as q, k and v are one linear there)");
   app.add_option("--head-bits", head_bits_,
@@ -76,7 +76,7 @@ QuantRecipe RecipeOptions::Recipe() const {
   if (policy_) recipe.policy = PolicyModeFromName(*policy_, "--policy");
   if (equalization_) recipe.equalization = EqualizationFromName(*equalization_, "--equalization");
   Override(recipe.weight_bits, weight_bits_);
-  if (symmetric_) recipe.symmetric = true;
+  if (asymmetric_) recipe.symmetric = false;
   Override(recipe.bits, bits_);
   Override(recipe.head_bits, head_bits_);
   Override(recipe.embedding_bits, embedding_bits_);

@@ -24,7 +24,7 @@ class RecipeOptions {
       head_bits_, embedding_bits_;
   std::optional<double> v0_, v1_, bits_;
   std::optional<uint64_t> seed_;
-  bool symmetric_ = false;
+  bool asymmetric_ = false;
 };
 
 }  // namespace fptq

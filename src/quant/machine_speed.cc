@@ -70,7 +70,7 @@ double MeasureGptqOps(ThreadPool& pool) {
 double MeasureGroupWeights(ThreadPool& pool) {
   const SourceLinear linear = SomeLinear(512, 1024);
   const std::vector<float> ones(1024, 1.0f);
-  constexpr GroupFormat kFormat = {.size = 128, .dtype = DataType::kF16, .symmetric = false};
+  constexpr GroupFormat kFormat = {.size = 128, .dtype = DataType::kF16};
   const double seconds = Seconds(3, [&] { QuantizeGroups(linear, ones, kFormat, pool); });
   return static_cast<double>(linear.weight.size()) / seconds;
 }

@@ -221,7 +221,9 @@ TEST(QuantizeCheckpoint, ZeroPointsLoseLess) {
       recipe.symmetric = symmetric;
       const QuantizeReport report = Quantize(source, folder / "out", recipe, 2, /*replace=*/true);
       const ModelSource written = ModelSource::Open(folder / "out");
-      for (const Reader& reader : ReadersOf(written)) EXPECT_TRUE(reader.reads) << reader.reason;
+      for (const Reader& reader : ReadersOf(written)) {
+        EXPECT_EQ(reader.reads, symmetric || reader.name != "transformers") << reader.reason;
+      }
       double sum = 0;
       for (const LinearReport& linear : report.linears) sum += std::pow(linear.weight_error, 2);
       EXPECT_LT(RelativeError(Logits(folder / "out"), Logits(source)), 0.5);

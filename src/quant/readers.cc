@@ -136,6 +136,14 @@ std::vector<Reader> ReadersOf(const ModelSource& source) {
     transformers.reads = false;
     transformers.reason = "the embedding that lm_head is tied to has integers";
   }
+  // It makes room for a zero point a group, not for the words that hold eight of them.
+  const bool has_zero_words = std::ranges::any_of(linears, [](const StoredLinear& linear) {
+    return linear.how.storage == WeightStorage::kPacked && !linear.how.symmetric;
+  });
+  if (transformers.reads && has_zero_words) {
+    transformers.reads = false;
+    transformers.reason = "zero points of packed weights, at which compressed-tensors 0.20 fails";
+  }
   return {std::move(transformers),
           Judge(kCpu, linears, WhyNotVllmCpu,
                 "weights as stored; inputs of 4-bit weights stay float there, by a kernel that "

@@ -49,7 +49,7 @@ struct QuantRecipe {
   Equalization equalization = Equalization::kLae;
   std::vector<SiteOverride> overrides;  // the first that matches counts
   int64_t weight_bits = 4;              // 4 or 8
-  bool symmetric = false;               // of 4-bit weights: their groups have no zero points
+  bool symmetric = true;                // of 4-bit weights: their groups have no zero points
   // What a weight of the linears may take on average, scales included, 0 or from 4 to 10: group
   // sizes, zero points and 8 bits go where they lose least (weight_formats.h). 0: as group_size,
   // weight_bits and symmetric, which are otherwise as they are here, say.

@@ -31,10 +31,10 @@ TEST(Recipe, RoundTripsThroughJson) {
 }
 
 TEST(Recipe, SaysWhetherThereAreZeroPoints) {
-  EXPECT_FALSE(RecipeFromJson(ParseJson("{}", kWhere), kWhere).symmetric);
-  const QuantRecipe recipe = RecipeFromJson(ParseJson("{\"symmetric\": true}", kWhere), kWhere);
-  EXPECT_TRUE(recipe.symmetric);
-  EXPECT_TRUE(RecipeFromJson(RecipeToJson(recipe), kWhere).symmetric);
+  EXPECT_TRUE(RecipeFromJson(ParseJson("{}", kWhere), kWhere).symmetric);
+  const QuantRecipe recipe = RecipeFromJson(ParseJson("{\"symmetric\": false}", kWhere), kWhere);
+  EXPECT_FALSE(recipe.symmetric);
+  EXPECT_FALSE(RecipeFromJson(RecipeToJson(recipe), kWhere).symmetric);
 }
 
 TEST(Recipe, AbsentFieldsKeepTheirDefaults) {
@@ -70,7 +70,7 @@ TEST(Recipe, NamesBadFields) {
   expect_error(R"({"bits": 4.25, "group_size": 64})", "'group_size': expected none beside 'bits'");
   expect_error(R"({"bits": 4.25, "weight_bits": 8})", "'weight_bits': expected none beside 'bits'");
   expect_error(R"({"symmetric": 1})", "'symmetric': expected true or false");
-  expect_error(R"({"symmetric": true, "bits": 5})", "'symmetric': expected none beside 'bits'");
+  expect_error(R"({"symmetric": false, "bits": 5})", "'symmetric': expected none beside 'bits'");
   expect_error(R"({"activation_bits": 4})", "'activation_bits': expected 8 or 16, found 4");
   expect_error(R"({"rounding": "up"})", "'rounding': expected one of rtn, weighted, gptq");
   expect_error(R"({"kv_bits": 4})", "'kv_bits': expected 8, found 4");

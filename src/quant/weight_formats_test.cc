@@ -43,9 +43,9 @@ TEST(WeightFormats, AreUniformWithoutABudget) {
     EXPECT_EQ(formats.at(5, *linear.spec).bits, 4);
     EXPECT_EQ(formats.at(5, *linear.spec).group_size, 64);
   }
-  EXPECT_EQ(formats.BitsPerWeight(), 4.3125);
-  recipe.symmetric = true;
-  EXPECT_EQ(WeightFormats(recipe, config).BitsPerWeight(), 4.25);
+  EXPECT_EQ(formats.BitsPerWeight(), 4.25);
+  recipe.symmetric = false;
+  EXPECT_EQ(WeightFormats(recipe, config).BitsPerWeight(), 4.3125);
   recipe.weight_bits = 8;
   EXPECT_EQ(WeightFormats(recipe, config).at(0, config.arch->linears[0]).bits, 8);
 }
