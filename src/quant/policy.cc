@@ -311,8 +311,9 @@ SitePolicy DecideSite(const ObservedLayer& layer, size_t index, const QuantRecip
   policy.site = id;
   policy.range = site.inputs.Range();
   policy.channel_absmax = site.inputs.absmax;
-  policy.group_size = site.groups().size;
-  policy.symmetric = site.groups().symmetric;
+  const GroupFormat groups = site.groups();
+  policy.group_size = groups.size;
+  policy.symmetric = groups.symmetric;
   if (!policy.quantizes_weights()) {
     policy.choice = {Equalization::kNone, ActScheme::kFloat};
     policy.reason =
