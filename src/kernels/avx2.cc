@@ -272,37 +272,17 @@ struct QuantizedBlock {
   }
 };
 
-template <int kRows>
-struct FloatBlock {
-  static void Run(const FloatGemmArgs& args, int64_t row, int64_t tile) {
-    const float* weights = args.weights + tile * args.k * kTileChannels;
-    const float* activations = args.activations + row * args.k;
-    Lanes acc[kRows];
-    for (int r = 0; r < kRows; ++r) acc[r] = Broadcast(0.0f);
-    for (int64_t k = 0; k < args.k; ++k) {
-      const Lanes w = Load(weights + k * kTileChannels);
-#pragma GCC unroll 4
-      for (int r = 0; r < kRows; ++r)
-        acc[r] = Fma(Broadcast(activations[r * args.k + k]), w, acc[r]);
-    }
-    for (int r = 0; r < kRows; ++r) Finish(args, row + r, tile, acc[r]);
-  }
-};
-
-template <typename Args>
-using BlockFunction = void (*)(const Args&, int64_t row, int64_t tile);
-
 // Entry [r] computes r rows.
 template <int kBits>
-constexpr BlockFunction<QuantizedGemmArgs> kQuantizedBlocks[kMaxRows + 1] = {
+constexpr void (*kQuantizedBlocks[kMaxRows + 1])(const QuantizedGemmArgs&, int64_t row,
+                                                 int64_t tile) = {
     nullptr, QuantizedBlock<kBits, 1>::Run, QuantizedBlock<kBits, 2>::Run,
     QuantizedBlock<kBits, 3>::Run, QuantizedBlock<kBits, 4>::Run};
-constexpr BlockFunction<FloatGemmArgs> kFloatBlocks[kMaxRows + 1] = {
-    nullptr, FloatBlock<1>::Run, FloatBlock<2>::Run, FloatBlock<3>::Run, FloatBlock<4>::Run};
 
-template <typename Args>
-inline void Gemm(const Args& args, int64_t row_bytes, const BlockFunction<Args>* blocks) {
-  int64_t chunk = kRowBytes / row_bytes / kMaxRows * kMaxRows;
+template <int kBits>
+void QuantizedGemm(const QuantizedGemmArgs& args) {
+  const auto* blocks = kQuantizedBlocks<kBits>;
+  int64_t chunk = kRowBytes / args.k / kMaxRows * kMaxRows;
   if (chunk < 4 * kMaxRows) chunk = 4 * kMaxRows;
   for (int64_t begin = 0; begin < args.rows; begin += chunk) {
     const int64_t end = args.rows - begin < chunk ? args.rows : begin + chunk;
@@ -314,13 +294,56 @@ inline void Gemm(const Args& args, int64_t row_bytes, const BlockFunction<Args>*
   }
 }
 
-template <int kBits>
-void QuantizedGemm(const QuantizedGemmArgs& args) {
-  Gemm(args, args.k, kQuantizedBlocks<kBits>);
+// Float weights go through the L1 cache: rows of a chunk take kFloatInputs of a tile's inputs, then
+// the next ones, while their sums wait in memory. Those of a block fill the registers.
+constexpr int kFloatRows = 6;
+constexpr int64_t kFloatInputs = 256;
+constexpr int64_t kFloatChunk = 16 * kFloatRows;
+
+// Inputs [begin, end) of kRows rows x one tile; `sums` are those of the inputs before.
+template <int kRows>
+void FloatBlock(const FloatGemmArgs& args, int64_t row, int64_t tile, int64_t begin, int64_t end,
+                Lanes* sums) {
+  const float* weights = args.weights + tile * args.k * kTileChannels;
+  const float* activations = args.activations + row * args.k;
+  Lanes acc[kRows];
+  for (int r = 0; r < kRows; ++r) acc[r] = begin == 0 ? Broadcast(0.0f) : sums[r];
+  for (int64_t k = begin; k < end; ++k) {
+    const Lanes w = Load(weights + k * kTileChannels);
+#pragma GCC unroll 6
+    for (int r = 0; r < kRows; ++r) acc[r] = Fma(Broadcast(activations[r * args.k + k]), w, acc[r]);
+  }
+  for (int r = 0; r < kRows; ++r) {
+    if (end < args.k) {
+      sums[r] = acc[r];
+    } else {
+      Finish(args, row + r, tile, acc[r]);
+    }
+  }
 }
 
+// Entry [r] computes r rows.
+constexpr void (*kFloatBlocks[kFloatRows + 1])(const FloatGemmArgs&, int64_t row, int64_t tile,
+                                               int64_t begin, int64_t end, Lanes* sums) = {
+    nullptr,       FloatBlock<1>, FloatBlock<2>, FloatBlock<3>,
+    FloatBlock<4>, FloatBlock<5>, FloatBlock<6>};
+
 void FloatGemm(const FloatGemmArgs& args) {
-  Gemm(args, args.k * static_cast<int64_t>(sizeof(float)), kFloatBlocks);
+  Lanes sums[kFloatChunk];
+  for (int64_t first = 0; first < args.rows; first += kFloatChunk) {
+    const int64_t rows = args.rows - first < kFloatChunk ? args.rows - first : kFloatChunk;
+    // Blocks of nearly equal size, so that none is too small to hide latencies.
+    const int64_t blocks = (rows + kFloatRows - 1) / kFloatRows;
+    for (int64_t tile = args.tile_begin; tile < args.tile_end; ++tile) {
+      for (int64_t k = 0; k == 0 || k < args.k; k += kFloatInputs) {
+        const int64_t end = args.k - k < kFloatInputs ? args.k : k + kFloatInputs;
+        for (int64_t i = 0; i < blocks; ++i) {
+          const int64_t row = rows * i / blocks;
+          kFloatBlocks[rows * (i + 1) / blocks - row](args, first + row, tile, k, end, sums + row);
+        }
+      }
+    }
+  }
 }
 
 // Sums in 16 bits, as the GEMM does. The chains start apart, lest the compiler make one of them.

@@ -187,6 +187,7 @@ const bool kRegistered = [] {
     Register(table, "gemm_quantized", QuantizedGemm, 8, true, 512, 2048, 5632, 2048);
     Register(table, "gemm_f32", FloatGemm, 1, 2048, 16384);
     Register(table, "gemm_f32", FloatGemm, 512, 576, 1536);
+    Register(table, "gemm_f32", FloatGemm, 512, 4864, 896);
     for (int rows : {1, 128}) {
       Register(table, "attention_i8", AttentionI8, rows, 3, 64, 4096);
       Register(table, "attention_i8", AttentionI8, rows, 8, 128, 4096);

@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <span>
 
-#include "base/arena.h"
 #include "base/tensor.h"
+#include "files/arena.h"
 #include "kernels/kernels.h"
 
 namespace fptq {
