@@ -14,7 +14,7 @@ set_target_properties(fptq_shared PROPERTIES LINK_DEPENDS "${CMAKE_CURRENT_SOURC
 set(static_dependencies fmt pcre2-8 utf8proc z prometheus-cpp-core pthread)
 add_library(fptq_static STATIC)
 set_target_properties(fptq_static PROPERTIES OUTPUT_NAME fptq LINKER_LANGUAGE CXX)
-foreach(module base kernels io text machine model engine quant eval server api build)
+foreach(module base files kernels io text machine model engine quant eval server api build)
   target_sources(fptq_static PRIVATE $<TARGET_OBJECTS:fptq_${module}>)
 endforeach()
 target_link_libraries(fptq_static INTERFACE $<INSTALL_INTERFACE:${static_dependencies}>)

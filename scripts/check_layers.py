@@ -2,6 +2,7 @@
 """Checks the rules of docs/design.md that bind src/: who includes whom, and whose results are used.
 
   - A folder includes itself and folders of lower layers; folders of one layer never each other.
+  - Within quant/ the rooms are ordered, too; what lies outside of them is below all, but for tests.
   - A quoted include names a file of src/ by its path from there.
   - The public headers, include/fptq, include each other and the standard library alone; src/ includes them in api/ and
     above, and fptq/error.h in base/, whose errors they are.
@@ -21,6 +22,7 @@ from pathlib import Path
 
 LAYERS = [
     ["base"],
+    ["files"],
     ["kernels", "io", "text"],
     ["machine"],
     ["model"],
@@ -30,7 +32,10 @@ LAYERS = [
     ["api"],
     ["cli"],
 ]
+ROOMS = [["calibrate", "round"], ["decide"], ["run"]]  # of quant/; those of one line may include each other
 LAYER = {folder: i for i, folders in enumerate(LAYERS) for folder in folders}
+ROOM = {f"quant/{room}": i for i, rooms in enumerate(ROOMS) for room in rooms}
+TESTS = re.compile(r"(_test|_bench|/testing|_test_util)\.\w+$")
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>)', re.MULTILINE)
 INTRINSICS = re.compile(r"(\w*intrin|x86gprintrin|arm_\w+)\.h")
 DEFINES_TABLE = re.compile(r"^(?:extern )?const KernelTable \w+ *(?:=|\{)", re.MULTILINE)
@@ -91,8 +96,14 @@ def check_file(src, path):
             yield f'{where}: "{quoted}" is not a file of src/'
         elif target != folder and LAYER.get(target, len(LAYERS)) >= LAYER[folder]:
             yield f"{where}: {folder} may not include {target}"
-    if not re.search(r"(_test|_bench|/testing|_test_util)\.\w+$|^text/jinja/", str(name)):
+        elif target == folder and not TESTS.search(str(name)) and ROOM.get(room_of(quoted), 0) > ROOM.get(room_of(name), 0):
+            yield f"{where}: {room_of(name)} may not include {room_of(quoted)}"
+    if not TESTS.search(str(name)) and not str(name).startswith("text/jinja/"):
         yield from check_math(name, text)
+
+
+def room_of(name):
+    return str(Path(name).parent)
 
 
 def check_math(name, text):
@@ -128,6 +139,13 @@ def self_test():
         "kernels/dispatch.cc": '#include <string>\n#include "base/error.h"\n',
         "eval/task.cc": '#include "io/gguf.cc"\n',
         "eval/math.cc": "double y = Exp(x) + std::sqrt(x) + a.exp(x) + model::log(x);  // exp(x)\n",
+        "quant/run/quantize.h": "",
+        "quant/decide/policy.h": "",
+        "quant/round/gptq.h": "",
+        "cli/plan.cc": '#include "quant/run/quantize.h"\n',
+        "quant/run/plan.cc": '#include "quant/decide/policy.h"\n',
+        "quant/calibrate/set.cc": '#include "quant/round/gptq.h"\n',
+        "quant/recipe_test.cc": '#include "quant/run/quantize.h"\n',
         "eval/math_test.cc": "double y = std::exp(x);\n",
     }
     table = "const KernelTable kScalarKernels = {};\n"
@@ -147,6 +165,8 @@ def self_test():
         "novel/file.cc": "",
         "io/math.cc": "double y = std::exp(x);\n",
         "text/math.cc": "float y = sinf(x);\n",
+        "quant/recipe.cc": '#include "quant/decide/policy.h"\n',
+        "quant/round/policy.cc": '#include "quant/decide/policy.h"\n',
         "model/random.cc": "std::normal_distribution<float> d;\n",
     }
     with tempfile.TemporaryDirectory() as folder:

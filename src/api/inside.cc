@@ -2,8 +2,9 @@
 
 #include "api/call.h"
 #include "api/quantization.h"
-#include "model/dequantized.h"
-#include "quant/observe.h"
+#include "model/weights/dequantized.h"
+#include "model/weights/float_layer.h"
+#include "quant/run/observe.h"
 
 namespace fptq {
 

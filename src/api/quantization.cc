@@ -5,8 +5,8 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "machine/limits.h"
-#include "quant/forecast.h"
 #include "quant/named_recipes.h"
+#include "quant/run/forecast.h"
 
 namespace fptq {
 namespace {

@@ -5,8 +5,8 @@
 
 #include "fptq/quantize.h"
 #include "model/source.h"
-#include "quant/quantize.h"
 #include "quant/recipe.h"
+#include "quant/run/quantize.h"
 
 namespace fptq {
 

@@ -5,9 +5,10 @@
 #include "api/call.h"
 #include "api/quantization.h"
 #include "base/json.h"
-#include "quant/forecast.h"
-#include "quant/machine_speed.h"
+#include "model/weights/float_layer.h"
 #include "quant/named_recipes.h"
+#include "quant/run/forecast.h"
+#include "quant/run/machine_speed.h"
 
 namespace fptq {
 namespace {

@@ -8,7 +8,7 @@
 #include "api/running_model.h"
 #include "api/tokenizer_state.h"
 #include "base/build.h"
-#include "base/paths.h"
+#include "files/paths.h"
 #include "server/server.h"
 
 namespace fptq {

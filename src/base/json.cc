@@ -5,9 +5,6 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/json_file.h"
-#include "base/rethrow.h"
-#include "base/text_file.h"
 
 namespace fptq {
 namespace {
@@ -119,16 +116,8 @@ Json ParseJson(std::string_view text, std::string_view where, DuplicateKeys dupl
   return builder.TakeResult();
 }
 
-Json ReadJsonFile(const std::filesystem::path& path) try {
-  constexpr size_t kMaxBytes = size_t{1} << 30;
-  const TextFile file(path);
-  if (file.text().size() > kMaxBytes) {
-    throw Error("{}: expected at most {} bytes of JSON, found {}", path.string(), kMaxBytes,
-                file.text().size());
-  }
-  return ParseJson(file.text(), path.string());
-} catch (...) {
-  RethrowNaming(path.string());
+std::string DumpJson(const Json& json, int indent) {
+  return json.dump(indent, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace);
 }
 
 JsonFields::JsonFields(const Json& object, std::string where)

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <initializer_list>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -22,8 +21,9 @@ enum class DuplicateKeys { kLastCounts, kError };
 Json ParseJson(std::string_view text, std::string_view where,
                DuplicateKeys duplicates = DuplicateKeys::kLastCounts);
 
-// Reads and parses a whole file of at most 1 GiB.
-Json ReadJsonFile(const std::filesystem::path& path);
+// The text of `json`, by lines with `indent` spaces a level from 0 on. Strings, which may be the
+// names of files, stand there as UTF-8, with U+FFFD for what is ill-formed.
+std::string DumpJson(const Json& json, int indent = -1);
 
 // Typed access to the fields of an object. `where` names the object in errors, e.g.
 // "DIR/config.json". The object and the name must outlive the reader.

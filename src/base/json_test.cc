@@ -43,13 +43,6 @@ TEST(JsonTest, LargeObjectsTakeLinearTime) {
   EXPECT_EQ(ParseJson(text + "}", "x").size(), 300000u);  // minutes if it were quadratic
 }
 
-TEST(JsonTest, ReadsFiles) {
-  const TempFolder folder;
-  EXPECT_EQ(ReadJsonFile(folder.Write("a.json", "[1]")), Json::array({1}));
-  EXPECT_ERROR("b.json: not JSON", ReadJsonFile(folder.Write("b.json", "[1")));
-  EXPECT_ERROR("none.json: cannot open", ReadJsonFile(folder / "none.json"));
-}
-
 TEST(JsonFieldsTest, Reads) {
   const Json json =
       ParseJson(R"({"i":-3,"d":2.5,"b":true,"s":"t","o":{"x":1},"a":[1],"n":null})", "f");

@@ -6,7 +6,7 @@
 
 #include "base/build.h"
 #include "base/error.h"
-#include "base/json_file.h"
+#include "base/json.h"
 #include "cli/arguments.h"
 #include "cli/load.h"
 #include "cli/progress_bar.h"

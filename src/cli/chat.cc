@@ -10,10 +10,10 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/text_file.h"
 #include "cli/generate.h"
 #include "cli/interrupt.h"
 #include "cli/terminal.h"
+#include "files/text_file.h"
 
 namespace fptq {
 

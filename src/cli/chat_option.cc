@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/text_file.h"
+#include "files/text_file.h"
 
 namespace fptq {
 

@@ -14,6 +14,7 @@
 #include "base/test_util.h"
 #include "cli/interrupt.h"
 #include "cli/testing.h"
+#include "files/json_file.h"
 #include "io/gguf_test_util.h"
 
 namespace fptq {

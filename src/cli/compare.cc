@@ -6,8 +6,6 @@
 #include <set>
 
 #include "base/error.h"
-#include "base/output_folder.h"
-#include "base/text_file.h"
 #include "cli/arguments.h"
 #include "cli/interrupt.h"
 #include "cli/load.h"
@@ -18,8 +16,10 @@
 #include "eval/divergence.h"
 #include "eval/task.h"
 #include "eval/text_tokens.h"
+#include "files/output_folder.h"
+#include "files/text_file.h"
 #include "quant/named_recipes.h"
-#include "quant/quantize.h"
+#include "quant/run/quantize.h"
 
 namespace fptq {
 namespace {

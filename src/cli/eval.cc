@@ -3,10 +3,8 @@
 #include <chrono>
 #include <optional>
 
-#include "base/atomic_write.h"
 #include "base/error.h"
-#include "base/json_file.h"
-#include "base/paths.h"
+#include "base/json.h"
 #include "cli/arguments.h"
 #include "cli/load.h"
 #include "cli/progress_bar.h"
@@ -14,6 +12,8 @@
 #include "cli/terminal.h"
 #include "eval/answer_file.h"
 #include "eval/task.h"
+#include "files/atomic_write.h"
+#include "files/paths.h"
 
 namespace fptq {
 namespace {

@@ -7,14 +7,14 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/json_file.h"
-#include "base/paths.h"
 #include "cli/arguments.h"
 #include "cli/load.h"
 #include "cli/subcommands.h"
 #include "cli/terminal.h"
+#include "files/json_file.h"
+#include "files/paths.h"
 #include "model/model_text.h"
-#include "quant/readers.h"
+#include "quant/run/readers.h"
 
 namespace fptq {
 namespace {

@@ -8,10 +8,8 @@
 #include <optional>
 #include <ranges>
 
-#include "base/atomic_write.h"
 #include "base/error.h"
-#include "base/json_file.h"
-#include "base/text_file.h"
+#include "base/json.h"
 #include "cli/arguments.h"
 #include "cli/interrupt.h"
 #include "cli/load.h"
@@ -20,6 +18,8 @@
 #include "cli/terminal.h"
 #include "eval/divergence.h"
 #include "eval/text_tokens.h"
+#include "files/atomic_write.h"
+#include "files/text_file.h"
 
 namespace fptq {
 namespace {

@@ -8,8 +8,8 @@
 #include "cli/subcommands.h"
 #include "cli/terminal.h"
 #include "machine/limits.h"
-#include "quant/forecast.h"
-#include "quant/quantize.h"
+#include "quant/run/forecast.h"
+#include "quant/run/quantize.h"
 
 namespace fptq {
 

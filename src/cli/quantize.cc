@@ -1,8 +1,7 @@
-#include "quant/quantize.h"
+#include "quant/run/quantize.h"
 
 #include <fmt/format.h>
 
-#include "base/output_folder.h"
 #include "cli/arguments.h"
 #include "cli/interrupt.h"
 #include "cli/load.h"
@@ -10,8 +9,9 @@
 #include "cli/recipe_options.h"
 #include "cli/subcommands.h"
 #include "cli/terminal.h"
-#include "quant/forecast.h"
-#include "quant/readers.h"
+#include "files/output_folder.h"
+#include "quant/run/forecast.h"
+#include "quant/run/readers.h"
 
 namespace fptq {
 namespace {

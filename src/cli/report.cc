@@ -4,7 +4,6 @@
 #include <filesystem>
 
 #include "base/error.h"
-#include "base/text_file.h"
 #include "base/utf8.h"
 #include "cli/arguments.h"
 #include "cli/load.h"
@@ -15,6 +14,8 @@
 #include "eval/divergence.h"
 #include "eval/sensitivity.h"
 #include "eval/text_tokens.h"
+#include "files/json_file.h"
+#include "files/text_file.h"
 #include "report/report_page.h"
 
 namespace fptq {

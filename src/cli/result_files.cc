@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
-#include "base/atomic_write.h"
 #include "base/error.h"
-#include "base/json_file.h"
-#include "base/mapped_file.h"
+#include "files/atomic_write.h"
+#include "files/json_file.h"
+#include "files/mapped_file.h"
 
 namespace fptq {
 namespace {

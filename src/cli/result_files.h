@@ -6,7 +6,7 @@
 #include <string_view>
 
 #include "base/json.h"
-#include "base/paths.h"
+#include "files/paths.h"
 
 namespace fptq {
 

@@ -7,7 +7,6 @@
 #include <string>
 
 #include "base/error.h"
-#include "base/text_file.h"
 #include "cli/arguments.h"
 #include "cli/chat.h"
 #include "cli/chat_option.h"
@@ -16,6 +15,7 @@
 #include "cli/load.h"
 #include "cli/subcommands.h"
 #include "engine/stop.h"
+#include "files/text_file.h"
 
 namespace fptq {
 namespace {

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/test_paths.h"
 #include "cli/testing.h"
+#include "files/json_file.h"
 #include "model/testing.h"
 
 namespace fptq {

@@ -14,8 +14,6 @@
 
 #include "base/build.h"
 #include "base/error.h"
-#include "base/paths.h"
-#include "base/text_file.h"
 #include "cli/arguments.h"
 #include "cli/chat_option.h"
 #include "cli/interrupt.h"
@@ -23,6 +21,8 @@
 #include "cli/subcommands.h"
 #include "cli/terminal.h"
 #include "engine/service.h"
+#include "files/paths.h"
+#include "files/text_file.h"
 #include "server/server.h"
 
 namespace fptq {

@@ -4,6 +4,7 @@
 
 #include "base/test_util.h"
 #include "eval/testing.h"
+#include "model/weights/float_layer.h"
 
 namespace fptq {
 namespace {
@@ -45,7 +46,7 @@ TEST_F(Sensitivity, IsZeroForAFloatLayer) {
               .chat_templates = {},
               .warnings = {}};
   for (int64_t layer = 0; layer < source_->config().layers; ++layer) {
-    mixed.layers.push_back(FloatLayerWeights(source_->source.ReadLayer(layer), pool));
+    mixed.layers.push_back(FloatLayerWeights(ReadLayer(source_->source, layer), pool));
   }
   for (const Estimate& layer : Measure(mixed, *source_, 16)) EXPECT_EQ(layer.mean, 0);
 }

@@ -8,6 +8,7 @@
 
 #include "base/json.h"
 #include "base/test_paths.h"
+#include "files/json_file.h"
 
 namespace fptq {
 

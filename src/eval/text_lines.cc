@@ -9,8 +9,8 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/paths.h"
-#include "base/text_file.h"
+#include "files/paths.h"
+#include "files/text_file.h"
 
 namespace fptq {
 namespace {

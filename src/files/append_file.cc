@@ -1,4 +1,4 @@
-#include "base/append_file.h"
+#include "files/append_file.h"
 
 #include <fcntl.h>
 #include <unistd.h>

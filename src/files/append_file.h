@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <span>
 
-#include "base/file_descriptor.h"
+#include "files/file_descriptor.h"
 
 namespace fptq {
 

@@ -1,4 +1,4 @@
-#include "base/arena.h"
+#include "files/arena.h"
 
 #include <algorithm>
 

@@ -6,8 +6,8 @@
 #include <filesystem>
 #include <vector>
 
-#include "base/scratch_file.h"
 #include "base/tensor.h"
+#include "files/scratch_file.h"
 
 namespace fptq {
 

@@ -1,4 +1,4 @@
-#include "base/atomic_write.h"
+#include "files/atomic_write.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -8,7 +8,7 @@
 #include <cstdio>
 
 #include "base/error.h"
-#include "base/paths.h"
+#include "files/paths.h"
 
 namespace fptq {
 namespace {

@@ -6,7 +6,7 @@
 #include <span>
 #include <string_view>
 
-#include "base/file_descriptor.h"
+#include "files/file_descriptor.h"
 
 namespace fptq {
 

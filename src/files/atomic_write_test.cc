@@ -1,4 +1,4 @@
-#include "base/atomic_write.h"
+#include "files/atomic_write.h"
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>

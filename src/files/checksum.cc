@@ -1,4 +1,4 @@
-#include "base/checksum.h"
+#include "files/checksum.h"
 
 #include <zlib.h>
 

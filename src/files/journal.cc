@@ -1,14 +1,14 @@
-#include "base/journal.h"
+#include "files/journal.h"
 
 #include <fmt/format.h>
 
 #include <string>
 #include <string_view>
 
-#include "base/checksum.h"
 #include "base/error.h"
-#include "base/json_file.h"
-#include "base/mapped_file.h"
+#include "base/json.h"
+#include "files/checksum.h"
+#include "files/mapped_file.h"
 
 namespace fptq {
 namespace {

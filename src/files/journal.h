@@ -5,8 +5,8 @@
 #include <string_view>
 #include <vector>
 
-#include "base/append_file.h"
 #include "base/json.h"
+#include "files/append_file.h"
 
 namespace fptq {
 

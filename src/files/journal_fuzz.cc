@@ -1,6 +1,6 @@
 #include "base/error.h"
 #include "base/fuzz/target.h"
-#include "base/journal.h"
+#include "files/journal.h"
 
 namespace fptq {
 

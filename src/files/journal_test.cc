@@ -1,4 +1,4 @@
-#include "base/journal.h"
+#include "files/journal.h"
 
 #include "base/test_util.h"
 

@@ -1,16 +1,14 @@
-// JSON that is written.
+// JSON in files.
 #pragma once
 
 #include <filesystem>
-#include <string>
 
 #include "base/json.h"
 
 namespace fptq {
 
-// The text of `json`, by lines with `indent` spaces a level from 0 on. Strings, which may be the
-// names of files, stand there as UTF-8, with U+FFFD for what is ill-formed.
-std::string DumpJson(const Json& json, int indent = -1);
+// Reads and parses a whole file of at most 1 GiB. Errors name it.
+Json ReadJsonFile(const std::filesystem::path& path);
 
 // Writes a file whole, in place of one that exists.
 void WriteJsonFile(const std::filesystem::path& path, const Json& json);

@@ -1,4 +1,4 @@
-#include "base/mapped_file.h"
+#include "files/mapped_file.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -10,7 +10,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/file_descriptor.h"
+#include "files/file_descriptor.h"
 
 namespace fptq {
 namespace {

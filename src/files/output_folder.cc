@@ -1,4 +1,4 @@
-#include "base/output_folder.h"
+#include "files/output_folder.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -10,8 +10,8 @@
 #include <cstdio>
 #include <utility>
 
-#include "base/atomic_write.h"
 #include "base/error.h"
+#include "files/atomic_write.h"
 
 namespace fptq {
 namespace {

@@ -5,8 +5,8 @@
 #include <filesystem>
 #include <string_view>
 
-#include "base/file_descriptor.h"
-#include "base/paths.h"
+#include "files/file_descriptor.h"
+#include "files/paths.h"
 
 namespace fptq {
 

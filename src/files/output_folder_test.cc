@@ -1,4 +1,4 @@
-#include "base/output_folder.h"
+#include "files/output_folder.h"
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -7,8 +7,8 @@
 #include <iterator>
 #include <map>
 
-#include "base/atomic_write.h"
 #include "base/test_util.h"
+#include "files/atomic_write.h"
 
 namespace fptq {
 namespace {

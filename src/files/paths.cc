@@ -1,4 +1,4 @@
-#include "base/paths.h"
+#include "files/paths.h"
 
 #include <dirent.h>
 

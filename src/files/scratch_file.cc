@@ -1,4 +1,4 @@
-#include "base/scratch_file.h"
+#include "files/scratch_file.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -9,8 +9,8 @@
 #include <string>
 #include <utility>
 
-#include "base/atomic_write.h"
 #include "base/error.h"
+#include "files/atomic_write.h"
 
 namespace fptq {
 namespace {

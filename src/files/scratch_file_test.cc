@@ -1,4 +1,4 @@
-#include "base/scratch_file.h"
+#include "files/scratch_file.h"
 
 #include <algorithm>
 

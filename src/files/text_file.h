@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "base/mapped_file.h"
+#include "files/mapped_file.h"
 
 namespace fptq {
 

@@ -1,4 +1,4 @@
-#include "base/text_file.h"
+#include "files/text_file.h"
 
 #include <gtest/gtest.h>
 
@@ -6,6 +6,7 @@
 
 #include "base/json.h"
 #include "base/test_util.h"
+#include "files/json_file.h"
 
 namespace fptq {
 namespace {

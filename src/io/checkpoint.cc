@@ -12,8 +12,9 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/mapped_file.h"
-#include "base/paths.h"
+#include "files/json_file.h"
+#include "files/mapped_file.h"
+#include "files/paths.h"
 #include "io/dequantize.h"
 #include "io/gguf.h"
 #include "io/safetensors.h"

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "base/json.h"
-#include "base/mapped_file.h"
 #include "base/tensor.h"
+#include "files/mapped_file.h"
 
 namespace fptq {
 

@@ -14,7 +14,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
-#include "base/mapped_file.h"
+#include "files/mapped_file.h"
 #include "io/gguf.h"
 
 namespace fptq {

@@ -8,9 +8,9 @@
 #include <string_view>
 #include <vector>
 
-#include "base/atomic_write.h"
 #include "base/json.h"
 #include "base/tensor.h"
+#include "files/atomic_write.h"
 
 namespace fptq {
 

@@ -1,9 +1,9 @@
-#include "quant/sharded_writer.h"
+#include "io/sharded_writer.h"
 
 #include <utility>
 
 #include "base/error.h"
-#include "base/json_file.h"
+#include "files/json_file.h"
 
 namespace fptq {
 namespace {

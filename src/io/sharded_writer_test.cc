@@ -1,4 +1,4 @@
-#include "quant/sharded_writer.h"
+#include "io/sharded_writer.h"
 
 #include <gtest/gtest.h>
 

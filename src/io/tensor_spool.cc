@@ -1,10 +1,10 @@
-#include "quant/tensor_spool.h"
+#include "io/tensor_spool.h"
 
 #include <utility>
 
-#include "base/checksum.h"
 #include "base/error.h"
-#include "base/mapped_file.h"
+#include "files/checksum.h"
+#include "files/mapped_file.h"
 
 namespace fptq {
 

@@ -6,8 +6,8 @@
 #include <span>
 #include <vector>
 
-#include "base/append_file.h"
 #include "base/thread_pool.h"
+#include "files/append_file.h"
 #include "io/safetensors.h"
 
 namespace fptq {

@@ -1,4 +1,4 @@
-#include "quant/tensor_spool.h"
+#include "io/tensor_spool.h"
 
 #include <gtest/gtest.h>
 

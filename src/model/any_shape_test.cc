@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/test_util.h"
+#include "files/json_file.h"
 #include "model/model.h"
 #include "model/testing.h"
 

@@ -9,6 +9,8 @@
 #include "model/model_text.h"
 #include "model/source.h"
 #include "model/transformer.h"
+#include "model/weights/float_layer.h"
+#include "model/weights/tile.h"
 #include "text/chat_format.h"
 #include "text/tokenizer.h"
 
@@ -34,21 +36,11 @@ struct Model {
   int64_t WeightBytes() const;
 };
 
-// How linears are held whose activations the model does not quantize.
-enum class FloatForm {
-  kFloat32,
-  // Activations with a scale for each token. Integer weights stay as they are where there is a
-  // kernel for them; float ones get a scale for each output channel: a quarter of the memory, no
-  // calibration, not much worse.
-  kInt8,
-};
-
 // Loads a quantized folder (W4A8, int8 lm_head) or a float source. Integer weights go to `memory`.
 std::shared_ptr<const Model> LoadModel(const ModelLocation& location, ThreadPool& pool,
                                        FloatForm form = FloatForm::kFloat32, Arena memory = {});
 
-// Float weights in the kernels' layout; for a site, its linears one below the other.
-Linear FloatLinear(std::span<const SourceLinear> linears, ThreadPool& pool);
+// Float weights in the kernels' layout.
 LayerWeights FloatLayerWeights(const SourceLayer& layer, ThreadPool& pool);  // a dense layer
 // The same of a layer of `source`; what is converted is freed matrix by matrix.
 LayerWeights ReadFloatLayer(const ModelSource& source, int64_t layer, ThreadPool& pool);

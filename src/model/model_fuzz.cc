@@ -11,6 +11,7 @@
 #include "base/fuzz/target.h"
 #include "base/half.h"
 #include "base/test_paths.h"
+#include "files/json_file.h"
 #include "io/gguf_test_util.h"
 #include "io/gptq_awq.h"
 #include "model/model.h"

@@ -14,7 +14,9 @@
 #include "base/json.h"
 #include "base/test_paths.h"
 #include "base/test_util.h"
+#include "files/json_file.h"
 #include "io/checkpoint.h"
+#include "model/weights/float_layer.h"
 
 namespace {
 std::atomic<int64_t> allocations = 0;

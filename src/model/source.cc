@@ -12,8 +12,9 @@
 
 #include "base/error.h"
 #include "base/json.h"
-#include "base/paths.h"
 #include "base/rethrow.h"
+#include "files/json_file.h"
+#include "files/paths.h"
 #include "io/gptq_awq.h"
 #include "model/arch/gguf_config.h"
 #include "model/arch/unsupported_fields.h"
@@ -33,20 +34,6 @@ constexpr std::string_view kShortFactors = "rope_factors_short.weight";
 
 std::string LayerName(std::string_view name, int64_t layer, int64_t expert = 0) {
   return fmt::format(fmt::runtime(name), layer, expert);
-}
-
-// Of the router and its like, in float whatever the model's quantization.
-struct FloatSpec {
-  TensorNames module;
-  int64_t channels;
-};
-
-std::vector<FloatSpec> FloatSpecs(const ModelConfig& config, int64_t layer) {
-  std::vector<FloatSpec> specs;
-  if (!config.is_mixture(layer)) return specs;
-  specs.push_back({config.arch->router, config.mixture.experts});
-  if (config.mixture.shared_width > 0) specs.push_back({config.arch->shared_gate, 1});
-  return specs;
 }
 
 // The type in which we store what is not quantized.
@@ -140,32 +127,6 @@ ModelConfig GgufConfig(const Checkpoint& checkpoint) {
   return config;
 }
 
-// The row of a GGUF file that holds our output channel `channel`.
-int64_t GgufRow(const LinearSpec& spec, const ModelConfig& config, int64_t channel) {
-  if (spec.row_order != RowOrder::kGgufRotaryPairs) return channel;
-  const int64_t in_head = channel % config.head_dim, half = config.head_dim / 2;
-  return channel - in_head + in_head % half * 2 + in_head / half;
-}
-
-// weight[n][k] = tensor[k][n]. Some rows of the tensor at a time, so that whole cache lines of
-// `weight` are written.
-void ReadTransposed(const TensorView& tensor, int64_t channels, int64_t k,
-                    std::span<float> weight) {
-  constexpr int64_t kRows = 16;
-  std::vector<float> rows;
-  for (int64_t begin = 0; begin < k; begin += kRows) {
-    const int64_t count = std::min(kRows, k - begin);
-    rows.resize(static_cast<size_t>(count * channels));
-    DequantizeRange(tensor, begin * channels, rows);
-    for (int64_t channel = 0; channel < channels; ++channel) {
-      for (int64_t i = 0; i < count; ++i) {
-        weight[static_cast<size_t>(channel * k + begin + i)] =
-            rows[static_cast<size_t>(i * channels + channel)];
-      }
-    }
-  }
-}
-
 // Nothing if the linears are float.
 std::optional<QuantizationConfig> ReadQuantization(const Checkpoint& checkpoint) {
   constexpr const char* kField = "quantization_config";
@@ -182,13 +143,6 @@ std::optional<QuantizationConfig> ReadQuantization(const Checkpoint& checkpoint)
 }
 
 }  // namespace
-
-Norm& SourceLayer::norm(ActSite site) { return const_cast<Norm&>(std::as_const(*this).norm(site)); }
-
-const Norm& SourceLayer::norm(ActSite site) const {
-  FPTQ_CHECK(site == ActSite::kAttnIn || site == ActSite::kMlpIn);
-  return norms.at(site == ActSite::kAttnIn ? NormRole::kAttn : NormRole::kMlp);
-}
 
 ModelSource ModelSource::Open(const ModelLocation& location) try {
   const std::filesystem::path& path = location.path;
@@ -303,7 +257,7 @@ void ModelSource::CheckTensors() {
   check_norm(arch().final_norm, 0, hidden);
   for (int64_t layer = 0; layer < config_.layers; ++layer) {
     for (const NormSpec& norm : arch().norms) check_norm(norm.module, layer, norm.size(config_));
-    for (const FloatSpec& spec : FloatSpecs(config_, layer)) {
+    for (const FloatLinearSpec& spec : FloatLinearsOf(config_, layer)) {
       const std::string name = Name(spec.module, layer) + ".weight";
       if (IsGguf(*checkpoint_) && spec.channels == 1) {
         check(name, {hidden});
@@ -443,102 +397,12 @@ LayerNorms ModelSource::ReadNorms(int64_t layer) const {
   return norms;
 }
 
-SourceLayer ModelSource::ReadLayer(int64_t layer) const {
-  FPTQ_CHECK(!quantized());
-  SourceLayer result;
-  result.norms = ReadNorms(layer);
-  result.sites = SitesOf(config_, layer);
-  for (const SiteId& site : result.sites) {
-    result.linears.push_back(ReadLinears(layer, site.role));
-  }
-  return result;
-}
-
-SourceLayer ModelSource::ReadAttention(int64_t layer) const {
-  SourceLayer result;
-  result.norms = ReadNorms(layer);
-  result.sites = {ActSite::kAttnIn, ActSite::kAttnOut, ActSite::kMlpIn};
-  for (const ActSite site : {ActSite::kAttnIn, ActSite::kAttnOut}) {
-    result.linears.push_back(ReadLinears(layer, site));
-  }
-  result.linears.emplace_back();  // those of kMlpIn are the MLPs'
-  result.float_linears = ReadFloatLinears(layer);
-  return result;
-}
-
-SourceLayer ModelSource::ReadMlp(int64_t layer, MlpId mlp) const {
-  SourceLayer result;
-  result.sites = {ActSite::kMlpIn, SiteId(ActSite::kMlpMid, mlp)};
-  for (const SiteId& site : result.sites) {
-    result.linears.push_back(ReadLinears(layer, site.role, mlp));
-  }
-  return result;
-}
-
-std::vector<SourceLinear> ModelSource::ReadLinears(int64_t layer, ActSite role, MlpId mlp) const {
-  std::vector<SourceLinear> linears;
-  for (const LayerLinear& linear : LinearsOf(config_, layer, role, mlp)) {
-    linears.push_back(ReadLinear(linear));
-  }
-  return linears;
-}
-
-std::vector<SourceLinear> ModelSource::ReadFloatLinears(int64_t layer) const {
-  std::vector<SourceLinear> linears;
-  for (const FloatSpec& spec : FloatSpecs(config_, layer)) {
-    SourceLinear& linear = linears.emplace_back();
-    linear.name = HfName(spec.module, layer);
-    linear.channels = spec.channels;
-    linear.k = config_.hidden;
-    linear.weight.Resize(linear.channels * linear.k);
-    const std::vector<float> weight = ReadVector(Name(spec.module, layer) + ".weight");
-    std::ranges::copy(weight, linear.weight.data());
-  }
-  return linears;
-}
-
 std::vector<std::string> ModelSource::FloatLinearNames(int64_t layer) const {
   std::vector<std::string> names;
-  for (const FloatSpec& spec : FloatSpecs(config_, layer)) {
+  for (const FloatLinearSpec& spec : FloatLinearsOf(config_, layer)) {
     names.push_back(HfName(spec.module, layer));
   }
   return names;
-}
-
-SourceLinear ModelSource::ReadLinear(const LayerLinear& from) const {
-  const LinearSpec& spec = *from.spec;
-  SourceLinear linear;
-  linear.name = HfName(from);
-  linear.channels = from.channels(config_);
-  linear.k = from.k(config_);
-  linear.spec = from.spec;
-  linear.groups = QkvGroupsOf(spec, config_);
-  linear.weight.Resize(CheckedMultiply(linear.channels, linear.k, linear.name));
-
-  const std::string module = Name(from);
-  const bool is_stacked = IsStacked(from);
-  std::vector<int64_t> shape = {linear.channels, linear.k};
-  if (is_stacked) shape.insert(shape.begin(), config_.mixture.experts);
-  if (IsTransposed()) std::ranges::reverse(shape);
-  const TensorView& weight = checkpoint_->GetFloats(module + ".weight", shape);
-  const int64_t first_row = is_stacked ? from.mlp.expert * linear.channels : 0;
-  std::vector<float> bias;
-  if (HasBias(spec, config_)) {
-    linear.bias.resize(static_cast<size_t>(linear.channels));
-    if (checkpoint_->Contains(module + ".bias")) bias = ReadVector(module + ".bias");
-  }
-  if (IsTransposed()) ReadTransposed(weight, linear.channels, linear.k, linear.weight.span());
-  for (int64_t channel = 0; channel < linear.channels; ++channel) {
-    const int64_t row = linear.Row(channel);
-    const int64_t stored = IsGguf(*checkpoint_) ? GgufRow(spec, config_, channel) : row;
-    const auto values = linear.weight.span().subspan(static_cast<size_t>(row * linear.k),
-                                                     static_cast<size_t>(linear.k));
-    if (!IsTransposed()) DequantizeRange(weight, (first_row + stored) * linear.k, values);
-    if (!bias.empty()) linear.bias[static_cast<size_t>(row)] = bias[static_cast<size_t>(stored)];
-  }
-  CheckFinite(linear.weight.span(),
-              fmt::format("{}: tensor '{}.weight'", checkpoint_->path().string(), module));
-  return linear;
 }
 
 UsedTensor ModelSource::Used(const TensorNames& module, std::string_view suffix, int64_t layer,
@@ -570,7 +434,7 @@ std::vector<UsedTensor> ModelSource::OuterTensors() const {
 std::vector<UsedTensor> ModelSource::LayerVectors(int64_t layer) const {
   std::vector<UsedTensor> tensors;
   for (const NormSpec& norm : arch().norms) AddNorm(norm.module, layer, tensors);
-  for (const FloatSpec& spec : FloatSpecs(config_, layer)) {
+  for (const FloatLinearSpec& spec : FloatLinearsOf(config_, layer)) {
     tensors.push_back(Used(spec.module, ".weight", layer));
   }
   for (const LayerLinear& linear : LinearsOf(config_, layer)) {

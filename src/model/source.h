@@ -14,38 +14,11 @@
 #include "io/compressed_tensors.h"
 #include "model/arch/arch.h"
 #include "model/config.h"
-#include "model/embedding.h"
-#include "model/norm.h"
+#include "model/weights/embedding.h"
+#include "model/weights/norm.h"
 #include "text/tokenizer.h"
 
 namespace fptq {
-
-// A float linear as it stands in the source: out[n] = sum_k weight[n][k] x[k] + bias[n].
-struct SourceLinear {
-  std::string name;      // Hugging Face's module name, "model.layers.0.self_attn.q_proj"
-  int64_t channels = 0;  // N
-  int64_t k = 0;
-  AlignedBuffer<float> weight;       // [N, K]
-  std::vector<float> bias;           // [N] or empty
-  const LinearSpec* spec = nullptr;  // which of a layer's linears it is
-  // Rows are in Hugging Face's order, in which they are written again.
-  QkvGroups groups = {};
-
-  // The row of our output channel `channel`.
-  int64_t Row(int64_t channel) const { return groups.Row(channels, channel); }
-};
-
-// One layer in float, or a part of one: what quantization reads, changes and drops again.
-struct SourceLayer {
-  LayerNorms norms;
-  std::vector<SiteId> sites;
-  std::vector<std::vector<SourceLinear>> linears;  // by site
-  std::vector<SourceLinear> float_linears;         // of a mixture: the router and its like
-
-  // The norm before kAttnIn or kMlpIn.
-  Norm& norm(ActSite site);
-  const Norm& norm(ActSite site) const;
-};
 
 // A tensor of the checkpoint that the model uses.
 struct UsedTensor {
@@ -95,17 +68,12 @@ class ModelSource {
   static std::string HfName(const TensorNames& names, int64_t layer = 0, int64_t expert = 0);
   static std::string HfName(const LayerLinear& linear);
 
-  // Error if a weight is NaN or infinite, naming the tensor.
-  SourceLayer ReadLayer(int64_t layer) const;
-  // Of a mixture: all but its MLPs; and one of these, with the sites kMlpIn and kMlpMid.
-  SourceLayer ReadAttention(int64_t layer) const;
-  SourceLayer ReadMlp(int64_t layer, MlpId mlp) const;
-  SourceLinear ReadLinear(const LayerLinear& linear) const;
-  // LinearsOf
-  std::vector<SourceLinear> ReadLinears(int64_t layer, ActSite role, MlpId mlp = {}) const;
-  // Of a mixture: the router, [experts, hidden], and the gate of the shared expert, [1, hidden].
-  std::vector<SourceLinear> ReadFloatLinears(int64_t layer) const;
   std::vector<std::string> FloatLinearNames(int64_t layer) const;  // Hugging Face's
+  // How the weights of a linear that is not quantized lie: whether one tensor has those of all
+  // experts, [experts, N, K], and whether it is [K, N].
+  bool IsStacked(const LayerLinear& linear) const;
+  bool IsTransposed() const;
+  // Error if a value is NaN or infinite, naming the tensor.
   std::vector<float> ReadVector(const std::string& name) const;
   // Empty if the architecture has none. What it multiplies by, ArchSpec::norm_offset included.
   Norm ReadNorm(const TensorNames& module, int64_t layer = 0) const;
@@ -134,8 +102,6 @@ class ModelSource {
   void DecideHead();
   std::optional<PackedLinear> PackedOuter(const TensorNames& module) const;
   bool ExpectsBias(const LinearSpec& linear, const std::string& name) const;
-  bool IsStacked(const LayerLinear& linear) const;
-  bool IsTransposed() const;  // ArchSpec::transposed_weights, in this checkpoint
 
   ModelLocation location_ = "";
   std::shared_ptr<const Checkpoint> checkpoint_;

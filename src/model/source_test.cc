@@ -8,8 +8,10 @@
 #include "base/json.h"
 #include "base/test_paths.h"
 #include "base/test_util.h"
+#include "files/json_file.h"
 #include "model/model_text.h"
 #include "model/testing.h"
+#include "model/weights/float_layer.h"
 
 namespace fptq {
 namespace {
@@ -250,7 +252,7 @@ TEST(ModelSource, BiasesAreThoseThatTheConfigSpeaksOf) {
     ASSERT_EQ(source.warnings().size(), 1u) << name;
     EXPECT_NE(source.warnings()[0].find("q_proj.bias' and 1 others: not used"), std::string::npos)
         << source.warnings()[0];
-    EXPECT_TRUE(source.ReadLayer(0).linears[0][0].bias.empty()) << name;
+    EXPECT_TRUE(ReadLayer(source, 0).linears[0][0].bias.empty()) << name;
   }
   const TempFolder folder;
   EditModel(models / "tiny-llama-f32", folder.path(), [&](EditableModel& model) {
@@ -288,7 +290,7 @@ TEST(ModelSource, ReadsGpt2WithoutPrefixAndWithMasks) {
   });
   const ModelSource source = ModelSource::Open(folder.path()), expected = ModelSource::Open(plain);
   EXPECT_TRUE(source.warnings().empty());
-  const SourceLayer found = source.ReadLayer(1), layer = expected.ReadLayer(1);
+  const SourceLayer found = ReadLayer(source, 1), layer = ReadLayer(expected, 1);
   for (size_t site = 0; site < layer.linears.size(); ++site) {
     EXPECT_EQ(found.linears[site][0].name, layer.linears[site][0].name);
     EXPECT_TRUE(std::ranges::equal(found.linears[site][0].weight.span(),
@@ -300,7 +302,7 @@ TEST(ModelSource, ReadsGpt2WithoutPrefixAndWithMasks) {
 // Conv1D has [K, N].
 TEST(ModelSource, TransposesTheWeightsOfGpt2) {
   const ModelSource source = ModelSource::Open(fs::path(kTestdata) / "models/tiny-gpt2");
-  const SourceLayer layer = source.ReadLayer(0);
+  const SourceLayer layer = ReadLayer(source, 0);
   const SourceLinear& linear = layer.linears[0][0];
   const TensorView& tensor = source.checkpoint().Get("transformer.h.0.attn.c_attn.weight");
   ASSERT_EQ(tensor.shape, (std::vector<int64_t>{32, 96}));
@@ -337,8 +339,8 @@ TEST(ModelSource, ReadsTheTextModelOfOneThatSeesImages) {
     });
     const ModelSource source = ModelSource::Open(folder.path());
     EXPECT_EQ(source.config().layers, expected.config().layers);
-    EXPECT_EQ(source.ReadLayer(1).norms.at(NormRole::kMlpOut).weight,
-              expected.ReadLayer(1).norms.at(NormRole::kMlpOut).weight);
+    EXPECT_EQ(ReadLayer(source, 1).norms.at(NormRole::kMlpOut).weight,
+              ReadLayer(expected, 1).norms.at(NormRole::kMlpOut).weight);
     const auto sorted = [](const ModelSource& of) {
       return nlohmann::json::parse(of.HfConfig().dump());
     };
@@ -388,7 +390,7 @@ TEST(ModelSource, NamesTheTensorWithNan) {
       bytes.size();
   file.replace(at - 4, 4, std::string("\x00\x00\xC0\x7F", 4));
   folder.Write("model.safetensors", file);
-  const std::string error = ErrorOf([&] { ModelSource::Open(folder.path()).ReadLayer(1); });
+  const std::string error = ErrorOf([&] { ReadLayer(ModelSource::Open(folder.path()), 1); });
   EXPECT_NE(error.find(name), std::string::npos) << error;
 }
 

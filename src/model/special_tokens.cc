@@ -9,7 +9,8 @@
 
 #include "base/error.h"
 #include "base/json.h"
-#include "base/paths.h"
+#include "files/json_file.h"
+#include "files/paths.h"
 
 namespace fptq {
 namespace {

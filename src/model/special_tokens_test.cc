@@ -4,6 +4,7 @@
 
 #include "base/test_paths.h"
 #include "base/test_util.h"
+#include "files/json_file.h"
 #include "model/source.h"
 
 namespace fptq {

@@ -10,11 +10,11 @@
 #include "base/thread_pool.h"
 #include "model/arch/arch.h"
 #include "model/config.h"
-#include "model/embedding.h"
 #include "model/kv_cache.h"
-#include "model/linear.h"
-#include "model/norm.h"
 #include "model/profile.h"
+#include "model/weights/embedding.h"
+#include "model/weights/linear.h"
+#include "model/weights/norm.h"
 
 namespace fptq {
 

@@ -12,7 +12,7 @@
 #include "io/safetensors.h"
 #include "model/model.h"
 #include "quant/named_recipes.h"
-#include "quant/quantize.h"
+#include "quant/run/quantize.h"
 #include "quant/testing.h"
 
 namespace fptq {

@@ -9,9 +9,10 @@
 #include "base/json.h"
 #include "base/test_paths.h"
 #include "base/test_util.h"
+#include "files/json_file.h"
 #include "io/gguf_test_util.h"
 #include "model/model.h"
-#include "quant/quantize.h"
+#include "quant/run/quantize.h"
 #include "quant/testing.h"
 
 namespace fptq {

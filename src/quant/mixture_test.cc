@@ -13,10 +13,10 @@
 #include "base/test_paths.h"
 #include "base/test_util.h"
 #include "model/model.h"
-#include "quant/forecast.h"
-#include "quant/hidden_states.h"
-#include "quant/layer_pass.h"
-#include "quant/quantize.h"
+#include "quant/calibrate/hidden_states.h"
+#include "quant/calibrate/layer_pass.h"
+#include "quant/run/forecast.h"
+#include "quant/run/quantize.h"
 #include "quant/testing.h"
 
 namespace fptq {

@@ -1,7 +1,8 @@
 #include "quant/named_recipes.h"
 
 #include "base/error.h"
-#include "base/paths.h"
+#include "files/json_file.h"
+#include "files/paths.h"
 
 namespace fptq {
 namespace {

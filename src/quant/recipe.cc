@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "base/utf8.h"
-#include "quant/rounding.h"
+#include "quant/round/rounding.h"
 
 namespace fptq {
 namespace {

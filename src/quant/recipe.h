@@ -8,7 +8,7 @@
 
 #include "base/json.h"
 #include "base/regex.h"
-#include "quant/calibration_mix.h"
+#include "quant/calibrate/calibration_mix.h"
 
 namespace fptq {
 

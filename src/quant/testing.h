@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "files/json_file.h"
 #include "io/checkpoint.h"
 #include "io/safetensors.h"
 #include "model/model.h"

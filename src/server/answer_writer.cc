@@ -5,7 +5,7 @@
 #include <span>
 #include <utility>
 
-#include "base/json_file.h"
+#include "base/json.h"
 
 namespace fptq {
 namespace {

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/json_file.h"
+#include "base/json.h"
 #include "base/utf8.h"
 
 namespace fptq {

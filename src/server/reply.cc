@@ -5,7 +5,7 @@
 
 #include <ctime>
 
-#include "base/json_file.h"
+#include "base/json.h"
 #include "server/answer_writer.h"
 
 namespace fptq {

@@ -5,9 +5,10 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/mapped_file.h"
-#include "base/paths.h"
-#include "base/text_file.h"
+#include "files/json_file.h"
+#include "files/mapped_file.h"
+#include "files/paths.h"
+#include "files/text_file.h"
 #include "text/sentencepiece.h"
 #include "text/tokenizer.h"
 

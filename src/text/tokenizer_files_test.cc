@@ -3,9 +3,10 @@
 #include <fstream>
 
 #include "base/error.h"
-#include "base/mapped_file.h"
 #include "base/test_paths.h"
 #include "base/test_util.h"
+#include "files/json_file.h"
+#include "files/mapped_file.h"
 #include "text/pre_tokenizer.h"
 #include "text/sentencepiece.h"
 #include "text/tokenizer.h"

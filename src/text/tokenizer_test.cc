@@ -9,10 +9,11 @@
 #include <string>
 
 #include "base/error.h"
-#include "base/mapped_file.h"
 #include "base/test_paths.h"
 #include "base/test_util.h"
 #include "base/utf8.h"
+#include "files/json_file.h"
+#include "files/mapped_file.h"
 
 namespace fptq {
 namespace {

@@ -83,6 +83,13 @@ std::vector<LayerLinear> LinearsOf(const ModelConfig& config, int64_t layer);
 // Those that run as one matrix: of attention, or of one MLP, with the input `role`.
 std::vector<LayerLinear> LinearsOf(const ModelConfig& config, int64_t layer, ActSite role,
                                    MlpId mlp = {});
+// Of a layer with a mixture, what is float whatever the model's quantization: the router,
+// [experts, hidden], and the gate of the shared expert, [1, hidden].
+struct FloatLinearSpec {
+  TensorNames module;
+  int64_t channels;
+};
+std::vector<FloatLinearSpec> FloatLinearsOf(const ModelConfig& config, int64_t layer);
 // Weights of the linears of a layer, of all its experts or of those that a token takes.
 int64_t WeightsOf(const ModelConfig& config, int64_t layer);
 int64_t ActiveWeightsOf(const ModelConfig& config, int64_t layer);

@@ -148,6 +148,14 @@ std::vector<LayerLinear> LinearsOf(const ModelConfig& config, int64_t layer) {
   return linears;
 }
 
+std::vector<FloatLinearSpec> FloatLinearsOf(const ModelConfig& config, int64_t layer) {
+  std::vector<FloatLinearSpec> specs;
+  if (!config.is_mixture(layer)) return specs;
+  specs.push_back({config.arch->router, config.mixture.experts});
+  if (config.mixture.shared_width > 0) specs.push_back({config.arch->shared_gate, 1});
+  return specs;
+}
+
 std::vector<LayerLinear> LinearsOf(const ModelConfig& config, int64_t layer, ActSite role,
                                    MlpId mlp) {
   std::vector<LayerLinear> linears;

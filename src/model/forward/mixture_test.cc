@@ -9,6 +9,7 @@
 #include "base/test_util.h"
 #include "model/model.h"
 #include "model/transformer.h"
+#include "model/weights/float_layer.h"
 
 namespace fptq {
 namespace {

@@ -1,7 +1,8 @@
-#include "model/dequantized.h"
+#include "model/weights/dequantized.h"
 
 #include "base/error.h"
 #include "io/packed_linear.h"
+#include "model/weights/float_layer.h"
 
 namespace fptq {
 namespace {
@@ -9,7 +10,7 @@ namespace {
 SourceLinear Dequantized(const ModelSource& source, const LayerLinear& from) {
   const std::string module = source.Name(from);
   const auto how = source.quantized() ? source.quantization()->Find(module) : std::nullopt;
-  if (!how) return source.ReadLinear(from);
+  if (!how) return ReadLinear(source, from);
   SourceLinear linear = {.name = ModelSource::HfName(from),
                          .channels = from.channels(source.config()),
                          .k = from.k(source.config()),

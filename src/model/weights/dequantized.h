@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "model/source.h"
+#include "model/weights/float_layer.h"
 
 namespace fptq {
 

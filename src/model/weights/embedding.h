@@ -7,7 +7,7 @@
 
 #include "base/tensor.h"
 #include "io/packed_linear.h"
-#include "model/norm.h"
+#include "model/weights/norm.h"
 
 namespace fptq {
 

@@ -1,4 +1,4 @@
-#include "quant/calibration_mix.h"
+#include "quant/calibrate/calibration_mix.h"
 
 #include <gtest/gtest.h>
 

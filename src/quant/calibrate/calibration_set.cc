@@ -1,4 +1,4 @@
-#include "quant/calibration_set.h"
+#include "quant/calibrate/calibration_set.h"
 
 #include <algorithm>
 #include <iterator>
@@ -7,11 +7,11 @@
 
 #include "base/error.h"
 #include "model/model.h"
-#include "quant/calibration_mix.h"
-#include "quant/calibration_text.h"
-#include "quant/random_tokens.h"
-#include "quant/rounding.h"
-#include "quant/self_text.h"
+#include "quant/calibrate/calibration_mix.h"
+#include "quant/calibrate/calibration_text.h"
+#include "quant/calibrate/random_tokens.h"
+#include "quant/calibrate/self_text.h"
+#include "quant/round/rounding.h"
 
 namespace fptq {
 namespace {

@@ -1,4 +1,4 @@
-#include "quant/calibration_set.h"
+#include "quant/calibrate/calibration_set.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "quant/calibration_text.h"
+#include "quant/calibrate/calibration_text.h"
 
 #include <algorithm>
 #include <ctime>
@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
-#include "base/text_file.h"
+#include "files/text_file.h"
 #include "text/chat_format.h"
 
 namespace fptq {

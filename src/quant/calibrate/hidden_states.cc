@@ -1,4 +1,4 @@
-#include "quant/hidden_states.h"
+#include "quant/calibrate/hidden_states.h"
 
 #include <algorithm>
 #include <utility>

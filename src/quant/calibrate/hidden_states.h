@@ -4,13 +4,13 @@
 #include <span>
 #include <vector>
 
-#include "base/arena.h"
 #include "base/tensor.h"
 #include "base/thread_pool.h"
+#include "files/arena.h"
 #include "model/kv_cache.h"
 #include "model/source.h"
 #include "model/transformer.h"
-#include "quant/calibration_set.h"
+#include "quant/calibrate/calibration_set.h"
 
 namespace fptq {
 

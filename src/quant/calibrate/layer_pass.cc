@@ -1,6 +1,7 @@
-#include "quant/layer_pass.h"
+#include "quant/calibrate/layer_pass.h"
 
 #include "model/model.h"
+#include "model/weights/float_layer.h"
 
 namespace fptq {
 namespace {
@@ -35,9 +36,9 @@ void ForEachPart(const ModelSource& source, int64_t layer, HiddenStates& hidden,
 }  // namespace
 
 SourceLayer ReadPart(const ModelSource& source, const LayerPart& part) {
-  if (part.mlp) return source.ReadMlp(part.layer, *part.mlp);
-  return source.config().is_mixture(part.layer) ? source.ReadAttention(part.layer)
-                                                : source.ReadLayer(part.layer);
+  if (part.mlp) return ReadMlp(source, part.layer, *part.mlp);
+  return source.config().is_mixture(part.layer) ? ReadAttention(source, part.layer)
+                                                : ReadLayer(source, part.layer);
 }
 
 void RunLayer(const ModelSource& source, int64_t layer, ObserverOptions options,

@@ -6,8 +6,9 @@
 
 #include "base/thread_pool.h"
 #include "model/source.h"
-#include "quant/hidden_states.h"
-#include "quant/observer.h"
+#include "model/weights/float_layer.h"
+#include "quant/calibrate/hidden_states.h"
+#include "quant/calibrate/observer.h"
 
 namespace fptq {
 

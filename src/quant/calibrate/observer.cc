@@ -1,4 +1,4 @@
-#include "quant/observer.h"
+#include "quant/calibrate/observer.h"
 
 #include <algorithm>
 #include <cmath>

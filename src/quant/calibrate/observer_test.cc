@@ -1,4 +1,4 @@
-#include "quant/observer.h"
+#include "quant/calibrate/observer.h"
 
 #include <gtest/gtest.h>
 
@@ -10,7 +10,8 @@
 #include "base/test_paths.h"
 #include "base/test_util.h"
 #include "model/model.h"
-#include "quant/hidden_states.h"
+#include "model/weights/float_layer.h"
+#include "quant/calibrate/hidden_states.h"
 
 namespace fptq {
 namespace {
@@ -33,7 +34,7 @@ std::vector<LayerStatistics> Observe(const ModelSource& source, const Calibratio
     LayerObserver observer(source.config(), SitesOf(source.config(), layer),
                            {.rows = set.TokenCount(), .sample_rows = kSampleRows, .gram = true},
                            pool);
-    hidden.Advance(FloatLayerWeights(source.ReadLayer(layer), pool), layer, &observer);
+    hidden.Advance(FloatLayerWeights(ReadLayer(source, layer), pool), layer, &observer);
     layers.push_back(observer.Finish(layer));
   }
   return layers;

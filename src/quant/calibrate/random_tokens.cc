@@ -1,4 +1,4 @@
-#include "quant/random_tokens.h"
+#include "quant/calibrate/random_tokens.h"
 
 #include <algorithm>
 #include <iterator>

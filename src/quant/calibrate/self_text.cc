@@ -1,11 +1,11 @@
-#include "quant/self_text.h"
+#include "quant/calibrate/self_text.h"
 
 #include <algorithm>
 
 #include "base/error.h"
 #include "engine/runner.h"
 #include "engine/sampler.h"
-#include "quant/self_text_plan.h"
+#include "quant/calibrate/self_text_plan.h"
 
 namespace fptq {
 namespace {

@@ -1,4 +1,4 @@
-#include "quant/self_text_plan.h"
+#include "quant/calibrate/self_text_plan.h"
 
 #include <ctime>
 #include <string>

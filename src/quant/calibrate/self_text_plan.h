@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "model/model.h"
-#include "quant/random_tokens.h"
+#include "quant/calibrate/random_tokens.h"
 
 namespace fptq {
 

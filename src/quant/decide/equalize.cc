@@ -1,11 +1,12 @@
-#include "quant/equalize.h"
+#include "quant/decide/equalize.h"
 
 #include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
 #include "base/math.h"
-#include "quant/storage.h"
+#include "model/weights/float_layer.h"
+#include "quant/round/storage.h"
 
 namespace fptq {
 

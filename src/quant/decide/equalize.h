@@ -6,8 +6,8 @@
 
 #include "base/tensor.h"
 #include "base/thread_pool.h"
-#include "model/source.h"
-#include "quant/observer.h"
+#include "model/weights/float_layer.h"
+#include "quant/calibrate/observer.h"
 #include "quant/recipe.h"
 
 namespace fptq {

@@ -1,4 +1,4 @@
-#include "quant/equalize.h"
+#include "quant/decide/equalize.h"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,8 @@
 #include <limits>
 #include <random>
 
-#include "quant/storage.h"
+#include "model/weights/float_layer.h"
+#include "quant/round/storage.h"
 
 namespace fptq {
 namespace {

@@ -1,4 +1,4 @@
-#include "quant/policy.h"
+#include "quant/decide/policy.h"
 
 #include <fmt/ranges.h>
 
@@ -7,12 +7,13 @@
 
 #include "base/error.h"
 #include "model/model.h"
-#include "quant/equalize.h"
-#include "quant/group_quant.h"
-#include "quant/nearest.h"
-#include "quant/rounding.h"
-#include "quant/site_error.h"
-#include "quant/storage.h"
+#include "model/weights/float_layer.h"
+#include "quant/decide/equalize.h"
+#include "quant/decide/site_error.h"
+#include "quant/round/group_quant.h"
+#include "quant/round/nearest.h"
+#include "quant/round/rounding.h"
+#include "quant/round/storage.h"
 
 namespace fptq {
 namespace {

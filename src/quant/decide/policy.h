@@ -9,10 +9,10 @@
 #include <string_view>
 #include <vector>
 
-#include "model/source.h"
-#include "quant/observer.h"
+#include "model/weights/float_layer.h"
+#include "quant/calibrate/observer.h"
+#include "quant/decide/weight_formats.h"
 #include "quant/recipe.h"
-#include "quant/weight_formats.h"
 
 namespace fptq {
 

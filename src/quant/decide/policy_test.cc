@@ -1,4 +1,4 @@
-#include "quant/policy.h"
+#include "quant/decide/policy.h"
 
 #include <gtest/gtest.h>
 
@@ -9,7 +9,8 @@
 #include "base/test_paths.h"
 #include "base/test_util.h"
 #include "model/model.h"
-#include "quant/storage.h"
+#include "model/weights/float_layer.h"
+#include "quant/round/storage.h"
 
 namespace fptq {
 namespace {
@@ -37,7 +38,7 @@ struct Layer {
   ModelSource source =
       ModelSource::Open(std::filesystem::path(kTestdata) / "models/tiny-llama-f32");
   ThreadPool pool{2};
-  SourceLayer weights = source.ReadLayer(0);
+  SourceLayer weights = ReadLayer(source, 0);
   LayerStatistics statistics;
 
   // +-1 at random; `outlier` multiplies channel 5, `sink` row 0.

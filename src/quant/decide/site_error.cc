@@ -1,4 +1,4 @@
-#include "quant/site_error.h"
+#include "quant/decide/site_error.h"
 
 #include <algorithm>
 #include <cmath>

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "base/thread_pool.h"
-#include "model/linear.h"
-#include "quant/observer.h"
+#include "model/weights/linear.h"
+#include "quant/calibrate/observer.h"
 
 namespace fptq {
 

@@ -1,11 +1,12 @@
-#include "quant/weight_equalization.h"
+#include "quant/decide/weight_equalization.h"
 
 #include <algorithm>
 #include <string>
 #include <vector>
 
-#include "quant/equalize.h"
-#include "quant/group_quant.h"
+#include "model/weights/float_layer.h"
+#include "quant/decide/equalize.h"
+#include "quant/round/group_quant.h"
 
 namespace fptq {
 namespace {

@@ -5,9 +5,9 @@
 #include <vector>
 
 #include "base/thread_pool.h"
-#include "model/source.h"
-#include "quant/observer.h"
-#include "quant/weight_formats.h"
+#include "model/weights/float_layer.h"
+#include "quant/calibrate/observer.h"
+#include "quant/decide/weight_formats.h"
 
 namespace fptq {
 

@@ -1,4 +1,4 @@
-#include "quant/weight_equalization.h"
+#include "quant/decide/weight_equalization.h"
 
 #include <gtest/gtest.h>
 
@@ -7,8 +7,9 @@
 #include "base/test_paths.h"
 #include "base/test_util.h"
 #include "model/model.h"
-#include "quant/group_quant.h"
-#include "quant/hidden_states.h"
+#include "model/weights/float_layer.h"
+#include "quant/calibrate/hidden_states.h"
+#include "quant/round/group_quant.h"
 #include "quant/testing.h"
 
 namespace fptq {
@@ -16,7 +17,7 @@ namespace {
 
 // A layer whose attention sees a channel 30 times as large as others.
 SourceLayer OutlierLayer(const ModelSource& source) {
-  SourceLayer layer = source.ReadLayer(0);
+  SourceLayer layer = ReadLayer(source, 0);
   layer.norms.at(NormRole::kAttn).weight[5] *= 30;
   return layer;
 }
@@ -60,7 +61,7 @@ TEST_P(EqualizedLayer, ComputesTheSame) {
 
   // The statistics are those of the equalized layer, and what comes out of it is as it was.
   const LayerStatistics equalized = f.Observe(layer, after);
-  const SourceLayer next = f.source.ReadLayer(1);
+  const SourceLayer next = ReadLayer(f.source, 1);
   const LayerStatistics expected = f.Observe(next, before), found = f.Observe(next, after);
   for (size_t site = 0; site < expected.size(); ++site) {
     const double range = expected[site].Range();

@@ -1,4 +1,4 @@
-#include "quant/weight_formats.h"
+#include "quant/decide/weight_formats.h"
 
 #include <algorithm>
 #include <cmath>
@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "base/tensor.h"
-#include "quant/group_quant.h"
+#include "quant/round/group_quant.h"
 
 namespace fptq {
 namespace {

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "model/arch/arch.h"
-#include "quant/group_quant.h"
 #include "quant/recipe.h"
+#include "quant/round/group_quant.h"
 
 namespace fptq {
 

@@ -1,4 +1,4 @@
-#include "quant/weight_formats.h"
+#include "quant/decide/weight_formats.h"
 
 #include <gtest/gtest.h>
 

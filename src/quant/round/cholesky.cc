@@ -1,4 +1,4 @@
-#include "quant/cholesky.h"
+#include "quant/round/cholesky.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,4 +1,4 @@
-#include "quant/gptq.h"
+#include "quant/round/gptq.h"
 
 #include <algorithm>
 #include <array>
@@ -7,7 +7,8 @@
 
 #include "base/error.h"
 #include "kernels/dispatch.h"
-#include "quant/storage.h"
+#include "model/weights/float_layer.h"
+#include "quant/round/storage.h"
 
 namespace fptq {
 namespace {

@@ -2,9 +2,9 @@
 #pragma once
 
 #include "base/thread_pool.h"
-#include "model/source.h"
-#include "quant/group_quant.h"
-#include "quant/output_error.h"
+#include "model/weights/float_layer.h"
+#include "quant/round/group_quant.h"
+#include "quant/round/output_error.h"
 
 namespace fptq {
 

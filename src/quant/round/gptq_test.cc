@@ -1,4 +1,4 @@
-#include "quant/gptq.h"
+#include "quant/round/gptq.h"
 
 #include <gtest/gtest.h>
 
@@ -8,6 +8,7 @@
 #include <random>
 
 #include "base/test_util.h"
+#include "model/weights/float_layer.h"
 
 namespace fptq {
 namespace {

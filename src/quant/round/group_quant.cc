@@ -1,4 +1,4 @@
-#include "quant/group_quant.h"
+#include "quant/round/group_quant.h"
 
 #include <algorithm>
 #include <array>
@@ -6,7 +6,8 @@
 
 #include "base/error.h"
 #include "kernels/dispatch.h"
-#include "quant/storage.h"
+#include "model/weights/float_layer.h"
+#include "quant/round/storage.h"
 
 namespace fptq {
 namespace {

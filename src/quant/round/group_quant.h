@@ -8,7 +8,7 @@
 
 #include "base/tensor.h"
 #include "base/thread_pool.h"
-#include "model/source.h"
+#include "model/weights/float_layer.h"
 
 namespace fptq {
 

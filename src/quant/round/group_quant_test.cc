@@ -1,4 +1,4 @@
-#include "quant/group_quant.h"
+#include "quant/round/group_quant.h"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,8 @@
 
 #include "base/half.h"
 #include "base/test_util.h"
-#include "quant/storage.h"
+#include "model/weights/float_layer.h"
+#include "quant/round/storage.h"
 
 namespace fptq {
 namespace {

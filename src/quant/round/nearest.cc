@@ -1,10 +1,11 @@
-#include "quant/nearest.h"
+#include "quant/round/nearest.h"
 
 #include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
-#include "quant/storage.h"
+#include "model/weights/float_layer.h"
+#include "quant/round/storage.h"
 
 namespace fptq {
 namespace {

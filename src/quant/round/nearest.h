@@ -5,8 +5,8 @@
 
 #include "base/tensor.h"
 #include "base/thread_pool.h"
-#include "model/source.h"
-#include "quant/group_quant.h"
+#include "model/weights/float_layer.h"
+#include "quant/round/group_quant.h"
 
 namespace fptq {
 

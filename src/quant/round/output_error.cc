@@ -1,4 +1,4 @@
-#include "quant/output_error.h"
+#include "quant/round/output_error.h"
 
 #include <algorithm>
 #include <cmath>
@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "quant/cholesky.h"
+#include "quant/round/cholesky.h"
 
 namespace fptq {
 namespace {

@@ -1,12 +1,13 @@
-#include "quant/rounding.h"
+#include "quant/round/rounding.h"
 
 #include <optional>
 #include <string>
 #include <utility>
 
 #include "base/error.h"
-#include "quant/gptq.h"
-#include "quant/nearest.h"
+#include "model/weights/float_layer.h"
+#include "quant/round/gptq.h"
+#include "quant/round/nearest.h"
 
 namespace fptq {
 namespace {

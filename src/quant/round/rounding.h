@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "base/thread_pool.h"
-#include "model/source.h"
-#include "quant/group_quant.h"
-#include "quant/observer.h"
+#include "model/weights/float_layer.h"
+#include "quant/calibrate/observer.h"
 #include "quant/recipe.h"
+#include "quant/round/group_quant.h"
 
 namespace fptq {
 

@@ -1,4 +1,4 @@
-#include "quant/storage.h"
+#include "quant/round/storage.h"
 
 #include <algorithm>
 #include <bit>

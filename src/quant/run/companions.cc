@@ -1,13 +1,13 @@
-#include "quant/companions.h"
+#include "quant/run/companions.h"
 
 #include <algorithm>
 #include <string>
 #include <utility>
 
-#include "base/atomic_write.h"
-#include "base/json_file.h"
-#include "base/mapped_file.h"
-#include "base/paths.h"
+#include "files/atomic_write.h"
+#include "files/json_file.h"
+#include "files/mapped_file.h"
+#include "files/paths.h"
 
 namespace fptq {
 namespace {

@@ -1,11 +1,12 @@
-#include "quant/custom_rounding.h"
+#include "quant/run/custom_rounding.h"
 
 #include <algorithm>
 #include <cmath>
 #include <utility>
 
 #include "base/error.h"
-#include "quant/storage.h"
+#include "model/weights/float_layer.h"
+#include "quant/round/storage.h"
 
 namespace fptq {
 namespace {

@@ -7,8 +7,9 @@
 #include <span>
 #include <vector>
 
-#include "quant/policy.h"
-#include "quant/rounding.h"
+#include "model/weights/float_layer.h"
+#include "quant/decide/policy.h"
+#include "quant/round/rounding.h"
 
 namespace fptq {
 

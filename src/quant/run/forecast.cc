@@ -1,4 +1,4 @@
-#include "quant/forecast.h"
+#include "quant/run/forecast.h"
 
 #include <sys/statvfs.h>
 
@@ -8,20 +8,20 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/output_folder.h"
-#include "base/paths.h"
+#include "files/output_folder.h"
+#include "files/paths.h"
 #include "kernels/kernels.h"
 #include "machine/limits.h"
-#include "quant/calibration_set.h"
-#include "quant/gptq.h"
-#include "quant/group_quant.h"
-#include "quant/observer.h"
-#include "quant/outer_tensors.h"
-#include "quant/policy.h"
-#include "quant/rounding.h"
-#include "quant/self_text.h"
-#include "quant/weight_equalization.h"
-#include "quant/weight_formats.h"
+#include "quant/calibrate/calibration_set.h"
+#include "quant/calibrate/observer.h"
+#include "quant/calibrate/self_text.h"
+#include "quant/decide/policy.h"
+#include "quant/decide/weight_equalization.h"
+#include "quant/decide/weight_formats.h"
+#include "quant/round/gptq.h"
+#include "quant/round/group_quant.h"
+#include "quant/round/rounding.h"
+#include "quant/run/outer_tensors.h"
 
 namespace fptq {
 namespace {

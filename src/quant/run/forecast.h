@@ -5,8 +5,8 @@
 #include <filesystem>
 
 #include "model/source.h"
-#include "quant/machine_speed.h"
 #include "quant/recipe.h"
+#include "quant/run/machine_speed.h"
 
 namespace fptq {
 

@@ -1,11 +1,11 @@
-#include "quant/forecast.h"
+#include "quant/run/forecast.h"
 
 #include <gtest/gtest.h>
 
 #include "base/test_paths.h"
 #include "base/test_util.h"
-#include "quant/calibration_set.h"
-#include "quant/quantize.h"
+#include "quant/calibrate/calibration_set.h"
+#include "quant/run/quantize.h"
 
 namespace fptq {
 namespace {

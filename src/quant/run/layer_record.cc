@@ -1,4 +1,4 @@
-#include "quant/layer_record.h"
+#include "quant/run/layer_record.h"
 
 #include <algorithm>
 #include <cmath>

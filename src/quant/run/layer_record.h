@@ -8,11 +8,11 @@
 #include <vector>
 
 #include "base/json.h"
+#include "io/tensor_spool.h"
 #include "model/config.h"
-#include "quant/calibration_set.h"
-#include "quant/policy.h"
-#include "quant/report.h"
-#include "quant/tensor_spool.h"
+#include "quant/calibrate/calibration_set.h"
+#include "quant/decide/policy.h"
+#include "quant/run/report.h"
 
 namespace fptq {
 

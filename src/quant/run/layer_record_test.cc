@@ -1,8 +1,8 @@
-#include "quant/layer_record.h"
+#include "quant/run/layer_record.h"
 
 #include <functional>
 
-#include "base/json_file.h"
+#include "base/json.h"
 #include "base/test_paths.h"
 #include "base/test_util.h"
 #include "model/source.h"

@@ -1,4 +1,4 @@
-#include "quant/machine_speed.h"
+#include "quant/run/machine_speed.h"
 
 #include <algorithm>
 #include <chrono>
@@ -6,13 +6,14 @@
 #include <utility>
 #include <vector>
 
-#include "base/checksum.h"
 #include "base/half.h"
 #include "base/tensor.h"
 #include "engine/sampler.h"
+#include "files/checksum.h"
 #include "io/checkpoint.h"
 #include "model/model.h"
-#include "quant/gptq.h"
+#include "model/weights/float_layer.h"
+#include "quant/round/gptq.h"
 
 namespace fptq {
 namespace {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/thread_pool.h"
+#include "model/weights/float_layer.h"
 
 namespace fptq {
 

@@ -1,12 +1,12 @@
-#include "quant/observe.h"
+#include "quant/run/observe.h"
 
 #include <algorithm>
 #include <iterator>
 
 #include "model/model_text.h"
-#include "quant/hidden_states.h"
-#include "quant/layer_pass.h"
-#include "quant/quantize.h"
+#include "quant/calibrate/hidden_states.h"
+#include "quant/calibrate/layer_pass.h"
+#include "quant/run/quantize.h"
 
 namespace fptq {
 

@@ -6,8 +6,8 @@
 #include "base/progress.h"
 #include "base/thread_pool.h"
 #include "model/source.h"
-#include "quant/calibration_set.h"
-#include "quant/observer.h"
+#include "quant/calibrate/calibration_set.h"
+#include "quant/calibrate/observer.h"
 #include "quant/recipe.h"
 
 namespace fptq {

@@ -1,13 +1,14 @@
-#include "quant/outer_tensors.h"
+#include "quant/run/outer_tensors.h"
 
 #include <algorithm>
 #include <span>
 #include <utility>
 
 #include "kernels/kernels.h"
-#include "quant/group_quant.h"
-#include "quant/nearest.h"
-#include "quant/storage.h"
+#include "model/weights/float_layer.h"
+#include "quant/round/group_quant.h"
+#include "quant/round/nearest.h"
+#include "quant/round/storage.h"
 
 namespace fptq {
 namespace {

@@ -8,9 +8,9 @@
 #include "base/thread_pool.h"
 #include "io/compressed_tensors.h"
 #include "io/safetensors.h"
+#include "io/sharded_writer.h"
 #include "model/source.h"
 #include "quant/recipe.h"
-#include "quant/sharded_writer.h"
 
 namespace fptq {
 

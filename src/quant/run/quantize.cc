@@ -1,4 +1,4 @@
-#include "quant/quantize.h"
+#include "quant/run/quantize.h"
 
 #include <algorithm>
 #include <chrono>
@@ -7,21 +7,22 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/output_folder.h"
+#include "files/output_folder.h"
 #include "io/compressed_tensors.h"
+#include "io/tensor_spool.h"
 #include "model/model.h"
-#include "quant/calibration_set.h"
-#include "quant/equalize.h"
-#include "quant/hidden_states.h"
-#include "quant/layer_pass.h"
-#include "quant/quantized_folder.h"
-#include "quant/rounding.h"
-#include "quant/run_state.h"
-#include "quant/source_check.h"
-#include "quant/storage.h"
-#include "quant/tensor_spool.h"
-#include "quant/weight_equalization.h"
-#include "quant/weight_formats.h"
+#include "model/weights/float_layer.h"
+#include "quant/calibrate/calibration_set.h"
+#include "quant/calibrate/hidden_states.h"
+#include "quant/calibrate/layer_pass.h"
+#include "quant/decide/equalize.h"
+#include "quant/decide/weight_equalization.h"
+#include "quant/decide/weight_formats.h"
+#include "quant/round/rounding.h"
+#include "quant/round/storage.h"
+#include "quant/run/quantized_folder.h"
+#include "quant/run/run_state.h"
+#include "quant/run/source_check.h"
 
 namespace fptq {
 namespace {

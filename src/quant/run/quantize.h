@@ -4,15 +4,15 @@
 #include <filesystem>
 #include <vector>
 
-#include "base/output_folder.h"
 #include "base/progress.h"
 #include "base/thread_pool.h"
+#include "files/output_folder.h"
 #include "model/source.h"
-#include "quant/calibration_set.h"
-#include "quant/custom_rounding.h"
-#include "quant/policy.h"
+#include "quant/calibrate/calibration_set.h"
+#include "quant/decide/policy.h"
 #include "quant/recipe.h"
-#include "quant/report.h"
+#include "quant/run/custom_rounding.h"
+#include "quant/run/report.h"
 
 namespace fptq {
 

@@ -1,4 +1,4 @@
-#include "quant/quantize.h"
+#include "quant/run/quantize.h"
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -12,13 +12,15 @@
 
 #include "base/test_paths.h"
 #include "base/test_util.h"
+#include "files/json_file.h"
 #include "io/packed_linear.h"
 #include "io/safetensors.h"
 #include "model/model.h"
 #include "model/testing.h"
-#include "quant/forecast.h"
-#include "quant/readers.h"
-#include "quant/rounding.h"
+#include "model/weights/float_layer.h"
+#include "quant/round/rounding.h"
+#include "quant/run/forecast.h"
+#include "quant/run/readers.h"
 #include "quant/testing.h"
 #include "text/tokenizer.h"
 
@@ -170,7 +172,7 @@ TEST_P(StoredWeights, AreNearest) {
   size_t linears = 0;
   int64_t zeros_found = 0;
   for (int64_t layer = 0; layer < source.config().layers; ++layer) {
-    for (const std::vector<SourceLinear>& site : source.ReadLayer(layer).linears) {
+    for (const std::vector<SourceLinear>& site : ReadLayer(source, layer).linears) {
       for (const SourceLinear& linear : site) {
         const LinearQuantization how = quantization.Find(linear.name).value();
         EXPECT_EQ(how.activations, ActivationQuantization::kDynamicToken);

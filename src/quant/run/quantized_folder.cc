@@ -1,4 +1,4 @@
-#include "quant/quantized_folder.h"
+#include "quant/run/quantized_folder.h"
 
 #include <algorithm>
 #include <iterator>
@@ -8,11 +8,11 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/json_file.h"
+#include "files/json_file.h"
 #include "io/compressed_tensors.h"
-#include "quant/companions.h"
-#include "quant/outer_tensors.h"
-#include "quant/sharded_writer.h"
+#include "io/sharded_writer.h"
+#include "quant/run/companions.h"
+#include "quant/run/outer_tensors.h"
 
 namespace fptq {
 namespace {

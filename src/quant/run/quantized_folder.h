@@ -5,11 +5,11 @@
 #include <string_view>
 
 #include "base/thread_pool.h"
+#include "io/tensor_spool.h"
 #include "model/model_text.h"
 #include "model/source.h"
 #include "quant/recipe.h"
-#include "quant/report.h"
-#include "quant/tensor_spool.h"
+#include "quant/run/report.h"
 
 namespace fptq {
 

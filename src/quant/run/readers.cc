@@ -1,4 +1,4 @@
-#include "quant/readers.h"
+#include "quant/run/readers.h"
 
 #include <fmt/format.h>
 

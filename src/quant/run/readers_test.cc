@@ -1,4 +1,4 @@
-#include "quant/readers.h"
+#include "quant/run/readers.h"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 
 #include "base/test_paths.h"
 #include "base/test_util.h"
-#include "quant/quantize.h"
+#include "quant/run/quantize.h"
 
 namespace fptq {
 namespace {

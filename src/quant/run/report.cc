@@ -1,4 +1,4 @@
-#include "quant/report.h"
+#include "quant/run/report.h"
 
 #include <algorithm>
 #include <utility>

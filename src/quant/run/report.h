@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/json.h"
-#include "quant/policy.h"
+#include "quant/decide/policy.h"
 
 namespace fptq {
 

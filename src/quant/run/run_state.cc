@@ -1,18 +1,18 @@
-#include "quant/run_state.h"
+#include "quant/run/run_state.h"
 
 #include <algorithm>
 #include <cstring>
 #include <string>
 #include <utility>
 
-#include "base/atomic_write.h"
 #include "base/build.h"
-#include "base/checksum.h"
 #include "base/error.h"
-#include "base/mapped_file.h"
-#include "base/paths.h"
-#include "quant/companions.h"
-#include "quant/source_check.h"
+#include "files/atomic_write.h"
+#include "files/checksum.h"
+#include "files/mapped_file.h"
+#include "files/paths.h"
+#include "quant/run/companions.h"
+#include "quant/run/source_check.h"
 
 namespace fptq {
 namespace {

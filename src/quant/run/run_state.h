@@ -6,15 +6,15 @@
 #include <optional>
 #include <vector>
 
-#include "base/journal.h"
 #include "base/progress.h"
 #include "base/thread_pool.h"
+#include "files/journal.h"
+#include "io/tensor_spool.h"
 #include "model/source.h"
-#include "quant/calibration_set.h"
-#include "quant/hidden_states.h"
-#include "quant/layer_record.h"
+#include "quant/calibrate/calibration_set.h"
+#include "quant/calibrate/hidden_states.h"
 #include "quant/recipe.h"
-#include "quant/tensor_spool.h"
+#include "quant/run/layer_record.h"
 
 namespace fptq {
 

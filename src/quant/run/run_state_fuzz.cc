@@ -1,10 +1,10 @@
 #include <fmt/format.h>
 
-#include "base/checksum.h"
 #include "base/error.h"
 #include "base/fuzz/target.h"
 #include "base/test_paths.h"
-#include "quant/run_state.h"
+#include "files/checksum.h"
+#include "quant/run/run_state.h"
 
 namespace fptq {
 

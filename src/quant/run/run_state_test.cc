@@ -1,5 +1,5 @@
 // Quantization that is killed, at any point, and goes on.
-#include "quant/run_state.h"
+#include "quant/run/run_state.h"
 
 #include <gtest/gtest.h>
 #include <sys/wait.h>
@@ -12,11 +12,11 @@
 #include <map>
 #include <random>
 
-#include "base/checksum.h"
 #include "base/test_paths.h"
 #include "base/test_util.h"
+#include "files/checksum.h"
 #include "io/safetensors.h"
-#include "quant/quantize.h"
+#include "quant/run/quantize.h"
 
 namespace fptq {
 namespace {

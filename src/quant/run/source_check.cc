@@ -1,4 +1,4 @@
-#include "quant/source_check.h"
+#include "quant/run/source_check.h"
 
 #include <fmt/format.h>
 
@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "base/checksum.h"
-#include "quant/storage.h"
+#include "files/checksum.h"
+#include "quant/round/storage.h"
 
 namespace fptq {
 namespace {

@@ -4,6 +4,7 @@
 
 #include "base/test_paths.h"
 #include "base/test_util.h"
+#include "files/json_file.h"
 
 namespace fptq::jinja {
 namespace {
