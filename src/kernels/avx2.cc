@@ -128,6 +128,12 @@ inline __m256i Dot(__m256i acc, __m256i u, __m256i s) {
 inline Ints Dot(Ints acc, Bytes u, Bytes s) {
   return {Dot(acc.lo, u.lo, s.lo), Dot(acc.hi, u.hi, s.hi)};
 }
+template <int kFirst, int kCount>
+inline Ints BitsOf(Bytes words) {
+  const __m256i mask = _mm256_set1_epi32((1 << kCount) - 1);
+  return {_mm256_and_si256(_mm256_srli_epi32(words.lo, kFirst), mask),
+          _mm256_and_si256(_mm256_srli_epi32(words.hi, kFirst), mask)};
+}
 inline Lanes ToLanes(Ints a) { return {_mm256_cvtepi32_ps(a.lo), _mm256_cvtepi32_ps(a.hi)}; }
 
 constexpr int kDotVectors = 2;

@@ -79,29 +79,9 @@ void Inherit(Entry& entry, Entry from) {
 }
 
 void InheritAll(KernelTable& table, const KernelTable& next) {
-  Inherit(table.gemm_w4, next.gemm_w4);
-  Inherit(table.gemm_w8, next.gemm_w8);
-  Inherit(table.gemm_f32, next.gemm_f32);
-  Inherit(table.rms_norm, next.rms_norm);
-  Inherit(table.layer_norm, next.layer_norm);
-  Inherit(table.silu, next.silu);
-  Inherit(table.gelu_tanh, next.gelu_tanh);
-  Inherit(table.gelu, next.gelu);
-  Inherit(table.relu, next.relu);
-  Inherit(table.softcap, next.softcap);
-  Inherit(table.quantize_row, next.quantize_row);
-  Inherit(table.fit_int4, next.fit_int4);
-  Inherit(table.rope, next.rope);
-  Inherit(table.rotate, next.rotate);
-  Inherit(table.largest, next.largest);
-  Inherit(table.exponentials, next.exponentials);
-  Inherit(table.append_kv_i8, next.append_kv_i8);
-  Inherit(table.append_kv_f32, next.append_kv_f32);
-  Inherit(table.attention_i8, next.attention_i8);
-  Inherit(table.attention_section_i8, next.attention_section_i8);
-  Inherit(table.merge_sections, next.merge_sections);
-  Inherit(table.attention_f32, next.attention_f32);
-  Inherit(table.int8_peak, next.int8_peak);
+#define FPTQ_KERNEL(result, name, parameter) Inherit(table.name, next.name);
+#include "kernels/kernel_list.inc"
+#undef FPTQ_KERNEL
 }
 
 std::vector<KernelTable> CompleteTables() {

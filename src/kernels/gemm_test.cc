@@ -2,7 +2,9 @@
 // precision: GEMMs.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <random>
 #include <string>
 #include <vector>
@@ -283,6 +285,50 @@ TEST_P(QuantizedGemm, ScalarIsTheFormula) {
   }
 }
 
+// In all tables the floats that the integers stand for, wherever `order` puts them.
+TEST_P(QuantizedGemm, TilesExpandToWhatTheyStandFor) {
+  std::mt19937 rng(7);
+  const int bits = GetParam();
+  const int64_t k = 192, group = 64, channels = 37;
+  const QuantizedCase c(rng, bits, 1, channels, k, group);
+  std::vector<int32_t> order(Size(k));
+  std::iota(order.begin(), order.end(), 0);
+  std::shuffle(order.begin(), order.end(), rng);
+  std::vector<int8_t> q(Size(k));
+  std::vector<float> scales(Size(k / group));
+  for (const bool ordered : {false, true}) {
+    for (const KernelTable& table : SupportedKernels()) {
+      const auto expand = c.matrix.bits == 4 ? table.expand_w4 : table.expand_w8;
+      for (int64_t tile = 0; tile < c.matrix.channel_tiles(); ++tile) {
+        std::vector<float> found(Size(k * kTileChannels), NAN), expected = found;
+        const int64_t first = tile * (k / group) * kTileChannels;
+        const int8_t* zeros = ZeroPoints(c.matrix);
+        expand({.weights = c.matrix.tiles.data() + tile * kTileChannels * k * c.matrix.bits / 8,
+                .scales = c.matrix.scales.data() + first,
+                .zero_points = zeros == nullptr ? nullptr : zeros + first,
+                .k = k,
+                .group_size = group,
+                .order = ordered ? order.data() : nullptr,
+                .out = found.data()});
+        for (int64_t channel = 0; channel < kTileChannels; ++channel) {
+          const int64_t n = tile * kTileChannels + channel;
+          std::ranges::fill(q, int8_t{0});
+          std::ranges::fill(scales, 0.0f);
+          if (n < channels) UnpackRow(c.matrix, n, q, scales);
+          for (int64_t i = 0; i < k; ++i) {
+            const int64_t at = first + i / group * kTileChannels + channel;
+            const int zero = zeros == nullptr ? 0 : zeros[at];
+            const int64_t input = ordered ? order[Size(i)] : i;
+            expected[Size(input * kTileChannels + channel)] =
+                scales[Size(i / group)] * static_cast<float>(q[Size(i)] - zero);
+          }
+        }
+        ExpectSameBits(expected, found, table.name);
+      }
+    }
+  }
+}
+
 struct FloatCase {
   FloatMatrix matrix;
   std::vector<float> activations, bias, initial;
@@ -315,7 +361,7 @@ struct FloatCase {
 TEST(FloatGemm, AllTablesGiveTheBitsOfScalar) {
   std::mt19937 rng(5);
   for (int64_t k : {1, 7, 64, 131, 4000}) {
-    for (int64_t rows : {1, 2, 3, 4, 5, 8, 11, 12, 13, 17, 60}) {
+    for (int64_t rows : {1, 2, 3, 4, 5, 8, 11, 12, 13, 17, 60, 103}) {
       const int64_t channels = RandomInt(rng, 1, 100);
       const FloatCase c(rng, rows, channels, k);
       const bool with_bias = rows % 2 == 0, accumulate = rows % 3 == 0;

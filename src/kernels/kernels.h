@@ -87,6 +87,18 @@ struct FloatGemmArgs {
   bool accumulate;
 };
 
+// A tile of integer weights as a tile of the f32 layout, for activations that are float:
+// out[order[k]][channel] = scale * float(q - zero_point).
+struct ExpandTileArgs {
+  const uint8_t* weights;     // w4 or w8 layout
+  const float* scales;        // [k / group_size, 16]
+  const int8_t* zero_points;  // [k / group_size, 16]; null: 0
+  int64_t k;
+  int64_t group_size;
+  const int32_t* order;  // [k], each of 0..k-1 once; null: as they are
+  float* out;            // [k, 16]
+};
+
 // --- Rows --------------------------------------------------------------------------------------
 // One row at a time, so that a caller can chain them on a row that is still in L1. `n` is any
 // positive number.
@@ -321,31 +333,9 @@ enum CpuFeature : uint32_t {
 struct KernelTable {
   const char* name;
   uint32_t cpu_features;  // bits of CpuFeature that must all be there
-  void (*gemm_w4)(const QuantizedGemmArgs&) = nullptr;
-  void (*gemm_w8)(const QuantizedGemmArgs&) = nullptr;
-  void (*gemm_f32)(const FloatGemmArgs&) = nullptr;
-  void (*rms_norm)(const RmsNormArgs&) = nullptr;
-  void (*layer_norm)(const LayerNormArgs&) = nullptr;
-  void (*silu)(const ActivationArgs&) = nullptr;
-  void (*gelu_tanh)(const ActivationArgs&) = nullptr;
-  void (*gelu)(const ActivationArgs&) = nullptr;
-  void (*relu)(const ActivationArgs&) = nullptr;
-  void (*softcap)(const SoftcapArgs&) = nullptr;
-  void (*quantize_row)(const QuantizeRowArgs&) = nullptr;
-  void (*fit_int4)(const FitInt4Args&) = nullptr;
-  void (*rope)(const RopeArgs&) = nullptr;
-  void (*rotate)(const RotateArgs&) = nullptr;
-  float (*largest)(const LargestArgs&) = nullptr;
-  void (*exponentials)(const ExponentialsArgs&) = nullptr;
-  void (*append_kv_i8)(const AppendKvArgs<KvI8>&) = nullptr;
-  void (*append_kv_f32)(const AppendKvArgs<KvF32>&) = nullptr;
-  void (*attention_i8)(const AttentionArgs<KvI8>&) = nullptr;
-  void (*attention_section_i8)(const AttentionSectionArgs&) = nullptr;
-  void (*merge_sections)(const MergeSectionsArgs&) = nullptr;
-  void (*attention_f32)(const AttentionArgs<KvF32>&) = nullptr;
-  // The machine's int8 peak: `steps` (up to 2^28) rounds of the ISA's best int8 dot product on ones
-  // in registers. Returns the sum of the products, which is how many multiply-adds were done.
-  int64_t (*int8_peak)(int64_t steps) = nullptr;
+#define FPTQ_KERNEL(result, name, parameter) result (*name)(parameter) = nullptr;
+#include "kernels/kernel_list.inc"
+#undef FPTQ_KERNEL
 };
 
 extern const KernelTable kScalarKernels;

@@ -127,6 +127,13 @@ inline Ints Dot(Ints acc, Bytes u, Bytes s) {
     return vaddq_s32(vdotq_s32(acc.v[i], LessOffset(u.v[i]), signed_bytes), offset);
   });
 }
+template <int kFirst, int kCount>
+inline Ints BitsOf(Bytes words) {
+  return Each<Ints>([&](int i) {
+    const uint32x4_t shifted = vshlq_u32(vreinterpretq_u32_u8(words.v[i]), vdupq_n_s32(-kFirst));
+    return vreinterpretq_s32_u32(vandq_u32(shifted, vdupq_n_u32((1u << kCount) - 1)));
+  });
+}
 inline Lanes ToLanes(Ints a) {
   return Each<Lanes>([&](int i) { return vcvtq_f32_s32(a.v[i]); });
 }

@@ -107,6 +107,16 @@ inline Ints Dot(const Ints& acc, const Bytes& u, const Bytes& s) {
   for (int i = 0; i < 64; ++i) out.v[i / 4] += u.v[i] * static_cast<int8_t>(s.v[i]);
   return out;
 }
+template <int kFirst, int kCount>
+inline Ints BitsOf(const Bytes& words) {
+  Ints out;
+  for (int i = 0; i < 16; ++i) {
+    uint32_t word;
+    __builtin_memcpy(&word, words.v + 4 * i, 4);
+    out.v[i] = static_cast<int32_t>(word >> kFirst & ((1u << kCount) - 1));
+  }
+  return out;
+}
 inline Lanes ToLanes(const Ints& a) {
   return Each([&](int i) { return static_cast<float>(a.v[i]); });
 }

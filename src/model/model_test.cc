@@ -235,19 +235,21 @@ TEST_P(QuantizedModel, AgreesWithTransformersWhenScalesAreByTokenAndCacheAndHead
   EXPECT_LT(LargestError(act.logits.span(), GoldenLogits(name)), 2e-3);
 }
 
-// Their activations in int8 as well: the weights stay integers, of 4 bits where they are.
-TEST(OthersIntegers, RunAsIntegersIfActivationsMay) {
+// The weights stay integers, of 4 bits where they are, whether their activations are float or, if
+// they may be, in int8.
+TEST(OthersIntegers, StayIntegers) {
   for (const std::string name : {"tiny-llama-gptq", "tiny-llama-gptq8", "tiny-llama-awq"}) {
-    ThreadPool pool(2);
-    const auto model =
-        LoadModel(std::filesystem::path(kTestdata) / "models" / name, pool, FloatForm::kInt8);
-    const Linear& mlp_mid = model->layers[0].at(ActSite::kMlpMid);
-    ASSERT_TRUE(mlp_mid.quantized()) << name;
-    const auto& matrix = std::get<QuantizedMatrix>(mlp_mid.weights);
-    EXPECT_EQ(matrix.bits, name == "tiny-llama-gptq8" ? 8 : 4);
-    EXPECT_EQ(matrix.zero_points.size() > 0, name != "tiny-llama-gptq8");
-    EXPECT_EQ(mlp_mid.input_order.empty(), name != "tiny-llama-gptq");
-    EXPECT_LT(RmsError(Logits(*model, GoldenTokens(name), {}), GoldenLogits(name)), 0.05) << name;
+    for (const FloatForm form : {FloatForm::kFloat32, FloatForm::kInt8}) {
+      ThreadPool pool(2);
+      const auto model = LoadModel(std::filesystem::path(kTestdata) / "models" / name, pool, form);
+      const Linear& mlp_mid = model->layers[0].at(ActSite::kMlpMid);
+      EXPECT_EQ(mlp_mid.TakesInt8(), form == FloatForm::kInt8) << name;
+      const auto& matrix = std::get<QuantizedMatrix>(mlp_mid.weights);
+      EXPECT_EQ(matrix.bits, name == "tiny-llama-gptq8" ? 8 : 4);
+      EXPECT_EQ(matrix.zero_points.size() > 0, name != "tiny-llama-gptq8");
+      EXPECT_EQ(mlp_mid.input_order.empty(), name != "tiny-llama-gptq");
+      EXPECT_LT(RmsError(Logits(*model, GoldenTokens(name), {}), GoldenLogits(name)), 0.05) << name;
+    }
   }
 }
 

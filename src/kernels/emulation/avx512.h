@@ -145,6 +145,9 @@ FPTQ_FUNCTION Floats abs_ps(const Floats& a) {
 FPTQ_FUNCTION Ints slli_epi32(const Ints& a, int count) {
   return Make<Ints, uint32_t>([&](int i) { return a.Get<uint32_t>(i) << count; });
 }
+FPTQ_FUNCTION Ints srli_epi32(const Ints& a, int count) {
+  return Make<Ints, uint32_t>([&](int i) { return a.Get<uint32_t>(i) >> count; });
+}
 FPTQ_FUNCTION Ints srli_epi16(const Ints& a, int count) {
   return Make<Ints, uint16_t>([&](int i) { return a.Get<uint16_t>(i) >> count; });
 }
@@ -369,6 +372,8 @@ FPTQ_FUNCTION void dpbusd(int sum, int a, int b) { MultiplyTiles<uint8_t, int8_t
 #define _mm512_shuffle_f32x4 fptq::emulated::shuffle_f32x4
 #undef _mm512_slli_epi32
 #define _mm512_slli_epi32 fptq::emulated::slli_epi32
+#undef _mm512_srli_epi32
+#define _mm512_srli_epi32 fptq::emulated::srli_epi32
 #undef _mm512_srli_epi16
 #define _mm512_srli_epi16 fptq::emulated::srli_epi16
 #undef _mm512_store_si512

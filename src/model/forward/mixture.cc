@@ -153,7 +153,7 @@ void ForwardMixture(const ModelConfig& config, const LayerWeights& weights, int6
                     ActivationObserver* observer) {
   RouteRows(config, weights, rows, pool, act);
   const auto size = static_cast<size_t>(rows * config.hidden);
-  if (observer != nullptr && !weights.at(ActSite::kMlpIn).quantized()) {
+  if (observer != nullptr && !weights.at(ActSite::kMlpIn).TakesInt8()) {
     observer->Observe(layer, ActSite::kMlpIn, act.normed.span().first(size), rows);
   }
   std::fill_n(act.branch.data(), size, 0.0f);

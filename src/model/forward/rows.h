@@ -37,7 +37,7 @@ inline void EnterSite(Activations& act, const ModelConfig& config, int64_t layer
 // Shows the observer what was set as the linear's input, if that is float.
 inline void ObserveInput(ActivationObserver* observer, const Linear& linear, int64_t layer,
                          const SiteId& site, int64_t rows, const Activations& act) {
-  if (observer == nullptr || linear.quantized()) return;
+  if (observer == nullptr || linear.TakesInt8()) return;
   observer->Observe(layer, site, act.input.floats(rows, linear.k()), rows);
 }
 

@@ -74,7 +74,7 @@ LinearInput::LinearInput(int64_t max_rows, int64_t max_k)
       group_sums_(scales_.size()) {}
 
 void LinearInput::Set(const Linear& linear, int64_t row, const float* x) {
-  if (linear.quantized()) {
+  if (linear.TakesInt8()) {
     Quantize(linear, row, x);
   } else {
     std::copy_n(x, linear.k(), f32_.data() + row * linear.k());
@@ -113,6 +113,9 @@ std::span<const float> LinearInput::floats(int64_t rows, int64_t k) const {
 
 void LinearInput::ApplyMatrix(const Linear& linear, int64_t rows, ThreadPool& pool, float* out,
                               int64_t out_stride, bool accumulate) const {
+  if (linear.act.is_float) {
+    return ApplyExpanded(linear, rows, pool, out, out_stride, accumulate);
+  }
   const KernelTable& kernels = Kernels();
   const float* bias = linear.bias.size() > 0 ? linear.bias.data() : nullptr;
   if (const auto* matrix = std::get_if<QuantizedMatrix>(&linear.weights)) {
@@ -156,16 +159,57 @@ void LinearInput::ApplyMatrix(const Linear& linear, int64_t rows, ThreadPool& po
   });
 }
 
+// Some tiles at a time become floats, which stay in the L2 cache for all rows.
+void LinearInput::ApplyExpanded(const Linear& linear, int64_t rows, ThreadPool& pool, float* out,
+                                int64_t out_stride, bool accumulate) const {
+  constexpr int64_t kFloats = 96 << 10;
+  const auto& matrix = std::get<QuantizedMatrix>(linear.weights);
+  const KernelTable& kernels = Kernels();
+  const auto expand = matrix.bits == 4 ? kernels.expand_w4 : kernels.expand_w8;
+  const int64_t k = matrix.k, groups = k / matrix.group_size, tile_floats = k * kTileChannels;
+  const bool has_zeros = matrix.zero_points.size() > 0;
+  const int64_t together = std::clamp(kFloats / tile_floats, int64_t{1}, kTilesTogether);
+  FPTQ_CHECK(rows * k <= f32_.size());
+  pool.ParallelFor(matrix.channel_tiles(), together, [&](int64_t begin, int64_t end) {
+    thread_local std::vector<float> floats;
+    floats.resize(static_cast<size_t>(together * tile_floats));
+    for (int64_t first = begin; first < end; first += together) {
+      const int64_t tiles = std::min(together, end - first), channel = first * kTileChannels;
+      for (int64_t i = 0; i < tiles; ++i) {
+        const int64_t tile = first + i, scale = tile * groups * kTileChannels;
+        expand({.weights = matrix.tiles.data() + tile * tile_floats * matrix.bits / 8,
+                .scales = matrix.scales.data() + scale,
+                .zero_points = has_zeros ? matrix.zero_points.data() + scale : nullptr,
+                .k = k,
+                .group_size = matrix.group_size,
+                .order = linear.input_order.empty() ? nullptr : linear.input_order.data(),
+                .out = floats.data() + i * tile_floats});
+      }
+      kernels.gemm_f32({.activations = f32_.data(),
+                        .rows = rows,
+                        .k = k,
+                        .weights = floats.data(),
+                        .bias = linear.bias.size() > 0 ? linear.bias.data() + channel : nullptr,
+                        .channels = matrix.channels - channel,
+                        .tile_begin = 0,
+                        .tile_end = tiles,
+                        .out = out + channel,
+                        .out_stride = out_stride,
+                        .accumulate = accumulate});
+    }
+  });
+}
+
 void Apply(const Linear& linear, LinearInput& input, int64_t rows, ThreadPool& pool, float* out,
            bool accumulate) {
   const int64_t channels = linear.channels();
   const auto* parts = std::get_if<Linear::Parts>(&linear.weights);
   if (parts == nullptr) return input.ApplyMatrix(linear, rows, pool, out, channels, accumulate);
   for (const Linear& part : *parts) {
-    if (const auto* matrix = std::get_if<QuantizedMatrix>(&part.weights)) {
+    if (part.TakesInt8()) {
       pool.ParallelFor(rows, [&](int64_t begin, int64_t end) {
         for (int64_t row = begin; row < end; ++row) {
-          input.Quantize(part, row, input.f32_.data() + row * matrix->k);
+          input.Quantize(part, row, input.f32_.data() + row * part.k());
         }
       });
     }

@@ -13,10 +13,12 @@
 
 namespace fptq {
 
-// How the activations of a linear with integer weights are quantized; LAE is already folded away.
+// How the activations of a linear with integer weights are quantized, if they are; LAE is already
+// folded away.
 struct ActQuant {
   float static_scale = 0;  // 0: dynamic, a scale per token and group of weights
   bool rotated = false;    // of lm_head: RotateArgs come before, and the weights are rotated, too
+  bool is_float = false;   // not quantized: the weights become floats as they are used
 };
 
 struct Linear {
@@ -30,8 +32,10 @@ struct Linear {
   // (groups in activation order).
   std::vector<int32_t> input_order = {};
 
-  // All of it is integers.
-  bool quantized() const { return std::holds_alternative<QuantizedMatrix>(weights); }
+  // Its inputs are quantized.
+  bool TakesInt8() const {
+    return std::holds_alternative<QuantizedMatrix>(weights) && !act.is_float;
+  }
   int64_t channels() const;
   int64_t k() const;
   int64_t Bytes() const;
@@ -62,6 +66,8 @@ class LinearInput {
   void Quantize(const Linear& linear, int64_t row, const float* x);
   void ApplyMatrix(const Linear& linear, int64_t rows, ThreadPool& pool, float* out,
                    int64_t out_stride, bool accumulate) const;
+  void ApplyExpanded(const Linear& linear, int64_t rows, ThreadPool& pool, float* out,
+                     int64_t out_stride, bool accumulate) const;
 
   AlignedBuffer<float> f32_;           // [rows, k]
   AlignedBuffer<int8_t> q_;            // [rows, k]

@@ -2,7 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
+#include <random>
+#include <tuple>
 #include <vector>
 
 namespace fptq {
@@ -71,9 +75,71 @@ TEST(Apply, PartsInFormsOfTheirOwn) {
     Linear all{.weights = std::move(parts), .bias = {}, .act = {}};
     EXPECT_EQ(all.channels(), 3 * kChannels);
     EXPECT_EQ(all.k(), kInputs);
-    EXPECT_FALSE(all.quantized());
+    EXPECT_FALSE(all.TakesInt8());
     EXPECT_EQ(run(all, before), expected);
     parts = std::move(std::get<Linear::Parts>(all.weights));
+  }
+}
+
+// Integer weights whose inputs are float give the bits of the floats that they stand for, however
+// many rows and tiles there are, in whatever order the weights have the inputs.
+TEST(Apply, FloatInputsTakeIntegersAsTheFloatsTheyStandFor) {
+  ThreadPool pool(2);
+  std::mt19937 rng(1);
+  const auto random = [&](int low, int high) {
+    return std::uniform_int_distribution<int>(low, high)(rng);
+  };
+  // The last one is of so many inputs that tiles go one by one.
+  for (const auto& [bits, symmetric, k, channels] :
+       {std::tuple{4, true, 64, 5}, {4, false, 96, 70}, {8, true, 64, 50}, {4, false, 5120, 40}}) {
+    constexpr int kGroup = 32;
+    QuantizedMatrix integers = MakeQuantizedMatrix(bits, channels, k, kGroup, nullptr, symmetric);
+    FloatMatrix floats = MakeFloatMatrix(channels, k);
+    std::vector<int32_t> order(static_cast<size_t>(k));
+    std::iota(order.begin(), order.end(), 0);
+    std::ranges::shuffle(order, rng);
+    std::vector<int8_t> q(order.size());
+    std::vector<float> scales(order.size() / kGroup), row(order.size());
+    std::vector<int16_t> zeros(scales.size());
+    for (int64_t channel = 0; channel < channels; ++channel) {
+      for (int8_t& x : q) x = static_cast<int8_t>(random(-(1 << (bits - 1)), 7));
+      for (float& x : scales) x = 0.001f * static_cast<float>(random(-900, 900));
+      for (int16_t& x : zeros) x = static_cast<int16_t>(symmetric ? 0 : random(-8, 8));
+      for (size_t i = 0; i < q.size(); ++i) {
+        row[static_cast<size_t>(order[i])] =
+            scales[i / kGroup] * static_cast<float>(q[i] - zeros[i / kGroup]);
+      }
+      PackRow(integers, channel, q, scales, zeros);
+      PackRow(floats, channel, row);
+    }
+    const auto bias = [&] {
+      AlignedBuffer<float> values(channels);
+      for (int64_t i = 0; i < channels; ++i) values[i] = static_cast<float>(i);
+      return values;
+    };
+    const Linear expanded{.weights = std::move(integers),
+                          .bias = bias(),
+                          .act = {.is_float = true},
+                          .input_order = order};
+    const Linear plain{.weights = std::move(floats), .bias = bias(), .act = {}};
+    EXPECT_FALSE(expanded.TakesInt8());
+    EXPECT_LT(expanded.Bytes(), plain.Bytes() * 4 / 10);
+    for (const int64_t rows : {1, 7, 100}) {
+      std::vector<float> out[2];
+      for (const Linear* linear : {&plain, &expanded}) {
+        LinearInput input(rows, k);
+        std::vector<float>& found = out[linear == &expanded];
+        found.assign(static_cast<size_t>(rows * channels), 0.5f);
+        for (int64_t i = 0; i < rows; ++i) {
+          for (size_t j = 0; j < row.size(); ++j) {
+            row[j] = std::sin(static_cast<float>(static_cast<int64_t>(j) * 3 + i));
+          }
+          input.Set(*linear, i, row.data());
+        }
+        Apply(*linear, input, rows, pool, found.data(), /*accumulate=*/rows == 7);
+      }
+      EXPECT_EQ(out[0], out[1]) << bits << " bits, " << rows << " rows";
+    }
   }
 }
 

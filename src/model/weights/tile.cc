@@ -58,13 +58,12 @@ void PackChannel(FloatMatrix& matrix, int64_t channel, const PackedLinear& from,
   PackRow(matrix, channel, values);
 }
 
-// Float activations take float weights, as there is no kernel for float times integers, unless they
-// may be quantized. Groups of other sizes and zero points of 8 bits have no kernel either.
-bool RunsOnIntegers(const PackedLinear& linear, FloatForm form) {
+// Groups of other sizes and zero points of 8 bits have no kernel: they become floats.
+bool StaysIntegers(const PackedLinear& linear) {
   const LinearQuantization& how = linear.quantization;
-  if (how.activations != ActivationQuantization::kNone) return true;
-  return form == FloatForm::kInt8 && linear.group_size % kMinGroupSize == 0 &&
-         linear.group_size <= kMaxGroupSize && (how.symmetric || how.weight_bits == 4);
+  return how.activations != ActivationQuantization::kNone ||
+         (linear.group_size % kMinGroupSize == 0 && linear.group_size <= kMaxGroupSize &&
+          (how.symmetric || how.weight_bits == 4));
 }
 
 // Linears that are all alike and have the same input.
@@ -86,10 +85,12 @@ Linear PackedLinears(const ModelSource& source, std::span<const StoredLinear> li
     });
     result.weights = std::move(matrix);
   };
-  if (RunsOnIntegers(first, form)) {
+  if (StaysIntegers(first)) {
     pack(MakeQuantizedMatrix(first.quantization.weight_bits, all_channels, first.k,
                              first.group_size, &memory, first.quantization.symmetric));
     result.input_order = first.input_order;
+    result.act.is_float = first.quantization.activations == ActivationQuantization::kNone &&
+                          form == FloatForm::kFloat32;
   } else {
     pack(MakeFloatMatrix(all_channels, first.k));
   }

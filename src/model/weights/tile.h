@@ -11,12 +11,12 @@
 
 namespace fptq {
 
-// How linears are held whose activations the model does not quantize.
+// How linears run whose activations the model does not quantize. Integer weights stay integers in
+// memory where there is a kernel for them.
 enum class FloatForm {
   kFloat32,
-  // Activations with a scale for each token. Integer weights stay as they are where there is a
-  // kernel for them; float ones get a scale for each output channel: a quarter of the memory, no
-  // calibration, not much worse.
+  // Activations with a scale for each token and group of weights. Float weights get a scale for
+  // each output channel: a quarter of the memory, no calibration, not much worse.
   kInt8,
 };
 

@@ -63,7 +63,7 @@ size_t SiteErrorMeter::AddQuantization(std::span<const float> channel_scales, fl
 }
 
 void SiteErrorMeter::SetChannels(const Linear& exact) {
-  FPTQ_CHECK(!exact.quantized() && exact.k() == inputs_.k());
+  FPTQ_CHECK(!exact.TakesInt8() && exact.k() == inputs_.k());
   const int64_t channels = exact.channels();
   Grow(exact_, inputs_.sample_rows * channels);
   Apply(exact, rows_, inputs_.sample_rows, pool_, exact_.data(), /*accumulate=*/false);
@@ -79,7 +79,7 @@ void SiteErrorMeter::SetChannels(const Linear& exact) {
 void SiteErrorMeter::Measure(size_t quantization, const Linear& rounded) {
   Quantization& measured = quantizations_.at(quantization);
   const int64_t channels = rounded.channels();
-  FPTQ_CHECK(!rounded.quantized() && channels * inputs_.sample_rows <= exact_.size());
+  FPTQ_CHECK(!rounded.TakesInt8() && channels * inputs_.sample_rows <= exact_.size());
   Grow(quantized_, inputs_.sample_rows * channels);
   Apply(rounded, measured.rows, inputs_.sample_rows, pool_, quantized_.data(),
         /*accumulate=*/false);
