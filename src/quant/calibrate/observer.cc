@@ -139,12 +139,12 @@ bool LayerObserver::HasGram(const SiteStatistics& site) const {
   return options_.gram && HasGroups(site.k());
 }
 
-// X^T X by the float GEMM: its activations are X^T, its weights too, its inputs the rows. Two tiles
-// of columns at a time, from the diagonal down; the rest is mirrored in the end.
+// X^T X by the float GEMM: its activations are X^T, its weights too, its inputs the rows. Some
+// tiles of columns at a time, from the diagonal down; the rest is mirrored in the end. The more
+// tiles the less often X^T is read, but the more is computed above the diagonal.
 void LayerObserver::AddGram(SiteStatistics& site, std::span<const float> rows, int64_t n_rows) {
   const int64_t k = site.k();
-  constexpr int64_t kTiles = 2;
-  FPTQ_CHECK(k % (kTiles * kTileChannels) == 0);
+  FPTQ_CHECK(k % kTileChannels == 0);
   if (transposed_.size() < k * n_rows) {
     transposed_.Resize(k * n_rows);
     tiles_.Resize(k * n_rows);
@@ -161,8 +161,9 @@ void LayerObserver::AddGram(SiteStatistics& site, std::span<const float> rows, i
       }
     }
   });
-  pool_.ParallelEach(n_tiles / kTiles, [&](int64_t i) {
-    const int64_t tile = i * kTiles;
+  const int64_t together = std::clamp<int64_t>(n_tiles / 32, 2, 8);
+  pool_.ParallelEach((n_tiles + together - 1) / together, [&](int64_t i) {
+    const int64_t tile = i * together;
     const int64_t first = tile * kTileChannels;
     Kernels().gemm_f32({.activations = transposed_.data() + first * n_rows,
                         .rows = k - first,
@@ -171,7 +172,7 @@ void LayerObserver::AddGram(SiteStatistics& site, std::span<const float> rows, i
                         .bias = nullptr,
                         .channels = k,
                         .tile_begin = tile,
-                        .tile_end = tile + kTiles,
+                        .tile_end = std::min(tile + together, n_tiles),
                         .out = site.gram.data() + first * k,
                         .out_stride = k,
                         .accumulate = true});
