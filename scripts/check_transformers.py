@@ -6,7 +6,8 @@
 Float: over the first 512 tokens of TEXT the logits of SOURCE, which transformers dequantizes itself,
 must agree within 1e-3 of the largest logit.
 
-W4A8: both run the same W4A8 linears, transformers in float32. They differ in what the folder does
+W4A8: both run the same W4A8 linears, transformers in float32, fptq with a scale a token as there; but
+for continuations, where it has one a token and group of the weights. They differ in what the folder does
 not define: fptq keeps the KV cache and lm_head in int8, and rounds queries and attention weights.
 So transformers is also measured with int8 KV and lm_head ("emulated"). What remains is the order of
 float sums; it tips roundings of activations that lie between two int8 values, and the following
@@ -99,10 +100,11 @@ def fptq(binary, *args):
                           stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL).stdout
 
 
-def fptq_logits(binary, model, text):
+def fptq_logits(binary, model, text, *options):
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "logits"
-        fptq(binary, "perplexity", model, "--text", text, "--tokens", LOGITS_TOKENS, "--logits", path)
+        tokens = ["--tokens", LOGITS_TOKENS]
+        fptq(binary, "perplexity", model, "--text", text, *tokens, "--logits", path, *options)
         return np.fromfile(path, np.float32).reshape(LOGITS_TOKENS - 1, -1)
 
 
@@ -180,12 +182,12 @@ def main():
     prompts = prompts_of(text)
     prompt_ids = [tokenizer(p)["input_ids"] for p in prompts]
 
-    command = ["perplexity", args.model, "--text", args.text, "--tokens", args.tokens, "--json"]
+    command = ["perplexity", args.model, "--text", args.text, "--tokens", args.tokens, "--json", "--token-scales"]
     run = ["run", args.model, "--temperature", 0, "-n", NEW_TOKENS, "-p"]
     ours = (
         json.loads(fptq(args.fptq, *command))["perplexity"],
         [fptq(args.fptq, *run, p).removesuffix("\n") for p in prompts],
-        fptq_logits(args.fptq, args.model, args.text),
+        fptq_logits(args.fptq, args.model, args.text, "--token-scales"),
     )
 
     def theirs(new_cache):

@@ -25,7 +25,7 @@ CustomRounding CustomRoundingOf(const QuantizationOptions& options) {
                                      .inputs = linear.k,
                                      .group_size = site.group_size,
                                      .bits = bits,
-                                     .symmetric = site.symmetric || bits != 4,
+                                     .symmetric = !site.HasZeroPoints(bits),
                                      .weights = linear.weight.span(),
                                      .mean_squares = mean_squares,
                                      .gram = inputs.gram.span()});

@@ -34,12 +34,13 @@ struct SitePolicy {
   float scale = 0;                    // static: as stored; else 0
   int64_t group_size = 0;  // of the weights of the site's linears; 0: no group divides their K, and
                            // they stay float
-  bool symmetric = true;   // these groups have no zero points; else those of 4 bits have
+  bool symmetric = true;   // as GroupFormat has it
   std::string reason;
   std::vector<std::string> notes;         // what is not as asked for, for the user to know
   std::vector<Alternative> alternatives;  // of the policy auto, the chosen one among them
 
   bool quantizes_weights() const { return group_size > 0; }
+  bool HasZeroPoints(int bits) const { return bits == 4 && !symmetric; }
 };
 using LayerPolicy = std::vector<SitePolicy>;  // by site
 

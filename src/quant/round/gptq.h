@@ -19,7 +19,8 @@ namespace fptq {
 GroupQuantized RoundGptq(const SourceLinear& linear, const OutputError& error, int sweeps,
                          const GroupFormat& format, ThreadPool& pool);
 
-// Of the default rounding.
+// Of all recipes. 8 would take another 1.2 % off the squared error on the text that calibrates
+// (SmolLM2-135M).
 inline constexpr int kGptqSweeps = 3;
 
 // What RoundGptq does, in multiply-adds of the float GEMM, for each weight and each channel of its

@@ -72,7 +72,7 @@ std::vector<std::optional<GroupQuantized>> RoundByCustom(const CustomRounding& r
     const SourceLinear& linear = linears[i];
     const int bits = options.bits[i];
     GroupFormat groups = options.groups;
-    groups.symmetric |= bits != 4;
+    groups.symmetric = !site.HasZeroPoints(bits);
     std::optional<CustomRounded> rounded = rounding(linear, bits, site, inputs);
     std::optional<GroupQuantized>& result = results.emplace_back();
     if (!rounded) continue;

@@ -82,7 +82,7 @@ Json ConfigJson(const ModelSource& source, const SpecialTokens& special, const Q
                            LinearQuantization{.group_size = site.group_size,
                                               .activations = QuantizationOf(site.choice.scheme),
                                               .weight_bits = bits.at(name),
-                                              .symmetric = site.symmetric || bits.at(name) != 4});
+                                              .symmetric = !site.HasZeroPoints(bits.at(name))});
     }
     std::ranges::copy(source.FloatLinearNames(layer), std::back_inserter(ignore));
     first_site += SitesOf(config, layer).size();
