@@ -92,8 +92,11 @@ QuantizedMatrix MakeQuantizedMatrix(int bits, int64_t channels, int64_t k, int64
   const int64_t groups = CheckedMultiply(padded, k / group_size, "quantized matrix");
   m.scales = MakeBuffer<float>(groups, arena);
   if (!symmetric) m.zero_points = MakeBuffer<int8_t>(groups, arena);
+  // The last tile may have channels that PackRow does not fill. The others are first touched by the
+  // threads that do.
   const uint8_t zero = bits == 4 ? 0x88 : 0x80;
-  std::fill_n(m.tiles.data(), m.tiles.size(), zero);
+  const int64_t tile_bytes = kTileChannels * k * bits / 8;
+  std::fill_n(m.tiles.data() + m.tiles.size() - tile_bytes, tile_bytes, zero);
   return m;
 }
 
