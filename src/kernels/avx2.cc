@@ -147,55 +147,72 @@ constexpr int kMaxRows = 4;
 constexpr int64_t kRowBytes = 128 << 10;
 constexpr int64_t kPrefetchBytes = 2048;
 
-// Adds the products of 32 k of 4-bit weights, one tile: eight products of pairs fit int16 (15 * 128
-// * 2 * 8 = 30,720).
+// Sums stay in registers: compilers would reorder them so that all products are computed first, and
+// wait in memory.
+inline void InOrder(__m256i& sum) { asm("" : "+x"(sum)); }
+
+// The Dot functions add the products of 32 k of weights and kRows rows to acc, for one or both
+// halves of a tile's 16 channels: a vector each of 8.
+inline __m256i LoadHalf(const uint8_t* weights, int half) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights) + half);
+}
+
+// Eight products of pairs fit int16 (15 * 128 * 2 * 8 = 30,720).
 template <int kRows>
-inline void DotW4(const uint8_t* weights, const int8_t* activations, int64_t k, Ints* acc) {
+inline void DotW4(const uint8_t* weights, const int8_t* activations, int64_t k,
+                  __m256i (&acc)[kRows][2]) {
   const __m256i mask = _mm256_set1_epi8(0x0f), ones = _mm256_set1_epi16(1);
   __m256i sums[kRows][2];
 #pragma GCC unroll 4
   for (int v = 0; v < 4; ++v) {
-    const Bytes packed = LoadBytes(weights + v * 64);
-    const __m256i half[2] = {packed.lo, packed.hi};
+    __m256i low[2], high[2];
 #pragma GCC unroll 2
     for (int h = 0; h < 2; ++h) {
-      const __m256i low = _mm256_and_si256(half[h], mask);
-      const __m256i high = _mm256_and_si256(_mm256_srli_epi16(half[h], 4), mask);
+      const __m256i packed = LoadHalf(weights + v * 64, h);
+      low[h] = _mm256_and_si256(packed, mask);
+      high[h] = _mm256_and_si256(_mm256_srli_epi16(packed, 4), mask);
+    }
 #pragma GCC unroll 4
-      for (int r = 0; r < kRows; ++r) {
-        const int8_t* a = activations + r * k + v * 8;
-        const __m256i products =
-            _mm256_add_epi16(_mm256_maddubs_epi16(low, BroadcastDword(a)),
-                             _mm256_maddubs_epi16(high, BroadcastDword(a + 4)));
+    for (int r = 0; r < kRows; ++r) {
+      const int8_t* a = activations + r * k + v * 8;
+      const __m256i first = BroadcastDword(a), second = BroadcastDword(a + 4);
+#pragma GCC unroll 2
+      for (int h = 0; h < 2; ++h) {
+        const __m256i products = _mm256_maddubs_epi16(low[h], first);
         sums[r][h] = v == 0 ? products : _mm256_add_epi16(sums[r][h], products);
+        InOrder(sums[r][h]);
+        sums[r][h] = _mm256_add_epi16(sums[r][h], _mm256_maddubs_epi16(high[h], second));
+        InOrder(sums[r][h]);
       }
     }
   }
 #pragma GCC unroll 4
   for (int r = 0; r < kRows; ++r) {
-    acc[r].lo = _mm256_add_epi32(acc[r].lo, _mm256_madd_epi16(sums[r][0], ones));
-    acc[r].hi = _mm256_add_epi32(acc[r].hi, _mm256_madd_epi16(sums[r][1], ones));
+#pragma GCC unroll 2
+    for (int h = 0; h < 2; ++h) {
+      acc[r][h] = _mm256_add_epi32(acc[r][h], _mm256_madd_epi16(sums[r][h], ones));
+    }
   }
 }
 
-// The same for 8-bit weights. The product |a| * (w with the sign of a) cannot saturate: w >= -127,
-// so that 128 * 127 * 2 = 32,512 is the largest pair.
+// The product |a| * (w with the sign of a) cannot saturate: w >= -127, so that 128 * 127 * 2 =
+// 32,512 is the largest pair.
 template <int kRows>
-inline void DotW8(const uint8_t* weights, const int8_t* activations, int64_t k, Ints* acc) {
+inline void DotW8(const uint8_t* weights, const int8_t* activations, int64_t k,
+                  __m256i (&acc)[kRows][2]) {
   const __m256i offset = _mm256_set1_epi8(-128), ones = _mm256_set1_epi16(1);
 #pragma GCC unroll 8
   for (int v = 0; v < 8; ++v) {
-    const Bytes packed = LoadBytes(weights + v * 64);
-    const __m256i lo = _mm256_xor_si256(packed.lo, offset);
-    const __m256i hi = _mm256_xor_si256(packed.hi, offset);
+#pragma GCC unroll 2
+    for (int h = 0; h < 2; ++h) {
+      const __m256i w = _mm256_xor_si256(LoadHalf(weights + v * 64, h), offset);
 #pragma GCC unroll 4
-    for (int r = 0; r < kRows; ++r) {
-      const __m256i a = BroadcastDword(activations + r * k + v * 4);
-      const __m256i abs = _mm256_abs_epi8(a);
-      const __m256i lo_products = _mm256_maddubs_epi16(abs, _mm256_sign_epi8(lo, a));
-      const __m256i hi_products = _mm256_maddubs_epi16(abs, _mm256_sign_epi8(hi, a));
-      acc[r].lo = _mm256_add_epi32(acc[r].lo, _mm256_madd_epi16(lo_products, ones));
-      acc[r].hi = _mm256_add_epi32(acc[r].hi, _mm256_madd_epi16(hi_products, ones));
+      for (int r = 0; r < kRows; ++r) {
+        const __m256i a = BroadcastDword(activations + r * k + v * 4);
+        const __m256i products = _mm256_maddubs_epi16(_mm256_abs_epi8(a), _mm256_sign_epi8(w, a));
+        acc[r][h] = _mm256_add_epi32(acc[r][h], _mm256_madd_epi16(products, ones));
+        InOrder(acc[r][h]);
+      }
     }
   }
 }
@@ -203,11 +220,13 @@ inline void DotW8(const uint8_t* weights, const int8_t* activations, int64_t k, 
 // For weights that may be -128: with their offset, which the caller undoes.
 template <int kRows>
 inline void DotW8FullRange(const uint8_t* weights, const int8_t* activations, int64_t k,
-                           Ints* acc) {
+                           __m256i (&acc)[kRows][2]) {
   for (int v = 0; v < 8; ++v) {
-    const Bytes packed = LoadBytes(weights + v * 64);
-    for (int r = 0; r < kRows; ++r) {
-      acc[r] = Dot(acc[r], packed, BroadcastBytes(activations + r * k + v * 4));
+    for (int h = 0; h < 2; ++h) {
+      const __m256i w = LoadHalf(weights + v * 64, h);
+      for (int r = 0; r < kRows; ++r) {
+        acc[r][h] = Dot(acc[r][h], w, BroadcastDword(activations + r * k + v * 4));
+      }
     }
   }
 }
@@ -236,23 +255,20 @@ struct QuantizedBlock {
     Lanes out[kRows];
     for (int r = 0; r < kRows; ++r) out[r] = Broadcast(0.0f);
     for (int64_t g = 0; g < groups; ++g) {
-      Ints acc[kRows];
-      const bool has_zeros = kBits == 4 && args.zero_points != nullptr;
-      Ints offsets = BroadcastInts(0);
-      if (has_zeros) {
-        const int8_t* zeros = args.zero_points + (tile * groups + g) * kTileChannels;
-        offsets = {OffsetPairs(zeros), OffsetPairs(zeros + 8)};
+      __m256i acc[kRows][2];
+      const int8_t* zeros = nullptr;
+      if (kBits == 4 && args.zero_points != nullptr) {
+        zeros = args.zero_points + (tile * groups + g) * kTileChannels;
       }
       for (int r = 0; r < kRows; ++r) {
         const int32_t group_sum = args.group_sums[(row + r) * groups + g];
-        if (has_zeros) {
-          const __m256i less = SumPair(-group_sum);
-          acc[r] = {_mm256_madd_epi16(offsets.lo, less), _mm256_madd_epi16(offsets.hi, less)};
-          continue;
-        }
         // 8-bit weights lose their offset before they are multiplied, if they can.
         const int offset = kBits == 4 ? 8 : args.full_range ? 128 : 0;
-        acc[r] = BroadcastInts(-offset * group_sum);
+        for (int h = 0; h < 2; ++h) {
+          acc[r][h] = zeros != nullptr
+                          ? _mm256_madd_epi16(OffsetPairs(zeros + 8 * h), SumPair(-group_sum))
+                          : _mm256_set1_epi32(-offset * group_sum);
+        }
       }
       for (int64_t k = 0; k < args.group_size; k += 32) {
         for (int line = 0; line < kBits; ++line) {
@@ -271,7 +287,7 @@ struct QuantizedBlock {
       const Lanes scale = Load(scales + g * kTileChannels);
       for (int r = 0; r < kRows; ++r) {
         const Lanes of_row = Broadcast(args.activation_scales[(row + r) * groups + g]);
-        out[r] = Fma(Mul(ToLanes(acc[r]), of_row), scale, out[r]);
+        out[r] = Fma(Mul(ToLanes({acc[r][0], acc[r][1]}), of_row), scale, out[r]);
       }
     }
     for (int r = 0; r < kRows; ++r) Finish(args, row + r, tile, out[r]);
