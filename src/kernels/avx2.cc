@@ -151,13 +151,13 @@ constexpr int64_t kPrefetchBytes = 2048;
 // wait in memory.
 inline void InOrder(__m256i& sum) { asm("" : "+x"(sum)); }
 
-// The Dot functions add the products of 32 k of weights and kRows rows to acc, for one or both
-// halves of a tile's 16 channels: a vector each of 8.
+// A vector of a tile's weights for 8 of its 16 channels, the first or the second ones.
 inline __m256i LoadHalf(const uint8_t* weights, int half) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights) + half);
 }
 
-// Eight products of pairs fit int16 (15 * 128 * 2 * 8 = 30,720).
+// This and the next two add the products of 32 k of a tile and kRows rows to acc, both halves of
+// each row. Eight products of pairs fit int16 (15 * 128 * 2 * 8 = 30,720).
 template <int kRows>
 inline void DotW4(const uint8_t* weights, const int8_t* activations, int64_t k,
                   __m256i (&acc)[kRows][2]) {
@@ -203,13 +203,14 @@ inline void DotW8(const uint8_t* weights, const int8_t* activations, int64_t k,
   const __m256i offset = _mm256_set1_epi8(-128), ones = _mm256_set1_epi16(1);
 #pragma GCC unroll 8
   for (int v = 0; v < 8; ++v) {
-#pragma GCC unroll 2
-    for (int h = 0; h < 2; ++h) {
-      const __m256i w = _mm256_xor_si256(LoadHalf(weights + v * 64, h), offset);
+    const __m256i w[2] = {_mm256_xor_si256(LoadHalf(weights + v * 64, 0), offset),
+                          _mm256_xor_si256(LoadHalf(weights + v * 64, 1), offset)};
 #pragma GCC unroll 4
-      for (int r = 0; r < kRows; ++r) {
-        const __m256i a = BroadcastDword(activations + r * k + v * 4);
-        const __m256i products = _mm256_maddubs_epi16(_mm256_abs_epi8(a), _mm256_sign_epi8(w, a));
+    for (int r = 0; r < kRows; ++r) {
+      const __m256i a = BroadcastDword(activations + r * k + v * 4), abs = _mm256_abs_epi8(a);
+#pragma GCC unroll 2
+      for (int h = 0; h < 2; ++h) {
+        const __m256i products = _mm256_maddubs_epi16(abs, _mm256_sign_epi8(w[h], a));
         acc[r][h] = _mm256_add_epi32(acc[r][h], _mm256_madd_epi16(products, ones));
         InOrder(acc[r][h]);
       }
