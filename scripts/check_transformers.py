@@ -19,7 +19,7 @@ times and begin it again, so that a model is sure of most tokens: on free text n
 implementations of the same W4A8 model soon (the control too).
 
 Fails if the perplexities differ by more than 3 % or fewer than half of the continuations are equal.
-Needs torch, transformers, gguf and compressed-tensors.
+Needs torch, transformers, accelerate, gguf and compressed-tensors.
 """
 
 import argparse
