@@ -223,11 +223,10 @@ template <int kRows>
 inline void DotW8FullRange(const uint8_t* weights, const int8_t* activations, int64_t k,
                            __m256i (&acc)[kRows][2]) {
   for (int v = 0; v < 8; ++v) {
-    for (int h = 0; h < 2; ++h) {
-      const __m256i w = LoadHalf(weights + v * 64, h);
-      for (int r = 0; r < kRows; ++r) {
-        acc[r][h] = Dot(acc[r][h], w, BroadcastDword(activations + r * k + v * 4));
-      }
+    const __m256i w[2] = {LoadHalf(weights + v * 64, 0), LoadHalf(weights + v * 64, 1)};
+    for (int r = 0; r < kRows; ++r) {
+      const __m256i a = BroadcastDword(activations + r * k + v * 4);
+      for (int h = 0; h < 2; ++h) acc[r][h] = Dot(acc[r][h], w[h], a);
     }
   }
 }
@@ -257,18 +256,19 @@ struct QuantizedBlock {
     for (int r = 0; r < kRows; ++r) out[r] = Broadcast(0.0f);
     for (int64_t g = 0; g < groups; ++g) {
       __m256i acc[kRows][2];
-      const int8_t* zeros = nullptr;
-      if (kBits == 4 && args.zero_points != nullptr) {
-        zeros = args.zero_points + (tile * groups + g) * kTileChannels;
+      const bool has_zeros = kBits == 4 && args.zero_points != nullptr;
+      __m256i offsets[2] = {};
+      if (has_zeros) {
+        const int8_t* zeros = args.zero_points + (tile * groups + g) * kTileChannels;
+        for (int h = 0; h < 2; ++h) offsets[h] = OffsetPairs(zeros + 8 * h);
       }
       for (int r = 0; r < kRows; ++r) {
         const int32_t group_sum = args.group_sums[(row + r) * groups + g];
         // 8-bit weights lose their offset before they are multiplied, if they can.
         const int offset = kBits == 4 ? 8 : args.full_range ? 128 : 0;
         for (int h = 0; h < 2; ++h) {
-          acc[r][h] = zeros != nullptr
-                          ? _mm256_madd_epi16(OffsetPairs(zeros + 8 * h), SumPair(-group_sum))
-                          : _mm256_set1_epi32(-offset * group_sum);
+          acc[r][h] = has_zeros ? _mm256_madd_epi16(offsets[h], SumPair(-group_sum))
+                                : _mm256_set1_epi32(-offset * group_sum);
         }
       }
       for (int64_t k = 0; k < args.group_size; k += 32) {

@@ -7,8 +7,6 @@
 #include "base/rethrow.h"
 #include "io/checkpoint.h"
 #include "model/key_offsets.h"
-#include "model/weights/float_layer.h"
-#include "model/weights/tile.h"
 
 namespace fptq {
 namespace {

@@ -2,7 +2,6 @@
 
 #include "base/error.h"
 #include "io/packed_linear.h"
-#include "model/weights/float_layer.h"
 
 namespace fptq {
 namespace {

@@ -1,7 +1,6 @@
 #include "quant/calibrate/layer_pass.h"
 
 #include "model/model.h"
-#include "model/weights/float_layer.h"
 
 namespace fptq {
 namespace {

@@ -5,7 +5,6 @@
 
 #include "base/error.h"
 #include "base/math.h"
-#include "model/weights/float_layer.h"
 #include "quant/round/storage.h"
 
 namespace fptq {

@@ -7,7 +7,6 @@
 
 #include "base/error.h"
 #include "model/model.h"
-#include "model/weights/float_layer.h"
 #include "quant/decide/equalize.h"
 #include "quant/decide/site_error.h"
 #include "quant/round/group_quant.h"

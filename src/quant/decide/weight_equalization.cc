@@ -4,7 +4,6 @@
 #include <string>
 #include <vector>
 
-#include "model/weights/float_layer.h"
 #include "quant/decide/equalize.h"
 #include "quant/round/group_quant.h"
 

@@ -7,7 +7,6 @@
 
 #include "base/error.h"
 #include "kernels/dispatch.h"
-#include "model/weights/float_layer.h"
 #include "quant/round/storage.h"
 
 namespace fptq {

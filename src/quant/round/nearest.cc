@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "model/weights/float_layer.h"
 #include "quant/round/storage.h"
 
 namespace fptq {

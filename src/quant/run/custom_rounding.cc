@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "base/error.h"
-#include "model/weights/float_layer.h"
 #include "quant/round/storage.h"
 
 namespace fptq {

@@ -2,7 +2,6 @@
 #pragma once
 
 #include "base/thread_pool.h"
-#include "model/weights/float_layer.h"
 
 namespace fptq {
 
@@ -13,7 +12,7 @@ struct MachineSpeed {
   double group_weights = 0;  // rounded by QuantizeGroups
   static constexpr int64_t kInt8Rows = 16;
   double int8_bytes = 0;     // of weights in memory, for so many rows
-  double read_weights = 0;   // that ModelSource::ReadLayer reads from F16, by its one thread
+  double read_weights = 0;   // that ReadLayer reads from F16, by its one thread
   double sampled = 0;        // logits that a token is drawn from
   double checked_bytes = 0;  // Checksum
 };
