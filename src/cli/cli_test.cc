@@ -105,6 +105,12 @@ TEST(Cli, QuantizesAndShowsAndRuns) {
   // 4 bits and a 16- or 32-bit scale a group of 32 weights, and the shapes.
   EXPECT_GT(description["bits_per_weight"], 4.4);
   EXPECT_LT(description["bits_per_weight"], 5.5);
+  const Json& config = description["config"];
+  const auto number = [&](const char* name) { return config[name].get<int64_t>(); };
+  // Keys and values in 8 bits, and their scales.
+  const int64_t position = number("layers") * number("kv_heads") * 2 * (number("head_dim") + 4);
+  EXPECT_EQ(description["kv_bytes_per_position"], position);
+  EXPECT_EQ(description["kv_bytes"], position * number("max_positions"));
   EXPECT_NE(Succeed({"inspect", model}).out.find("mlp_mid"), std::string::npos);
   EXPECT_NE(Succeed(Greedy({"run", model, "-p", "The river"})).out, "\n");
 }
@@ -363,6 +369,11 @@ TEST(Cli, EvalAnswersQuestions) {
   Fail("no answer to mmlu",
        {"eval", model, "--data", data, "--tasks", "mmlu", "--against-details", folder / "details"});
   EXPECT_NE(Succeed({"eval", model, "--data", data}).out.find("average"), std::string::npos);
+  const std::string source = Tiny("tiny-llama-f32");
+  for (const std::string form : {"float", "int8"}) {
+    Succeed({"eval", source, "--data", data, "--activations", form, "--details", folder / form});
+  }
+  EXPECT_NE(ReadFile(folder / "float"), ReadFile(folder / "int8"));
   Fail("expected a task", {"eval", model, "--data", data, "--tasks", "piqa,boolq"});
   Fail("lambada.0shot.jsonl.gz", {"eval", model, "--data", data, "--tasks", "lambada"});
   Fail("fetch_data", {"eval", model, "--data", data, "--shots", "5"});

@@ -24,6 +24,7 @@ struct Arguments {
   std::string path, against, pre_tokenizer, against_details, data = "data/tasks", details;
   std::vector<std::string> tasks;
   std::optional<KvType> kv;
+  FloatForm form = FloatForm::kFloat32;  // of `path`
   int64_t limit = 0, shots = 0;
   bool json = false;
   int threads = 1;
@@ -64,6 +65,7 @@ bool Parse(int argc, char** argv, Arguments& args) {
                  "the same, but take the other model's answers from what --details wrote")
       ->excludes(against);
   AddPreTokenizer(app, args.pre_tokenizer);
+  AddActivations(app, args.form);
   AddKvType(app, "--kv", args.kv, "KV cache of MODEL");
   app.add_option("--details", args.details,
                  "also write MODEL's answer to each request to this file, a JSON object a line");
@@ -98,9 +100,10 @@ std::vector<TaskRun> ReadTasks(const Arguments& args) {
 }
 
 // Runs all tasks on a model and tells the speed.
-void Run(const ModelLocation& location, std::optional<KvType> kv, std::vector<TaskRun>& runs,
-         std::vector<LogLikelihood> TaskRun::*answers, ThreadPool& pool) {
-  const auto model = LoadModelAndWarn(location, pool);
+void Run(const ModelLocation& location, FloatForm form, std::optional<KvType> kv,
+         std::vector<TaskRun>& runs, std::vector<LogLikelihood> TaskRun::*answers,
+         ThreadPool& pool) {
+  const auto model = LoadModelAndWarn(location, pool, form);
   const auto start = std::chrono::steady_clock::now();
   size_t requests = 0;
   std::vector<std::string> warnings;
@@ -245,10 +248,11 @@ int RunEval(int argc, char** argv) {
   std::vector<TaskRun> runs = ReadTasks(args);
   ThreadPool pool(args.threads);
   if (!args.against_details.empty()) ReadDetails(args, runs);
-  Run(Locate(args.path, args.pre_tokenizer, args.against), args.kv, runs, &TaskRun::answers, pool);
+  Run(Locate(args.path, args.pre_tokenizer, args.against), args.form, args.kv, runs,
+      &TaskRun::answers, pool);
   if (!args.against.empty()) {
-    Run(Locate(args.against, args.pre_tokenizer, args.path), {}, runs, &TaskRun::reference_answers,
-        pool);
+    Run(Locate(args.against, args.pre_tokenizer, args.path), FloatForm::kFloat32, {}, runs,
+        &TaskRun::reference_answers, pool);
   }
   PrintResults(args, runs);
   if (!args.details.empty()) WriteDetails(args, runs);

@@ -7,12 +7,14 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/tensor.h"
 #include "cli/arguments.h"
 #include "cli/load.h"
 #include "cli/subcommands.h"
 #include "cli/terminal.h"
 #include "files/json_file.h"
 #include "files/paths.h"
+#include "model/kv_cache.h"
 #include "model/model_text.h"
 #include "quant/run/readers.h"
 
@@ -151,14 +153,18 @@ Json DescribeQuantization(const ModelSource& source) {
 
 Json Describe(const ModelSource& source, const std::string& path) {
   const LinearSize linears = SizeOfLinears(source);
+  const ModelConfig& config = source.config();
+  const int64_t page = KvCache::PageBytes(config, DefaultKvType(source.quantized()), config.layers);
   Json description = {{"path", path},
                       {"format", FormatName(source)},
                       {"quantized", source.quantized()},
-                      {"config", DescribeConfig(source.config())},
+                      {"config", DescribeConfig(config)},
                       {"bytes", source.checkpoint().TensorBytes()},
                       {"linear_weights", linears.weights},
                       {"linear_bytes", linears.bytes},
                       {"bits_per_weight", linears.BitsPerWeight()},
+                      {"kv_bytes_per_position", page / kKvBlock},
+                      {"kv_bytes", CheckedMultiply(PagesFor(config.max_positions), page, path)},
                       {"tensors", DescribeTensors(source.checkpoint())}};
   description["config"].update(DescribeSpecialTokens(source));
   if (source.quantized()) description["quantization"] = DescribeQuantization(source);
@@ -206,10 +212,14 @@ void PrintDescription(const Json& description) {
     config.push_back({name, CellText(value)});
   PrintTable(config, "ll");
   Print(fmt::format(
-      "\n{} tensors, {}; {} weights in the layers' linears, {:.2f} bits each, scales included\n\n",
+      "\n{} tensors, {}; {} weights in the layers' linears, {:.2f} bits each, scales included\n",
       description["tensors"].size(), FormatBytes(description["bytes"].get<int64_t>()),
       FormatCount(description["linear_weights"].get<int64_t>()),
       description["bits_per_weight"].get<double>()));
+  Print(fmt::format("KV cache: {} a position, {} for {} positions\n\n",
+                    FormatBytes(description["kv_bytes_per_position"].get<int64_t>()),
+                    FormatBytes(description["kv_bytes"].get<int64_t>()),
+                    description["config"]["max_positions"].get<int64_t>()));
   PrintObjects(description["tensors"], {"name", "type", "shape", "bytes"}, "lllr");
   if (description.contains("quantization")) {
     Print("\n");

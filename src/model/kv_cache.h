@@ -14,6 +14,10 @@ namespace fptq {
 
 enum class KvType { kI8, kF32 };
 
+// What a model's cache is unless one asks for the other: INT8 for a quantized model, float32 for a
+// float one.
+constexpr KvType DefaultKvType(bool quantized) { return quantized ? KvType::kI8 : KvType::kF32; }
+
 // Pages of kKvBlock positions each, for all layers. A sequence's block table says which pages hold
 // its positions, in order; several may share a page that none of them writes. Positions may be
 // written again: a sequence is rewound by writing from an earlier position on. Holds no lengths and

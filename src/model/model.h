@@ -30,8 +30,7 @@ struct Model {
 
   const ModelConfig& config() const { return source.config(); }
   bool quantized() const { return source.quantized(); }
-  // INT8 for a quantized model, float32 for a float one.
-  KvType kv_type() const { return quantized() ? KvType::kI8 : KvType::kF32; }
+  KvType kv_type() const { return DefaultKvType(quantized()); }
   // Bytes of the linears and lm_head as held in memory.
   int64_t WeightBytes() const;
 };
